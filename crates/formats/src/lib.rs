@@ -1,0 +1,13 @@
+//! Floor 0: every untrusted byte becomes a checked value.
+//!
+//! GGUF headers, vocabularies and chat templates come in as bytes and leave as typed values whose
+//! sizes, counts and offsets have been checked. Nothing here opens a file or a socket.
+#![forbid(unsafe_code)]
+#![deny(clippy::as_conversions, clippy::indexing_slicing)]
+
+pub mod gguf;
+mod tensor_type;
+mod token;
+
+pub use tensor_type::TensorType;
+pub use token::TokenId;

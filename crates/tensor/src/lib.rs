@@ -1,0 +1,2 @@
+//! Floor 1: quantised blocks, the kernels, the thread team.
+pub use ingle_formats::TensorType;

@@ -1,0 +1,2 @@
+//! Daily commands.
+fn main() {}
