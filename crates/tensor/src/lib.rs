@@ -1,2 +1,8 @@
 //! Floor 1: quantised blocks, the kernels, the thread team.
-pub use ingle_formats::TensorType;
+//!
+//! The reference is scalar; each instruction set is a leaf beside it. Nothing here knows a model
+//! or a disk.
+
+pub mod ops;
+mod source;
+pub use source::{SourceError, WeightSource};

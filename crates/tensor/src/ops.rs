@@ -1,0 +1,267 @@
+//! The operations that a network is written in.
+//!
+//! A network is written once, against [`Ops`]; the CPU is one implementation of it ([`crate::cpu`]).
+//! A network never sees the numbers of a [`Ops::Buf`]: only logits come back.
+
+use crate::{SourceError, WeightSource};
+use ingle_formats::{TensorType, TokenId};
+
+/// What a row of a batch stands for.
+///
+/// Embeddings with a digest (images, audio) will be another variant: prefix keys hash items.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Item {
+    /// A token of the vocabulary.
+    Token(TokenId),
+}
+
+/// One row of a batch: an item at a position of a sequence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// What the row stands for.
+    pub item: Item,
+    /// Position in the sequence, from 0.
+    pub position: u32,
+    /// Index into [`Batch::sequences`].
+    pub sequence: u32,
+}
+
+/// A page of cached positions: [`PAGE_LEN`] positions of every paged layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PageId(pub u32);
+
+/// Positions in a page, and in a tile of attention (see the numerics class in ARCHITECTURE.md).
+pub const PAGE_LEN: usize = 64;
+
+/// The rows of one forward pass.
+///
+/// Rows of one sequence stand together, in ascending consecutive positions, and every earlier
+/// position of that sequence is already in the cache.
+#[derive(Clone, Copy, Debug)]
+pub struct Batch<'a> {
+    /// The rows.
+    pub rows: &'a [Row],
+    /// For each sequence its pages, in order of position; enough for the rows of this batch too.
+    pub sequences: &'a [&'a [PageId]],
+    /// Indices into `rows`, ascending, whose logits are wanted.
+    pub outputs: &'a [u32],
+}
+
+/// A linear layer: `y = W x + b`. (Adapters will stand here beside the base.)
+#[derive(Debug)]
+pub struct Linear<O: Ops + ?Sized> {
+    /// `[out, in]`
+    pub weight: O::Matrix,
+    /// `[out]`
+    pub bias: Option<O::Vector>,
+}
+
+/// How positions turn the pairs of a head (RoPE, <https://arxiv.org/abs/2104.09864>).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rope {
+    /// Which elements make a pair.
+    pub pairs: RopePairs,
+    /// Angle per position for each pair, radians: `[rotary_dim / 2]`, scaling already applied.
+    pub frequencies: Vec<f32>,
+    /// Factor on cosine and sine (YaRN's attention factor; 1 elsewhere).
+    pub magnitude: f32,
+}
+
+/// Which two elements of a head a rotation turns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RopePairs {
+    /// `(2i, 2i + 1)`: the `llama` files.
+    Interleaved,
+    /// `(i, i + rotary_dim / 2)`: NeoX, the Qwen files.
+    Halves,
+}
+
+/// What an attention layer needs to know beside its inputs.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Attention {
+    /// Query heads.
+    pub n_heads: usize,
+    /// Key and value heads; divides `n_heads`.
+    pub n_kv_heads: usize,
+    /// Elements of a head.
+    pub head_dim: usize,
+    /// Factor on every score, usually `1 / sqrt(head_dim)`.
+    pub scale: f32,
+    /// A row at position p sees positions p - window + 1 to p; `None`: all up to p.
+    pub window: Option<u32>,
+}
+
+/// How a router's logits become experts and weights.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Routing {
+    /// Experts per row.
+    pub top_k: usize,
+    /// Divide the chosen experts' probabilities by their sum.
+    pub renormalise: bool,
+}
+
+/// Gate, up and down matrices of every expert of a layer: gated feed-forward networks.
+#[derive(Debug)]
+pub struct Experts<O: Ops + ?Sized> {
+    /// `n_experts` matrices `[ffn, width]`
+    pub gate: Vec<O::Matrix>,
+    /// `n_experts` matrices `[ffn, width]`
+    pub up: Vec<O::Matrix>,
+    /// `n_experts` matrices `[width, ffn]`
+    pub down: Vec<O::Matrix>,
+}
+
+/// The element type of cached keys and values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum KvType {
+    /// IEEE half precision: 2 bytes an element.
+    F16,
+    /// 4 bytes an element.
+    F32,
+}
+
+impl KvType {
+    /// Bytes of one element.
+    pub const fn bytes(self) -> usize {
+        match self {
+            Self::F16 => 2,
+            Self::F32 => 4,
+        }
+    }
+}
+
+/// The keys and values that one layer keeps for each position.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PagedLayer {
+    /// Key and value heads.
+    pub n_kv_heads: usize,
+    /// Elements of a head.
+    pub head_dim: usize,
+}
+
+impl PagedLayer {
+    /// Bytes of keys and values for one position.
+    pub const fn row_bytes(self, kv: KvType) -> usize {
+        2 * self.n_kv_heads * self.head_dim * kv.bytes()
+    }
+}
+
+/// Why weights could not be made ready.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The tensor is not there.
+    #[error(
+        "the file has no tensor `{0}`, which this architecture needs; it may be incomplete: download it again"
+    )]
+    Missing(String),
+    /// The tensor has another shape than the network's configuration says.
+    #[error(
+        "tensor `{name}` has shape {found:?} (columns first) where the metadata imply {expected:?}; the file is inconsistent: download it again"
+    )]
+    Shape {
+        /// Which tensor.
+        name: String,
+        /// Its shape in the file.
+        found: Vec<u64>,
+        /// The shape that the metadata imply.
+        expected: Vec<u64>,
+    },
+    /// Reading failed.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+}
+
+/// The operations that a network is written in.
+///
+/// A buffer holds as many rows as its maker allowed; each operation sets the number of rows of
+/// its output to that of its input. Shapes are the caller's duty: they come from a checked
+/// configuration.
+pub trait Ops: Send {
+    /// Activations: f32 `[rows, width]`.
+    type Buf: Send;
+    /// A weight matrix `[out, in]`, packed as the leaf wants it; never changed.
+    type Matrix: Send + Sync;
+    /// A vector of f32 weights.
+    type Vector: Send + Sync;
+    /// Pages of cached positions, all layers.
+    type Memory: Send;
+
+    /// A buffer for up to `max_rows` rows of `width` elements.
+    fn buf(&self, max_rows: usize, width: usize) -> Self::Buf;
+    /// `n_pages` pages of the given layers.
+    fn memory(&self, layers: &[PagedLayer], kv: KvType, n_pages: usize) -> Self::Memory;
+
+    /// Reads and packs the tensor `name` of shape `[columns, rows]`.
+    fn load_matrix(
+        &self,
+        source: &dyn WeightSource,
+        name: &str,
+        rows: usize,
+        columns: usize,
+    ) -> Result<Self::Matrix, LoadError>;
+    /// Reads and packs a tensor of shape `[columns, rows, n]` as `n` matrices.
+    fn load_stack(
+        &self,
+        source: &dyn WeightSource,
+        name: &str,
+        n: usize,
+        rows: usize,
+        columns: usize,
+    ) -> Result<Vec<Self::Matrix>, LoadError>;
+    /// Reads the tensor `name` of `len` elements as f32.
+    fn load_vector(
+        &self,
+        source: &dyn WeightSource,
+        name: &str,
+        len: usize,
+    ) -> Result<Self::Vector, LoadError>;
+    /// Bytes that a matrix of this type and shape takes once packed.
+    fn matrix_bytes(&self, ty: TensorType, rows: usize, columns: usize) -> u64;
+
+    /// The rows of `table` that the batch's items name.
+    fn embed(&mut self, table: &Self::Matrix, batch: &Batch<'_>, out: &mut Self::Buf);
+    /// `out = x / rms(x) * weight` by row (<https://arxiv.org/abs/1910.07467>).
+    fn rms_norm(&mut self, x: &Self::Buf, weight: &Self::Vector, eps: f32, out: &mut Self::Buf);
+    /// RMS norm of each head of `head_dim` elements by itself, in place.
+    fn rms_norm_heads(
+        &mut self,
+        x: &mut Self::Buf,
+        weight: &Self::Vector,
+        eps: f32,
+        head_dim: usize,
+    );
+    /// Several linear layers on one input: each pair's buffer gets `W x + b`.
+    fn linear(&mut self, x: &Self::Buf, layers: &mut [(&Linear<Self>, &mut Self::Buf)]);
+    /// `x += y`
+    fn add(&mut self, x: &mut Self::Buf, y: &Self::Buf);
+    /// Turns every head of `x` by its row's position.
+    fn rope(&mut self, x: &mut Self::Buf, rope: &Rope, head_dim: usize, batch: &Batch<'_>);
+    /// Stores `k` and `v` of the batch's rows in `layer`, then attends from `q` to all that each
+    /// row may see, as stored.
+    #[allow(clippy::too_many_arguments, reason = "the operands of attention")]
+    fn attention(
+        &mut self,
+        spec: &Attention,
+        layer: usize,
+        memory: &mut Self::Memory,
+        q: &Self::Buf,
+        k: &Self::Buf,
+        v: &Self::Buf,
+        batch: &Batch<'_>,
+        out: &mut Self::Buf,
+    );
+    /// `gate = silu(gate) * up`
+    fn silu_mul(&mut self, gate: &mut Self::Buf, up: &Self::Buf);
+    /// Routes each row by `router` (`[n_experts, width]`) and adds the chosen experts' outputs to
+    /// `out`, weighted, in router order.
+    fn experts(
+        &mut self,
+        routing: &Routing,
+        router: &Self::Matrix,
+        experts: &Experts<Self>,
+        x: &Self::Buf,
+        out: &mut Self::Buf,
+    );
+    /// Logits of the rows that `batch.outputs` names: `[outputs, n_vocab]` into `out`, replaced.
+    fn logits(&mut self, head: &Linear<Self>, x: &Self::Buf, batch: &Batch<'_>, out: &mut Vec<f32>);
+}
