@@ -4,5 +4,6 @@
 //! or a disk.
 
 pub mod ops;
+pub mod quant;
 mod source;
 pub use source::{SourceError, WeightSource};

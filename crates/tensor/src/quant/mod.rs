@@ -1,0 +1,90 @@
+//! Quantised blocks: how each storage type lays its numbers out in bytes.
+//!
+//! One file a family of formats. A file names the byte offsets of each field and holds
+//! `decode_block` and, where the type can be made here, `encode_block`; both are scalar and are
+//! the meaning that every kernel is tested against. Source of the layouts: the GGUF specification
+//! and ggml's block structures (`ggml-common.h`). Decoding multiplies and adds in the order of
+//! gguf-py's `gguf.quants`, so that results are equal to it bit for bit (a NaN is any NaN).
+//!
+//! All numbers are little-endian. "f16" is IEEE 754 binary16.
+
+mod error;
+pub mod float;
+pub mod q4;
+pub mod q4_k;
+pub mod q5_k;
+pub mod q6_k;
+pub mod q8;
+
+pub use error::QuantError;
+
+use ingle_formats::TensorType;
+
+/// Reads `blocks` of type `ty` into `out`, in the order in which they are stored.
+///
+/// Every byte pattern has a meaning: a scale that is infinite or NaN gives such values, and
+/// nothing else.
+///
+/// # Errors
+/// [`QuantError::PartialBlock`] where `blocks` is not whole blocks and
+/// [`QuantError::WrongLength`] where `out` does not hold exactly their elements; `out` is then
+/// untouched.
+pub fn decode(ty: TensorType, blocks: &[u8], out: &mut [f32]) -> Result<(), QuantError> {
+    check_lengths(ty, blocks.len(), out.len())?;
+    match ty {
+        TensorType::F32 => float::decode_f32(blocks, out),
+        TensorType::F16 => float::decode_f16(blocks, out),
+        TensorType::Bf16 => float::decode_bf16(blocks, out),
+        TensorType::Q4_0 => each_block(blocks, out, q4::decode_q4_0),
+        TensorType::Q8_0 => each_block(blocks, out, q8::decode_block),
+        TensorType::Q4K => each_block(blocks, out, q4_k::decode_block),
+        TensorType::Q5K => each_block(blocks, out, q5_k::decode_block),
+        TensorType::Q6K => each_block(blocks, out, q6_k::decode_block),
+        _ => return Err(QuantError::NoDecoder { ty }),
+    }
+    Ok(())
+}
+
+/// Applies `decode` to each block of `B` bytes and its `L` elements.
+#[inline(always)]
+fn each_block<const B: usize, const L: usize>(
+    blocks: &[u8],
+    out: &mut [f32],
+    decode: impl Fn(&[u8; B], &mut [f32; L]),
+) {
+    let (blocks, _) = blocks.as_chunks::<B>();
+    let (out, _) = out.as_chunks_mut::<L>();
+    for (block, out) in blocks.iter().zip(out) {
+        decode(block, out);
+    }
+}
+
+/// Whether `bytes` bytes are whole blocks that hold exactly `elements` elements.
+fn check_lengths(ty: TensorType, bytes: usize, elements: usize) -> Result<(), QuantError> {
+    let block_bytes = ty.block_bytes() as usize;
+    if !bytes.is_multiple_of(block_bytes) {
+        return Err(QuantError::PartialBlock { ty, bytes });
+    }
+    let expected = (bytes / block_bytes).checked_mul(ty.block_len() as usize);
+    if expected != Some(elements) {
+        return Err(QuantError::WrongLength {
+            ty,
+            bytes,
+            elements,
+        });
+    }
+    Ok(())
+}
+
+/// The `N` bytes of `block` that begin at `AT`. A field outside the block does not compile.
+#[inline(always)]
+fn field<const AT: usize, const N: usize, const B: usize>(block: &[u8; B]) -> &[u8; N] {
+    const { assert!(AT + N <= B, "a field lies outside its block") };
+    block[AT..].first_chunk().unwrap_or(&[0; N])
+}
+
+/// The f16 at byte `AT` of `block`.
+#[inline(always)]
+fn f16_at<const AT: usize, const B: usize>(block: &[u8; B]) -> f32 {
+    half::f16::from_le_bytes(*field::<AT, 2, B>(block)).to_f32()
+}

@@ -1,0 +1,44 @@
+//! Q6_K: 256 numbers of 6 bits in 16 sub-blocks of 16, each with an 8-bit scale.
+//!
+//! 210 bytes; a block is two halves of 128 elements, a half is four runs of 32:
+//! - 0: `ql`, 128 bytes, 64 a half; runs 0 and 1 are the low four bits of bytes 0 to 31 and 32 to
+//!   63, runs 2 and 3 the high four bits of the same
+//! - 128: `qh`, 64 bytes, 32 a half; bits `2 r` and `2 r + 1` of byte `l` are the upper two bits of
+//!   element `l` of run `r`
+//! - 192: `scales`, 16 signed bytes, one for 16 elements
+//! - 208: `d`, f16
+//!
+//! `x = (d * scale) * (q - 32)`.
+
+use super::{f16_at, field};
+use ingle_formats::TensorType;
+
+/// Elements in a block.
+pub const LEN: usize = 256;
+/// Bytes in a block.
+pub const BYTES: usize = 210;
+
+const _: () = assert!(BYTES == LEN / 2 + LEN / 4 + LEN / 16 + 2);
+const _: () = assert!(BYTES == TensorType::Q6K.block_bytes() as usize);
+const _: () = assert!(LEN == TensorType::Q6K.block_len() as usize);
+
+/// Reads one block.
+#[inline]
+pub fn decode_block(block: &[u8; BYTES], out: &mut [f32; LEN]) {
+    let ql = field::<0, 128, _>(block).as_chunks::<32>().0;
+    let qh = field::<128, 64, _>(block).as_chunks::<32>().0;
+    let scales = field::<192, 16, _>(block);
+    let d = f16_at::<208, _>(block);
+    for (run, out) in out.as_chunks_mut::<32>().0.iter_mut().enumerate() {
+        let (half, r) = (run / 4, run % 4);
+        let (low, high) = (&ql[2 * half + r % 2], &qh[half]);
+        for (part, out) in out.as_chunks_mut::<16>().0.iter_mut().enumerate() {
+            let scale = d * f32::from(scales[2 * run + part] as i8);
+            for (l, value) in out.iter_mut().enumerate() {
+                let l = 16 * part + l;
+                let q = ((low[l] >> (4 * (r / 2))) & 0xf) | (((high[l] >> (2 * r)) & 3) << 4);
+                *value = scale * f32::from(q as i8 - 32);
+            }
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! Q8_0: 32 numbers of 8 bits and one scale.
+//!
+//! 34 bytes:
+//! - 0: `d`, f16
+//! - 2: `qs`, 32 signed bytes
+//!
+//! `x = d * q`.
+
+use super::{f16_at, field};
+use ingle_formats::TensorType;
+
+/// Elements in a block.
+pub const LEN: usize = 32;
+/// Bytes in a block.
+pub const BYTES: usize = 34;
+
+const _: () = assert!(BYTES == 2 + LEN);
+const _: () = assert!(BYTES == TensorType::Q8_0.block_bytes() as usize);
+const _: () = assert!(LEN == TensorType::Q8_0.block_len() as usize);
+
+/// Reads one block.
+#[inline]
+pub fn decode_block(block: &[u8; BYTES], out: &mut [f32; LEN]) {
+    let d = f16_at::<0, _>(block);
+    let qs = field::<2, 32, _>(block);
+    for (value, &q) in out.iter_mut().zip(qs) {
+        *value = f32::from(q as i8) * d;
+    }
+}
