@@ -1,1 +1,3 @@
-//! To be filled.
+//! Floor 3: tokens in, tokens out.
+
+pub mod sampler;

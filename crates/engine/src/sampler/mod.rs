@@ -1,0 +1,243 @@
+//! From logits to one token.
+//!
+//! # The order, the same in every interface
+//!
+//! 1. **Logprobs**, when asked for, are taken first: log-softmax of the logits as the model gave
+//!    them. They describe the model, not the sampler.
+//! 2. **Logit bias** is added (negative infinity bans a token).
+//! 3. **Repetition**, then **frequency and presence** penalties, over the last `penalty_last_n`
+//!    known tokens, prompt included.
+//! 4. **DRY** ([`Dry`]).
+//! 5. With temperature 0 the largest logit wins, the lowest id among equals, and nothing below
+//!    applies.
+//! 6. **Top-k**, 7. **typical**, 8. **top-p**, 9. **min-p**: each works on what the one before it
+//!    left, and its probabilities are those of what is left. Each keeps at least one token.
+//! 10. **Temperature** divides the logits.
+//! 11. **One token** is drawn.
+//!
+//! # The draw
+//!
+//! Gumbel-max: the token with the largest `logit / temperature + G` wins, where `G = -ln(-ln u)`
+//! and `u` is a pure function of (seed, position, token id): see `noise.rs`. It is computed in the
+//! equal form of a race: the smallest `-ln(u) / exp(logit / temperature)` wins. No state is
+//! carried from draw to draw, so the same seed gives the same token whatever else is in the batch,
+//! and a truncation that leaves the winner in the set does not change who wins.
+//!
+//! # Logits that are not numbers
+//!
+//! NaN and negative infinity are never chosen; positive infinity counts as the largest finite
+//! number. Where nothing can be chosen, the answer is [`SamplingError::NothingLeft`].
+
+mod dry;
+mod logprobs;
+mod noise;
+mod params;
+mod penalties;
+#[cfg(test)]
+mod tests;
+mod truncate;
+
+pub use dry::breaker_tokens;
+pub use params::{Dry, MAX_TOP_LOGPROBS, Sampling, SamplingError};
+
+use dry::DryState;
+use ingle_formats::TokenId;
+use penalties::Window;
+use truncate::Candidate;
+
+/// A token that was chosen.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Choice {
+    /// The token.
+    pub token: TokenId,
+    /// Its log-probability (nats) under the model's own distribution; `None` unless
+    /// [`Sampling::logprobs`] is set.
+    pub logprob: Option<f32>,
+    /// The most probable tokens with their log-probabilities, most probable first: as many as
+    /// [`Sampling::logprobs`] says.
+    pub top: Vec<(TokenId, f32)>,
+}
+
+/// Chooses the tokens of one sequence.
+#[derive(Clone, Debug)]
+pub struct Sampler {
+    sampling: Sampling,
+    n_vocab: usize,
+    /// Every known token, in order; empty unless a penalty looks back.
+    history: Vec<TokenId>,
+    /// The tokens that penalties count.
+    window: Window,
+    dry: DryState,
+    /// Scratch for truncation: reused from call to call.
+    candidates: Vec<Candidate>,
+    /// Logits that bias and penalties changed, as they were: (id, logit).
+    changed: Vec<(u32, f32)>,
+}
+
+impl Sampler {
+    /// A sampler for a vocabulary of `n_vocab` tokens.
+    ///
+    /// # Errors
+    /// A parameter is out of its range; the error names both.
+    pub fn new(sampling: &Sampling, n_vocab: usize) -> Result<Self, SamplingError> {
+        sampling.validate()?;
+        if let Some(&(token, _)) = sampling
+            .logit_bias
+            .iter()
+            .find(|(t, _)| t.0 as usize >= n_vocab)
+        {
+            return Err(SamplingError::BiasOutsideVocabulary { token, n_vocab });
+        }
+        Ok(Self {
+            sampling: sampling.clone(),
+            n_vocab,
+            history: Vec::new(),
+            window: Window::new(sampling, n_vocab),
+            dry: DryState::default(),
+            candidates: Vec::new(),
+            changed: Vec::new(),
+        })
+    }
+
+    /// The tokens that end a DRY match: see [`breaker_tokens`].
+    #[must_use]
+    pub fn with_breakers(mut self, breakers: Vec<TokenId>) -> Self {
+        self.dry.set_breakers(breakers);
+        self
+    }
+
+    /// Makes room for `tokens` more known tokens, so that [`Self::accept`] allocates nothing.
+    pub fn reserve(&mut self, tokens: usize) {
+        if self.looks_back() {
+            self.history.reserve(tokens);
+        }
+    }
+
+    /// Takes note of a known token, of the prompt or chosen. Amortised constant time.
+    pub fn accept(&mut self, token: TokenId) {
+        if self.looks_back() {
+            self.history.push(token);
+            self.window.push(&self.history);
+        }
+    }
+
+    /// The parameters in use.
+    pub fn sampling(&self) -> &Sampling {
+        &self.sampling
+    }
+
+    /// Chooses the token of `position` from `logits` (`[n_vocab]`), which it changes.
+    ///
+    /// The chosen token becomes known by [`Self::accept`], not here.
+    ///
+    /// # Errors
+    /// [`SamplingError::NothingLeft`] when no logit is a number above negative infinity;
+    /// [`SamplingError::WrongWidth`] when there are not `n_vocab` logits.
+    pub fn choose(&mut self, logits: &mut [f32], position: u32) -> Result<Choice, SamplingError> {
+        if logits.len() != self.n_vocab {
+            return Err(SamplingError::WrongWidth {
+                found: logits.len(),
+                n_vocab: self.n_vocab,
+            });
+        }
+        for logit in logits.iter_mut() {
+            *logit = if logit.is_nan() {
+                f32::NEG_INFINITY
+            } else {
+                logit.min(f32::MAX)
+            };
+        }
+        let log_sum = self
+            .sampling
+            .logprobs
+            .map(|_| logprobs::log_sum_exp(logits));
+        let top = match (self.sampling.logprobs, log_sum) {
+            (Some(n), Some(log_sum)) if n > 0 => self.top(logits, n as usize, log_sum),
+            _ => Vec::new(),
+        };
+
+        self.changed.clear();
+        self.bias(logits);
+        self.window
+            .penalise(&self.sampling, logits, &mut self.changed);
+        self.dry
+            .penalise(&self.sampling.dry, &self.history, logits, &mut self.changed);
+
+        let token = if self.sampling.temperature == 0.0 {
+            argmax(logits)
+        } else {
+            self.truncate(logits);
+            let key = noise::position_key(self.sampling.seed, position);
+            noise::draw(key, self.sampling.temperature, &self.candidates)
+        };
+        let token = token.ok_or(SamplingError::NothingLeft { position })?;
+        let logprob =
+            log_sum.map(|log_sum| (f64::from(self.given(logits, token)) - log_sum) as f32);
+        Ok(Choice {
+            token: TokenId(token),
+            logprob,
+            top,
+        })
+    }
+
+    fn looks_back(&self) -> bool {
+        self.window.is_on() || self.sampling.dry.is_on()
+    }
+
+    fn bias(&mut self, logits: &mut [f32]) {
+        for &(token, bias) in &self.sampling.logit_bias {
+            let logit = &mut logits[token.0 as usize];
+            self.changed.push((token.0, *logit));
+            *logit = (*logit + bias).min(f32::MAX);
+        }
+    }
+
+    /// Fills `candidates` with the tokens that may be drawn.
+    fn truncate(&mut self, logits: &[f32]) {
+        let s = &self.sampling;
+        let k = if s.top_k == 0 {
+            usize::MAX
+        } else {
+            s.top_k as usize
+        };
+        truncate::top_k(logits, k, &mut self.candidates);
+        if s.typical < 1.0 {
+            truncate::typical(&mut self.candidates, s.typical);
+        }
+        if s.top_p < 1.0 {
+            truncate::top_p(&mut self.candidates, s.top_p);
+        }
+        if s.min_p > 0.0 {
+            truncate::min_p(&mut self.candidates, s.min_p);
+        }
+    }
+
+    fn top(&mut self, logits: &[f32], n: usize, log_sum: f64) -> Vec<(TokenId, f32)> {
+        truncate::top_k(logits, n, &mut self.candidates);
+        truncate::sort_by_logit(&mut self.candidates);
+        self.candidates
+            .iter()
+            .map(|c| (TokenId(c.id), (f64::from(c.logit) - log_sum) as f32))
+            .collect()
+    }
+
+    /// The logit of `token` as the model gave it.
+    fn given(&self, logits: &[f32], token: u32) -> f32 {
+        // The first entry of a token is the oldest, hence the model's own.
+        self.changed
+            .iter()
+            .find(|(id, _)| *id == token)
+            .map_or(logits[token as usize], |&(_, logit)| logit)
+    }
+}
+
+/// The largest logit's id, the lowest among equals; `None` where all are negative infinity.
+fn argmax(logits: &[f32]) -> Option<u32> {
+    let mut best = (f32::NEG_INFINITY, None);
+    for (id, &logit) in logits.iter().enumerate() {
+        if logit > best.0 {
+            best = (logit, Some(id as u32));
+        }
+    }
+    best.1
+}
