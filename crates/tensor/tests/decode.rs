@@ -5,18 +5,6 @@ use ingle_tensor::quant::{self, QuantError};
 use proptest::prelude::*;
 use std::path::{Path, PathBuf};
 
-/// The types that are decoded so far.
-const READY: &[TensorType] = &[
-    TensorType::F32,
-    TensorType::F16,
-    TensorType::Bf16,
-    TensorType::Q4_0,
-    TensorType::Q8_0,
-    TensorType::Q4K,
-    TensorType::Q5K,
-    TensorType::Q6K,
-];
-
 fn goldens() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens")
 }
@@ -39,7 +27,7 @@ fn decoded(ty: TensorType, blocks: &[u8]) -> Vec<f32> {
 
 #[test]
 fn blocks_equal_gguf_py() {
-    for &ty in READY {
+    for &ty in TensorType::ALL {
         let file = goldens().join("blocks").join(format!("{}.bin", ty.name()));
         let bytes = std::fs::read(file).unwrap();
         let (size, len) = (ty.block_bytes() as usize, ty.block_len() as usize);
@@ -78,9 +66,6 @@ fn many_blocks_of_any_bytes_equal_gguf_py() {
             panic!("a line of digests.txt is not NAME COUNT DIGEST: {line}");
         };
         let ty = TensorType::from_name(name).unwrap();
-        if !READY.contains(&ty) {
-            continue;
-        }
         let size = count.parse::<usize>().unwrap() * ty.block_bytes() as usize;
         let digest = decoded(ty, &stream(size))
             .into_iter()
@@ -91,12 +76,12 @@ fn many_blocks_of_any_bytes_equal_gguf_py() {
         assert_eq!(format!("{digest:016x}"), expected, "{ty}");
         seen += 1;
     }
-    assert_eq!(seen, READY.len());
+    assert_eq!(seen, TensorType::ALL.len());
 }
 
 #[test]
 fn partial_blocks_and_wrong_lengths_are_refused() {
-    for &ty in READY {
+    for &ty in TensorType::ALL {
         let (size, len) = (ty.block_bytes() as usize, ty.block_len() as usize);
         let mut out = vec![7.0; 2 * len];
         let partial = quant::decode(ty, &vec![0; 2 * size - 1], &mut out);
@@ -126,9 +111,9 @@ proptest! {
     #[test]
     fn any_bytes_decode_or_are_refused(
         bytes in proptest::collection::vec(any::<u8>(), 0..700),
-        index in 0..READY.len(),
+        index in 0..TensorType::ALL.len(),
     ) {
-        let ty = READY[index];
+        let ty = TensorType::ALL[index];
         let count = bytes.len() / ty.block_bytes() as usize;
         let mut out = vec![0.0; count * ty.block_len() as usize];
         let whole = bytes.len() % ty.block_bytes() as usize == 0;

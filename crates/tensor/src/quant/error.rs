@@ -33,10 +33,4 @@ pub enum QuantError {
         /// Elements on the f32 side.
         elements: usize,
     },
-    /// This build cannot read the type.
-    #[error("{ty} blocks cannot be decoded yet; use a file in another type")]
-    NoDecoder {
-        /// The storage type asked for.
-        ty: TensorType,
-    },
 }

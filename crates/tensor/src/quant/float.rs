@@ -2,8 +2,8 @@
 //!
 //! BF16 is the upper half of a binary32. Reading either half-width type is exact.
 
+use half::f16;
 use half::slice::HalfFloatSliceExt;
-use half::{bf16, f16};
 
 /// Numbers converted at a time: enough for the vector conversion, small enough for the stack.
 const STEP: usize = 256;
@@ -30,7 +30,7 @@ pub fn decode_f16(blocks: &[u8], out: &mut [f32]) {
 /// Reads bfloat16 numbers: `blocks` holds two bytes for each element of `out`.
 pub fn decode_bf16(blocks: &[u8], out: &mut [f32]) {
     for (value, bytes) in out.iter_mut().zip(blocks.as_chunks().0) {
-        // Not `bf16::to_f32`, which quiets a signalling NaN: a shift alone stays a plain vector loop.
+        // Not `half::bf16::to_f32`, which quiets a signalling NaN: a shift alone stays a plain vector loop.
         *value = f32::from_bits(u32::from(u16::from_le_bytes(*bytes)) << 16);
     }
 }

@@ -10,11 +10,21 @@
 
 mod error;
 pub mod float;
+pub mod iq1;
+pub mod iq2;
+pub mod iq3;
+pub mod iq4;
+pub mod mxfp4;
+pub mod q2_k;
+pub mod q3_k;
 pub mod q4;
 pub mod q4_k;
+pub mod q5;
 pub mod q5_k;
 pub mod q6_k;
 pub mod q8;
+mod tables;
+pub mod ternary;
 
 pub use error::QuantError;
 
@@ -36,11 +46,27 @@ pub fn decode(ty: TensorType, blocks: &[u8], out: &mut [f32]) -> Result<(), Quan
         TensorType::F16 => float::decode_f16(blocks, out),
         TensorType::Bf16 => float::decode_bf16(blocks, out),
         TensorType::Q4_0 => each_block(blocks, out, q4::decode_q4_0),
+        TensorType::Q4_1 => each_block(blocks, out, q4::decode_q4_1),
+        TensorType::Q5_0 => each_block(blocks, out, q5::decode_q5_0),
+        TensorType::Q5_1 => each_block(blocks, out, q5::decode_q5_1),
         TensorType::Q8_0 => each_block(blocks, out, q8::decode_block),
+        TensorType::Q2K => each_block(blocks, out, q2_k::decode_block),
+        TensorType::Q3K => each_block(blocks, out, q3_k::decode_block),
         TensorType::Q4K => each_block(blocks, out, q4_k::decode_block),
         TensorType::Q5K => each_block(blocks, out, q5_k::decode_block),
         TensorType::Q6K => each_block(blocks, out, q6_k::decode_block),
-        _ => return Err(QuantError::NoDecoder { ty }),
+        TensorType::Iq1S => each_block(blocks, out, iq1::decode_iq1_s),
+        TensorType::Iq1M => each_block(blocks, out, iq1::decode_iq1_m),
+        TensorType::Iq2Xxs => each_block(blocks, out, iq2::decode_iq2_xxs),
+        TensorType::Iq2Xs => each_block(blocks, out, iq2::decode_iq2_xs),
+        TensorType::Iq2S => each_block(blocks, out, iq2::decode_iq2_s),
+        TensorType::Iq3Xxs => each_block(blocks, out, iq3::decode_iq3_xxs),
+        TensorType::Iq3S => each_block(blocks, out, iq3::decode_iq3_s),
+        TensorType::Iq4Nl => each_block(blocks, out, iq4::decode_iq4_nl),
+        TensorType::Iq4Xs => each_block(blocks, out, iq4::decode_iq4_xs),
+        TensorType::Tq1_0 => each_block(blocks, out, ternary::decode_tq1_0),
+        TensorType::Tq2_0 => each_block(blocks, out, ternary::decode_tq2_0),
+        TensorType::Mxfp4 => each_block(blocks, out, mxfp4::decode_block),
     }
     Ok(())
 }
@@ -87,4 +113,13 @@ fn field<const AT: usize, const N: usize, const B: usize>(block: &[u8; B]) -> &[
 #[inline(always)]
 fn f16_at<const AT: usize, const B: usize>(block: &[u8; B]) -> f32 {
     half::f16::from_le_bytes(*field::<AT, 2, B>(block)).to_f32()
+}
+
+/// Eight magnitudes times `scale`, negative where the bit of `signs` is set.
+#[inline(always)]
+fn signed(scale: f32, magnitudes: [u8; 8], signs: u8, out: &mut [f32; 8]) {
+    for (j, (value, magnitude)) in out.iter_mut().zip(magnitudes).enumerate() {
+        let sign = u32::from(signs >> j & 1) << 31;
+        *value = f32::from_bits((scale * f32::from(magnitude)).to_bits() ^ sign);
+    }
 }

@@ -1,4 +1,4 @@
-//! Q4_0: 32 numbers of 4 bits and one scale.
+//! Q4_0 and Q4_1: 32 numbers of 4 bits with a scale, Q4_1 with a minimum too.
 //!
 //! Q4_0, 18 bytes:
 //! - 0: `d`, f16
@@ -6,6 +6,13 @@
 //!   high half
 //!
 //! `x = d * (q - 8)`.
+//!
+//! Q4_1, 20 bytes:
+//! - 0: `d`, f16
+//! - 2: `m`, f16
+//! - 4: `qs`, as in Q4_0
+//!
+//! `x = d * q + m`.
 
 use super::{f16_at, field};
 use ingle_formats::TensorType;
@@ -14,10 +21,15 @@ use ingle_formats::TensorType;
 pub const LEN: usize = 32;
 /// Bytes in a block of Q4_0.
 pub const Q4_0_BYTES: usize = 18;
+/// Bytes in a block of Q4_1.
+pub const Q4_1_BYTES: usize = 20;
 
 const _: () = assert!(Q4_0_BYTES == 2 + LEN / 2);
+const _: () = assert!(Q4_1_BYTES == 2 + 2 + LEN / 2);
 const _: () = assert!(Q4_0_BYTES == TensorType::Q4_0.block_bytes() as usize);
+const _: () = assert!(Q4_1_BYTES == TensorType::Q4_1.block_bytes() as usize);
 const _: () = assert!(LEN == TensorType::Q4_0.block_len() as usize);
+const _: () = assert!(LEN == TensorType::Q4_1.block_len() as usize);
 
 /// Reads one block of Q4_0.
 #[inline]
@@ -27,5 +39,17 @@ pub fn decode_q4_0(block: &[u8; Q4_0_BYTES], out: &mut [f32; LEN]) {
     for (j, &q) in qs.iter().enumerate() {
         out[j] = d * f32::from((q & 0xf) as i8 - 8);
         out[16 + j] = d * f32::from((q >> 4) as i8 - 8);
+    }
+}
+
+/// Reads one block of Q4_1.
+#[inline]
+pub fn decode_q4_1(block: &[u8; Q4_1_BYTES], out: &mut [f32; LEN]) {
+    let d = f16_at::<0, _>(block);
+    let m = f16_at::<2, _>(block);
+    let qs = field::<4, 16, _>(block);
+    for (j, &q) in qs.iter().enumerate() {
+        out[j] = d * f32::from(q & 0xf) + m;
+        out[16 + j] = d * f32::from(q >> 4) + m;
     }
 }

@@ -1,0 +1,107 @@
+//! IQ2_XXS, IQ2_XS and IQ2_S: groups of 8 magnitudes from a grid (of 256, 512 and 1024 patterns of
+//! 8, 25 and 43), with signs.
+//!
+//! IQ2_XXS, 66 bytes; a sub-block is 32 numbers, four groups:
+//! - 0: `d`, f16
+//! - 2: for each sub-block 8 bytes: four grid indices, then a u32 with seven signs for each group,
+//!   first group lowest, and the scale in the top four bits. The eighth sign makes the number of
+//!   negative elements even
+//!
+//! IQ2_XS, 74 bytes; a sub-block is 16 numbers, two groups:
+//! - 0: `d`, f16
+//! - 2: `qs`, 32 u16, one a group: nine bits of index, then seven signs as above
+//! - 66: `scales`, 8 bytes, four bits a sub-block, low half first
+//!
+//! IQ2_S, 82 bytes; a sub-block is 16 numbers, two groups:
+//! - 0: `d`, f16
+//! - 2: `qs`, 32 bytes, the low eight bits of each group's index
+//! - 34: `signs`, 32 bytes, eight signs a group
+//! - 66: `qh`, 8 bytes, two upper bits of the index a group, first group lowest
+//! - 74: `scales`, 8 bytes, as in IQ2_XS
+//!
+//! `x = ((d * (0.5 + scale) * 0.25) * grid) * sign`.
+
+use super::tables::{EVEN_SIGNS, IQ2_S, IQ2_XS, IQ2_XXS};
+use super::{f16_at, field, signed};
+use ingle_formats::TensorType;
+
+/// Elements in a block.
+pub const LEN: usize = 256;
+/// Bytes in a block of IQ2_XXS.
+pub const IQ2_XXS_BYTES: usize = 66;
+/// Bytes in a block of IQ2_XS.
+pub const IQ2_XS_BYTES: usize = 74;
+/// Bytes in a block of IQ2_S.
+pub const IQ2_S_BYTES: usize = 82;
+
+const _: () = assert!(IQ2_XXS_BYTES == 2 + LEN / 4);
+const _: () = assert!(IQ2_XS_BYTES == 2 + LEN / 4 + LEN / 32);
+const _: () = assert!(IQ2_S_BYTES == 2 + LEN / 8 + LEN / 8 + LEN / 32 + LEN / 32);
+const _: () = assert!(IQ2_XXS_BYTES == TensorType::Iq2Xxs.block_bytes() as usize);
+const _: () = assert!(IQ2_XS_BYTES == TensorType::Iq2Xs.block_bytes() as usize);
+const _: () = assert!(IQ2_S_BYTES == TensorType::Iq2S.block_bytes() as usize);
+const _: () = assert!(LEN == TensorType::Iq2Xxs.block_len() as usize);
+const _: () = assert!(LEN == TensorType::Iq2Xs.block_len() as usize);
+const _: () = assert!(LEN == TensorType::Iq2S.block_len() as usize);
+
+/// Reads one block of IQ2_XXS.
+#[inline]
+pub fn decode_iq2_xxs(block: &[u8; IQ2_XXS_BYTES], out: &mut [f32; LEN]) {
+    let d = f16_at::<0, _>(block);
+    let subs = field::<2, 64, _>(block).as_chunks::<8>().0;
+    for (out, sub) in out.as_chunks_mut::<32>().0.iter_mut().zip(subs) {
+        let [indices @ .., a, b, c, e] = sub;
+        let signs = u32::from_le_bytes([*a, *b, *c, *e]);
+        let scale = d * (0.5 + (signs >> 28) as f32) * 0.25;
+        for (g, out) in out.as_chunks_mut::<8>().0.iter_mut().enumerate() {
+            let signs = EVEN_SIGNS[(signs >> (7 * g) & 0x7f) as usize];
+            decode_group(IQ2_XXS[usize::from(indices[g])], signs, scale, out);
+        }
+    }
+}
+
+/// Reads one block of IQ2_XS.
+#[inline]
+pub fn decode_iq2_xs(block: &[u8; IQ2_XS_BYTES], out: &mut [f32; LEN]) {
+    let d = f16_at::<0, _>(block);
+    let qs = field::<2, 64, _>(block).as_chunks::<2>().0;
+    let scales = field::<66, 8, _>(block);
+    for (sub, out) in out.as_chunks_mut::<16>().0.iter_mut().enumerate() {
+        let scale = d * (0.5 + nibble(scales, sub)) * 0.25;
+        for (g, out) in out.as_chunks_mut::<8>().0.iter_mut().enumerate() {
+            let q = u16::from_le_bytes(qs[2 * sub + g]);
+            let signs = EVEN_SIGNS[usize::from(q >> 9)];
+            decode_group(IQ2_XS[usize::from(q & 0x1ff)], signs, scale, out);
+        }
+    }
+}
+
+/// Reads one block of IQ2_S.
+#[inline]
+pub fn decode_iq2_s(block: &[u8; IQ2_S_BYTES], out: &mut [f32; LEN]) {
+    let d = f16_at::<0, _>(block);
+    let qs = field::<2, 32, _>(block);
+    let signs = field::<34, 32, _>(block);
+    let qh = field::<66, 8, _>(block);
+    let scales = field::<74, 8, _>(block);
+    for (sub, out) in out.as_chunks_mut::<16>().0.iter_mut().enumerate() {
+        let scale = d * (0.5 + nibble(scales, sub)) * 0.25;
+        for (g, out) in out.as_chunks_mut::<8>().0.iter_mut().enumerate() {
+            let group = 2 * sub + g;
+            let high = (qh[group / 4] >> (2 * (group % 4))) & 3;
+            let index = usize::from(qs[group]) | usize::from(high) << 8;
+            decode_group(IQ2_S[index], signs[group], scale, out);
+        }
+    }
+}
+
+/// The four-bit scale of sub-block `sub`.
+#[inline(always)]
+fn nibble(scales: &[u8; 8], sub: usize) -> f32 {
+    f32::from((scales[sub / 2] >> (4 * (sub % 2))) & 0xf)
+}
+
+#[inline(always)]
+fn decode_group(grid: u64, signs: u8, scale: f32, out: &mut [f32; 8]) {
+    signed(scale, grid.to_le_bytes(), signs, out);
+}

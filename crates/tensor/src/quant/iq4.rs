@@ -1,0 +1,68 @@
+//! IQ4_NL and IQ4_XS: numbers of 4 bits that index sixteen unevenly spaced levels.
+//!
+//! IQ4_NL, 32 numbers, 18 bytes:
+//! - 0: `d`, f16
+//! - 2: `qs`, 16 bytes; byte `j` holds element `j` in its low half and element `16 + j` in its
+//!   high half
+//!
+//! `x = d * level[q]`.
+//!
+//! IQ4_XS, 256 numbers in 8 sub-blocks of 32, 136 bytes:
+//! - 0: `d`, f16
+//! - 2: `scales_h`, u16; bits `2 s` and `2 s + 1` are the upper bits of the scale of sub-block `s`
+//! - 4: `scales_l`, 4 bytes, the low four bits of the scales, low half first
+//! - 8: `qs`, 128 bytes, 16 a sub-block, each as in IQ4_NL
+//!
+//! `x = (d * (scale - 32)) * level[q]`.
+
+use super::{f16_at, field};
+use ingle_formats::TensorType;
+
+/// Elements in a block of IQ4_NL.
+pub const IQ4_NL_LEN: usize = 32;
+/// Bytes in a block of IQ4_NL.
+pub const IQ4_NL_BYTES: usize = 18;
+/// Elements in a block of IQ4_XS.
+pub const IQ4_XS_LEN: usize = 256;
+/// Bytes in a block of IQ4_XS.
+pub const IQ4_XS_BYTES: usize = 136;
+
+const _: () = assert!(IQ4_NL_BYTES == 2 + IQ4_NL_LEN / 2);
+const _: () = assert!(IQ4_XS_BYTES == 2 + 2 + IQ4_XS_LEN / 64 + IQ4_XS_LEN / 2);
+const _: () = assert!(IQ4_NL_BYTES == TensorType::Iq4Nl.block_bytes() as usize);
+const _: () = assert!(IQ4_NL_LEN == TensorType::Iq4Nl.block_len() as usize);
+const _: () = assert!(IQ4_XS_BYTES == TensorType::Iq4Xs.block_bytes() as usize);
+const _: () = assert!(IQ4_XS_LEN == TensorType::Iq4Xs.block_len() as usize);
+
+/// What the sixteen codes mean.
+pub const LEVELS: [i8; 16] = [
+    -127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113,
+];
+
+/// Reads one block of IQ4_NL.
+#[inline]
+pub fn decode_iq4_nl(block: &[u8; IQ4_NL_BYTES], out: &mut [f32; IQ4_NL_LEN]) {
+    decode_sub(f16_at::<0, _>(block), field::<2, 16, _>(block), out);
+}
+
+/// Reads one block of IQ4_XS.
+#[inline]
+pub fn decode_iq4_xs(block: &[u8; IQ4_XS_BYTES], out: &mut [f32; IQ4_XS_LEN]) {
+    let d = f16_at::<0, _>(block);
+    let high = u16::from_le_bytes(*field::<2, 2, _>(block));
+    let low = field::<4, 4, _>(block);
+    let qs = field::<8, 128, _>(block).as_chunks::<16>().0;
+    for (s, out) in out.as_chunks_mut::<32>().0.iter_mut().enumerate() {
+        let low = (low[s / 2] >> (4 * (s % 2))) & 0xf;
+        let scale = low | ((high >> (2 * s) & 3) << 4) as u8;
+        decode_sub(d * f32::from(scale as i8 - 32), &qs[s], out);
+    }
+}
+
+#[inline(always)]
+fn decode_sub(scale: f32, qs: &[u8; 16], out: &mut [f32; 32]) {
+    for (j, &q) in qs.iter().enumerate() {
+        out[j] = scale * f32::from(LEVELS[usize::from(q & 0xf)]);
+        out[16 + j] = scale * f32::from(LEVELS[usize::from(q >> 4)]);
+    }
+}

@@ -1,0 +1,45 @@
+//! MXFP4: 32 numbers of the 4-bit float E2M1 with an 8-bit power of two.
+//!
+//! 17 bytes:
+//! - 0: `e`, the exponent, E8M0: `2^(e - 127)`
+//! - 1: `qs`, 16 bytes; byte `j` holds element `j` in its low half and element `16 + j` in its
+//!   high half. Bit 3 is the sign
+//!
+//! `x = 2^(e - 128) * level[q]`: the levels here are twice those of E2M1, hence the one less in the
+//! exponent. An `e` of 255, NaN in the OCP specification, is read as a power of two like the others,
+//! as ggml does. Source: OCP Microscaling Formats (MX) 1.0, sections 5.3.3 and 5.4.1.
+
+use super::field;
+use ingle_formats::TensorType;
+
+/// Elements in a block.
+pub const LEN: usize = 32;
+/// Bytes in a block.
+pub const BYTES: usize = 17;
+
+const _: () = assert!(BYTES == 1 + LEN / 2);
+const _: () = assert!(BYTES == TensorType::Mxfp4.block_bytes() as usize);
+const _: () = assert!(LEN == TensorType::Mxfp4.block_len() as usize);
+
+/// What the sixteen codes mean, doubled.
+pub const LEVELS: [i8; 16] = [0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12];
+
+/// `2^(e - 128)`; the lowest two are subnormal.
+#[inline]
+pub fn half_scale(e: u8) -> f32 {
+    f32::from_bits(match e {
+        0 | 1 => 0x0020_0000 << e,
+        _ => (u32::from(e) - 1) << 23,
+    })
+}
+
+/// Reads one block.
+#[inline]
+pub fn decode_block(block: &[u8; BYTES], out: &mut [f32; LEN]) {
+    let d = half_scale(block[0]);
+    let qs = field::<1, 16, _>(block);
+    for (j, &q) in qs.iter().enumerate() {
+        out[j] = d * f32::from(LEVELS[usize::from(q & 0xf)]);
+        out[16 + j] = d * f32::from(LEVELS[usize::from(q >> 4)]);
+    }
+}

@@ -1,0 +1,39 @@
+//! Q2_K: 256 numbers of 2 bits in 16 sub-blocks of 16, each with a 4-bit scale and minimum.
+//!
+//! 84 bytes:
+//! - 0: 16 bytes, one a sub-block: the scale in the low half, the minimum in the high half
+//! - 16: `qs`, 64 bytes; a half of the block (128 elements) has 32 bytes, and bits `2 r` and
+//!   `2 r + 1` of byte `l` are element `l` of the half's run `r` of 32
+//! - 80: `d`, f16, the scale of the scales
+//! - 82: `dmin`, f16, the scale of the minima
+//!
+//! `x = (d * scale) * q - (dmin * min)`.
+
+use super::{f16_at, field};
+use ingle_formats::TensorType;
+
+/// Elements in a block.
+pub const LEN: usize = 256;
+/// Bytes in a block.
+pub const BYTES: usize = 84;
+
+const _: () = assert!(BYTES == LEN / 16 + LEN / 4 + 2 + 2);
+const _: () = assert!(BYTES == TensorType::Q2K.block_bytes() as usize);
+const _: () = assert!(LEN == TensorType::Q2K.block_len() as usize);
+
+/// Reads one block.
+#[inline]
+pub fn decode_block(block: &[u8; BYTES], out: &mut [f32; LEN]) {
+    let scales = field::<0, 16, _>(block);
+    let qs = field::<16, 64, _>(block).as_chunks::<16>().0;
+    let d = f16_at::<80, _>(block);
+    let dmin = f16_at::<82, _>(block);
+    for (sub, out) in out.as_chunks_mut::<16>().0.iter_mut().enumerate() {
+        let scale = d * f32::from(scales[sub] & 0xf);
+        let min = dmin * f32::from(scales[sub] >> 4);
+        let shift = sub / 2 % 4 * 2;
+        for (value, &q) in out.iter_mut().zip(&qs[sub / 8 * 2 + sub % 2]) {
+            *value = scale * f32::from((q >> shift) & 3) - min;
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! Q3_K: 256 numbers of 3 bits in 16 sub-blocks of 16, each with a 6-bit scale.
+//!
+//! 110 bytes:
+//! - 0: `hmask`, 32 bytes; bit `r` of byte `l` is the third bit of element `l` of run `r` of 32
+//! - 32: `qs`, 64 bytes, the low two bits, as in Q2_K
+//! - 96: 12 bytes of 6-bit scales, see [`scales`]
+//! - 108: `d`, f16
+//!
+//! `x = (d * (scale - 32)) * (q - 4)`.
+
+use super::{f16_at, field};
+use ingle_formats::TensorType;
+
+/// Elements in a block.
+pub const LEN: usize = 256;
+/// Bytes in a block.
+pub const BYTES: usize = 110;
+
+const _: () = assert!(BYTES == LEN / 8 + LEN / 4 + 12 + 2);
+const _: () = assert!(BYTES == TensorType::Q3K.block_bytes() as usize);
+const _: () = assert!(LEN == TensorType::Q3K.block_len() as usize);
+
+/// The sixteen scales, 32 subtracted.
+///
+/// The low four bits of scale `s` are in byte `s % 8` (low half for 0 to 7, high half for 8 to 15);
+/// its upper two are bits `2 (s / 4)` and the next of byte `8 + s % 4`.
+#[inline]
+pub fn scales(packed: &[u8; 12]) -> [i8; 16] {
+    let mut scales = [0; 16];
+    for (s, scale) in scales.iter_mut().enumerate() {
+        let low = (packed[s % 8] >> (s / 8 * 4)) & 0xf;
+        let high = (packed[8 + s % 4] >> (s / 4 * 2)) & 3;
+        *scale = (low | (high << 4)) as i8 - 32;
+    }
+    scales
+}
+
+/// Reads one block.
+#[inline]
+pub fn decode_block(block: &[u8; BYTES], out: &mut [f32; LEN]) {
+    let hmask = field::<0, 32, _>(block).as_chunks::<16>().0;
+    let qs = field::<32, 64, _>(block).as_chunks::<16>().0;
+    let scales = scales(field::<96, 12, _>(block));
+    let d = f16_at::<108, _>(block);
+    for (sub, out) in out.as_chunks_mut::<16>().0.iter_mut().enumerate() {
+        let scale = d * f32::from(scales[sub]);
+        let shift = sub / 2 % 4 * 2;
+        let (low, high) = (&qs[sub / 8 * 2 + sub % 2], &hmask[sub % 2]);
+        for ((value, &low), &high) in out.iter_mut().zip(low).zip(high) {
+            let q = ((low >> shift) & 3) | (((high >> (sub / 2)) & 1) << 2);
+            *value = scale * f32::from(q as i8 - 4);
+        }
+    }
+}
