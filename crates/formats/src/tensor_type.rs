@@ -134,7 +134,7 @@ impl TensorType {
     /// product does not fit in 64 bits.
     pub fn byte_len(self, elements: u64) -> Option<u64> {
         let block_len = u64::from(self.block_len());
-        if elements % block_len != 0 {
+        if !elements.is_multiple_of(block_len) {
             return None;
         }
         (elements / block_len).checked_mul(u64::from(self.block_bytes()))

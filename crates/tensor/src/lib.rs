@@ -5,5 +5,5 @@
 
 pub mod ops;
 pub mod quant;
-mod source;
-pub use source::{SourceError, WeightSource};
+pub mod source;
+pub use source::{MemorySource, SourceError, WeightSource};
