@@ -5,5 +5,7 @@
 
 pub mod ops;
 pub mod quant;
+#[doc(hidden)]
+pub mod reference;
 pub mod source;
 pub use source::{MemorySource, SourceError, WeightSource};

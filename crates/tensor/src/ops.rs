@@ -3,6 +3,7 @@
 //! A network is written once, against [`Ops`]; the CPU is one implementation of it ([`crate::cpu`]).
 //! A network never sees the numbers of a [`Ops::Buf`]: only logits come back.
 
+use crate::quant::QuantError;
 use crate::{SourceError, WeightSource};
 use ingle_formats::{TensorType, TokenId};
 
@@ -165,6 +166,14 @@ pub enum LoadError {
         found: Vec<u64>,
         /// The shape that the metadata imply.
         expected: Vec<u64>,
+    },
+    /// The blocks of the tensor could not be read.
+    #[error("tensor `{name}`: {error}")]
+    Blocks {
+        /// Which tensor.
+        name: String,
+        /// What is wrong with them.
+        error: QuantError,
     },
     /// Reading failed.
     #[error(transparent)]
