@@ -1,2 +1,45 @@
-//! Daily commands.
-fn main() {}
+//! Daily commands of the Ingle repository: `cargo xtask`.
+#![forbid(unsafe_code)]
+
+mod commands;
+mod house;
+mod tidy;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+cargo xtask COMMAND
+
+  tidy            check the rules of the house (floors, unsafe, dialers, stray paths) and report lengths
+  fmt             format everything
+  lint            clippy on every target, warnings are errors
+  test            the test command of the README
+  fuzz [SECONDS]  run every fuzz target for SECONDS (5 when not given)
+  deny            licences, sources and bans of the dependencies (needs cargo-deny)
+  ci              all of the above, format checked and not changed: what .ci/run runs";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    let done = match words.as_slice() {
+        ["tidy"] => tidy::run(),
+        ["fmt"] => commands::fmt(),
+        ["lint"] => commands::lint(),
+        ["test"] => commands::test(),
+        ["fuzz"] => commands::fuzz("5"),
+        ["fuzz", seconds] => commands::fuzz(seconds),
+        ["deny"] => commands::deny(),
+        ["ci"] => commands::ci(),
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("xtask: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! Commands that only start other programs.
+use std::process::Command;
+use std::time::Instant;
+
+use crate::tidy;
+
+/// Runs a program, shows its output, and fails when it fails.
+fn sh(program: &str, args: &[&str], vars: &[(&str, &str)]) -> Result<(), String> {
+    let line = format!("{program} {}", args.join(" "));
+    let status = Command::new(program)
+        .args(args)
+        .envs(vars.iter().copied())
+        .status()
+        .map_err(|e| format!("cannot start `{line}`: {e}"))?;
+    if status.success() {
+        Ok(())
+    } else {
+        Err(format!("`{line}` failed ({status})"))
+    }
+}
+
+pub fn fmt() -> Result<(), String> {
+    sh("cargo", &["fmt", "--all"], &[])
+}
+
+pub fn lint() -> Result<(), String> {
+    let args = [
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--",
+        "-D",
+        "warnings",
+    ];
+    sh("cargo", &args, &[])
+}
+
+pub fn test() -> Result<(), String> {
+    sh("cargo", &["test", "--workspace"], &[])
+}
+
+/// Every target of `fuzz/`, `seconds` each. libFuzzer needs flags that only a nightly compiler takes;
+/// `RUSTC_BOOTSTRAP` lets the stable one take them, for this build alone.
+pub fn fuzz(seconds: &str) -> Result<(), String> {
+    let seconds: u32 = seconds
+        .parse()
+        .map_err(|_| format!("not a number of seconds: {seconds}"))?;
+    let folder = tidy::repository_root()?.join("fuzz/fuzz_targets");
+    let mut targets: Vec<String> = std::fs::read_dir(&folder)
+        .map_err(|e| format!("cannot list {}: {e}", folder.display()))?
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .filter_map(|name| name.strip_suffix(".rs").map(str::to_owned))
+        .collect();
+    targets.sort();
+    let limit = format!("-max_total_time={seconds}");
+    for target in &targets {
+        let args = [
+            "fuzz",
+            "run",
+            target,
+            "--",
+            &limit,
+            "-timeout=10",
+            "-rss_limit_mb=2048",
+        ];
+        sh("cargo", &args, &[("RUSTC_BOOTSTRAP", "1")])?;
+    }
+    Ok(())
+}
+
+/// Licences, sources and bans need no network beyond the registry. Advisories need the advisory
+/// database, which is a git repository elsewhere: they are checked when it can be fetched, and the
+/// output says so when it cannot.
+pub fn deny() -> Result<(), String> {
+    sh(
+        "cargo",
+        &["deny", "check", "licenses", "bans", "sources"],
+        &[],
+    )?;
+    let fetched = Command::new("cargo").args(["deny", "fetch", "db"]).output();
+    if fetched.is_ok_and(|out| out.status.success()) {
+        sh("cargo", &["deny", "check", "advisories"], &[])
+    } else {
+        println!("skipped: advisories (the advisory database cannot be reached from here)");
+        Ok(())
+    }
+}
+
+type Step = fn() -> Result<(), String>;
+
+/// The steps of continuous integration, cheapest first; stops at the first failure.
+pub fn ci() -> Result<(), String> {
+    let steps: &[(&str, Step)] = &[
+        ("format", || sh("cargo", &["fmt", "--all", "--check"], &[])),
+        ("tidy", tidy::run),
+        ("lint", lint),
+        ("test", test),
+        ("fuzz", || fuzz("5")),
+        ("deny", deny),
+        ("aarch64", check_aarch64),
+    ];
+    for (name, step) in steps {
+        println!("== {name}");
+        let start = Instant::now();
+        step()?;
+        println!("== {name}: {:.0} s", start.elapsed().as_secs_f64());
+    }
+    Ok(())
+}
+
+/// The other instruction set is type-checked where its standard library is installed.
+fn check_aarch64() -> Result<(), String> {
+    let target = "aarch64-unknown-linux-gnu";
+    let out = Command::new("rustc")
+        .args(["--print", "sysroot"])
+        .output()
+        .map_err(|e| format!("cannot start rustc: {e}"))?;
+    let sysroot = String::from_utf8_lossy(&out.stdout).trim().to_owned();
+    if !std::path::Path::new(&sysroot)
+        .join("lib/rustlib")
+        .join(target)
+        .exists()
+    {
+        println!("skipped: the standard library of {target} is not installed");
+        return Ok(());
+    }
+    sh(
+        "cargo",
+        &["check", "-p", "ingle-tensor", "--target", target],
+        &[],
+    )
+}
