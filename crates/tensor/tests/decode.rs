@@ -21,7 +21,7 @@ fn bits(value: f32) -> u32 {
 fn decoded(ty: TensorType, blocks: &[u8]) -> Vec<f32> {
     let count = blocks.len() / ty.block_bytes() as usize;
     let mut out = vec![0.0; count * ty.block_len() as usize];
-    quant::decode(ty, blocks, &mut out).unwrap();
+    assert_eq!(quant::decode(ty, blocks, &mut out), Ok(()));
     out
 }
 

@@ -3,7 +3,7 @@
 use ingle_formats::TensorType;
 
 /// Why blocks could not be decoded or encoded.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum QuantError {
     /// The bytes end inside a block.
@@ -32,5 +32,24 @@ pub enum QuantError {
         bytes: usize,
         /// Elements on the f32 side.
         elements: usize,
+    },
+    /// Blocks of this type can be read and not made.
+    #[error("{ty} blocks can be read but not made; choose another type, such as Q4_K")]
+    NoEncoder {
+        /// The storage type asked for.
+        ty: TensorType,
+    },
+    /// A number that the scale of a block cannot hold.
+    #[error(
+        "element {index} is {value}, and {ty} holds numbers from -65504 to 65504; \
+         store this tensor as F32"
+    )]
+    OutOfRange {
+        /// The storage type asked for.
+        ty: TensorType,
+        /// Which element.
+        index: usize,
+        /// The element.
+        value: f32,
     },
 }

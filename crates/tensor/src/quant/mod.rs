@@ -23,11 +23,13 @@ pub mod q5;
 pub mod q5_k;
 pub mod q6_k;
 pub mod q8;
+mod rounding;
 mod tables;
 pub mod ternary;
 
 pub use error::QuantError;
 
+use half::f16;
 use ingle_formats::TensorType;
 
 /// Reads `blocks` of type `ty` into `out`, in the order in which they are stored.
@@ -71,6 +73,65 @@ pub fn decode(ty: TensorType, blocks: &[u8], out: &mut [f32]) -> Result<(), Quan
     Ok(())
 }
 
+/// Writes `values` as blocks of type `ty` into `out`.
+///
+/// F32 is exact; F16 and BF16 round to the nearest, ties to even. The simple types (Q4_0 to Q8_0,
+/// TQ1_0, TQ2_0, MXFP4) are equal to gguf-py bit for bit. The others choose the scales that leave a
+/// small weighted square error.
+///
+/// # Errors
+/// [`QuantError::NoEncoder`] for the types that are only read,
+/// [`QuantError::PartialBlock`] and [`QuantError::WrongLength`] as in [`decode`], and
+/// [`QuantError::OutOfRange`] where a value is not finite or beyond f16, except in F32, F16 and
+/// BF16, which hold infinities and NaN themselves. `out` is untouched on an error.
+pub fn encode(ty: TensorType, values: &[f32], out: &mut [u8]) -> Result<(), QuantError> {
+    check_lengths(ty, out.len(), values.len())?;
+    if ty.block_len() > 1 {
+        check_values(ty, values)?;
+    }
+    match ty {
+        TensorType::F32 => float::encode_f32(values, out),
+        TensorType::F16 => float::encode_f16(values, out),
+        TensorType::Bf16 => float::encode_bf16(values, out),
+        TensorType::Q4_0 => make_blocks(values, out, q4::encode_q4_0),
+        TensorType::Q4_1 => make_blocks(values, out, q4::encode_q4_1),
+        TensorType::Q5_0 => make_blocks(values, out, q5::encode_q5_0),
+        TensorType::Q5_1 => make_blocks(values, out, q5::encode_q5_1),
+        TensorType::Q8_0 => make_blocks(values, out, q8::encode_block),
+        TensorType::Tq1_0 => make_blocks(values, out, ternary::encode_tq1_0),
+        TensorType::Tq2_0 => make_blocks(values, out, ternary::encode_tq2_0),
+        TensorType::Mxfp4 => make_blocks(values, out, mxfp4::encode_block),
+        _ => return Err(QuantError::NoEncoder { ty }),
+    }
+    Ok(())
+}
+
+/// Applies `encode` to each `L` values and their block of `B` bytes.
+fn make_blocks<const B: usize, const L: usize>(
+    values: &[f32],
+    out: &mut [u8],
+    encode: impl Fn(&[f32; L], &mut [u8; B]),
+) {
+    let (values, _) = values.as_chunks::<L>();
+    let (out, _) = out.as_chunks_mut::<B>();
+    for (values, block) in values.iter().zip(out) {
+        encode(values, block);
+    }
+}
+
+/// Whether every value fits the f16 scale of a block.
+fn check_values(ty: TensorType, values: &[f32]) -> Result<(), QuantError> {
+    let limit = f16::MAX.to_f32();
+    match values.iter().position(|v| v.abs() > limit || v.is_nan()) {
+        Some(index) => Err(QuantError::OutOfRange {
+            ty,
+            index,
+            value: values[index],
+        }),
+        None => Ok(()),
+    }
+}
+
 /// Applies `decode` to each block of `B` bytes and its `L` elements.
 #[inline(always)]
 fn each_block<const B: usize, const L: usize>(
@@ -112,7 +173,18 @@ fn field<const AT: usize, const N: usize, const B: usize>(block: &[u8; B]) -> &[
 /// The f16 at byte `AT` of `block`.
 #[inline(always)]
 fn f16_at<const AT: usize, const B: usize>(block: &[u8; B]) -> f32 {
-    half::f16::from_le_bytes(*field::<AT, 2, B>(block)).to_f32()
+    f16::from_le_bytes(*field::<AT, 2, B>(block)).to_f32()
+}
+
+/// Writes `bytes` into `block` from byte `AT`. A field outside the block does not compile.
+fn put<const AT: usize, const N: usize, const B: usize>(block: &mut [u8; B], bytes: [u8; N]) {
+    const { assert!(AT + N <= B, "a field lies outside its block") };
+    block[AT..AT + N].copy_from_slice(&bytes);
+}
+
+/// Writes `value` as f16, rounded to the nearest, at byte `AT` of `block`.
+fn put_f16<const AT: usize, const B: usize>(block: &mut [u8; B], value: f32) {
+    put::<AT, 2, B>(block, f16::from_f32(value).to_le_bytes());
 }
 
 /// Eight magnitudes times `scale`, negative where the bit of `signs` is set.

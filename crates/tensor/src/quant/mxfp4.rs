@@ -9,7 +9,9 @@
 //! exponent. An `e` of 255, NaN in the OCP specification, is read as a power of two like the others,
 //! as ggml does. Source: OCP Microscaling Formats (MX) 1.0, sections 5.3.3 and 5.4.1.
 
-use super::field;
+use super::q4::pairs;
+use super::rounding::largest;
+use super::{field, put};
 use ingle_formats::TensorType;
 
 /// Elements in a block.
@@ -42,4 +44,29 @@ pub fn decode_block(block: &[u8; BYTES], out: &mut [f32; LEN]) {
         out[j] = d * f32::from(LEVELS[usize::from(q & 0xf)]);
         out[16 + j] = d * f32::from(LEVELS[usize::from(q >> 4)]);
     }
+}
+
+/// Writes one block: the exponent is that of the largest magnitude less two, as the OCP
+/// specification proposes, and each number takes the nearest level, the lower code in a tie.
+pub fn encode_block(values: &[f32; LEN], block: &mut [u8; BYTES]) {
+    let max = largest(values).abs();
+    // The logarithm is rounded to f32, as gguf-py has it: just below a power of two it is that power.
+    let e = if max > 0.0 {
+        (f64::from(max).log2() as f32).floor() + 125.0
+    } else {
+        0.0
+    } as u8;
+    let d = half_scale(e);
+    let nearest = |x: f32| {
+        let mut best = (f32::INFINITY, 0);
+        for (code, &level) in LEVELS.iter().enumerate() {
+            let error = (d * f32::from(level) - x).abs();
+            if error < best.0 {
+                best = (error, code as u8);
+            }
+        }
+        best.1
+    };
+    put::<0, 1, _>(block, [e]);
+    put::<1, 16, _>(block, pairs(&values.map(nearest)));
 }

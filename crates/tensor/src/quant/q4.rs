@@ -14,7 +14,8 @@
 //!
 //! `x = d * q + m`.
 
-use super::{f16_at, field};
+use super::rounding::{cut, largest, min_max, reciprocal};
+use super::{f16_at, field, put, put_f16};
 use ingle_formats::TensorType;
 
 /// Elements in a block.
@@ -52,4 +53,29 @@ pub fn decode_q4_1(block: &[u8; Q4_1_BYTES], out: &mut [f32; LEN]) {
         out[j] = d * f32::from(q & 0xf) + m;
         out[16 + j] = d * f32::from(q >> 4) + m;
     }
+}
+
+/// Writes one block of Q4_0: the element of largest magnitude becomes -8 times the scale.
+pub fn encode_q4_0(values: &[f32; LEN], block: &mut [u8; Q4_0_BYTES]) {
+    let d = largest(values) / -8.0;
+    let inverse = reciprocal(d);
+    put_f16::<0, _>(block, d);
+    let qs = values.map(|x| cut(x * inverse + 8.5, 15));
+    put::<2, 16, _>(block, pairs(&qs));
+}
+
+/// Writes one block of Q4_1: the smallest element becomes 0 and the largest 15.
+pub fn encode_q4_1(values: &[f32; LEN], block: &mut [u8; Q4_1_BYTES]) {
+    let (min, max) = min_max(values);
+    let d = (max - min) / 15.0;
+    let inverse = reciprocal(d);
+    put_f16::<0, _>(block, d);
+    put_f16::<2, _>(block, min);
+    let qs = values.map(|x| cut((x - min) * inverse + 0.5, 15));
+    put::<4, 16, _>(block, pairs(&qs));
+}
+
+/// Packs the low four bits of 32 numbers as `qs` has them.
+pub(super) fn pairs(qs: &[u8; LEN]) -> [u8; LEN / 2] {
+    std::array::from_fn(|j| (qs[j] & 0xf) | (qs[16 + j] << 4))
 }

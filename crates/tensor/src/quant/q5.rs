@@ -16,7 +16,9 @@
 //!
 //! `x = d * q + m`.
 
-use super::{f16_at, field};
+use super::q4::pairs;
+use super::rounding::{cut, largest, min_max, reciprocal};
+use super::{f16_at, field, put, put_f16};
 use ingle_formats::TensorType;
 
 /// Elements in a block.
@@ -64,4 +66,32 @@ fn fives(high: &[u8; 4], low: &[u8; 16]) -> [u8; LEN] {
         qs[16 + j] = (low >> 4) | ((high >> (16 + j) & 1) << 4) as u8;
     }
     qs
+}
+
+/// Writes one block of Q5_0: the element of largest magnitude becomes -16 times the scale.
+pub fn encode_q5_0(values: &[f32; LEN], block: &mut [u8; Q5_0_BYTES]) {
+    let d = largest(values) / -16.0;
+    let inverse = reciprocal(d);
+    let qs = values.map(|x| cut(x * inverse + 16.5, 31));
+    put_f16::<0, _>(block, d);
+    put::<2, 4, _>(block, fifth_bits(&qs));
+    put::<6, 16, _>(block, pairs(&qs));
+}
+
+/// Writes one block of Q5_1: the smallest element becomes 0 and the largest 31.
+pub fn encode_q5_1(values: &[f32; LEN], block: &mut [u8; Q5_1_BYTES]) {
+    let (min, max) = min_max(values);
+    let d = (max - min) / 31.0;
+    let inverse = reciprocal(d);
+    let qs = values.map(|x| cut((x - min) * inverse + 0.5, 31));
+    put_f16::<0, _>(block, d);
+    put_f16::<2, _>(block, min);
+    put::<4, 4, _>(block, fifth_bits(&qs));
+    put::<8, 16, _>(block, pairs(&qs));
+}
+
+/// The fifth bits of 32 numbers as `qh` has them.
+fn fifth_bits(qs: &[u8; LEN]) -> [u8; 4] {
+    let bits = (0..LEN).fold(0, |bits, i| bits | u32::from(qs[i] >> 4) << i);
+    bits.to_le_bytes()
 }

@@ -6,7 +6,8 @@
 //!
 //! `x = d * q`.
 
-use super::{f16_at, field};
+use super::rounding::{largest, reciprocal};
+use super::{f16_at, field, put, put_f16};
 use ingle_formats::TensorType;
 
 /// Elements in a block.
@@ -26,4 +27,12 @@ pub fn decode_block(block: &[u8; BYTES], out: &mut [f32; LEN]) {
     for (value, &q) in out.iter_mut().zip(qs) {
         *value = f32::from(q as i8) * d;
     }
+}
+
+/// Writes one block: the element of largest magnitude becomes 127 or -127.
+pub fn encode_block(values: &[f32; LEN], block: &mut [u8; BYTES]) {
+    let d = largest(values).abs() / 127.0;
+    let inverse = reciprocal(d);
+    put_f16::<0, _>(block, d);
+    put::<2, 32, _>(block, values.map(|x| (x * inverse).round() as i8 as u8));
 }

@@ -15,7 +15,8 @@
 //!
 //! `x = d * (q - 1)`; in TQ2_0 a `q` of 3 is possible and means 2.
 
-use super::{f16_at, field};
+use super::rounding::{largest, reciprocal};
+use super::{f16_at, field, put, put_f16};
 use ingle_formats::TensorType;
 
 /// Elements in a block.
@@ -67,4 +68,43 @@ pub fn decode_tq2_0(block: &[u8; TQ2_0_BYTES], out: &mut [f32; LEN]) {
             *value = d * f32::from(((q >> shift) & 3) as i8 - 1);
         }
     }
+}
+
+/// Writes one block of TQ1_0: the scale is the largest magnitude.
+pub fn encode_tq1_0(values: &[f32; LEN], block: &mut [u8; TQ1_0_BYTES]) {
+    let (d, qs) = trits(values);
+    put::<0, 32, _>(block, encode_digits::<32, 5>(&qs[..160]));
+    put::<32, 16, _>(block, encode_digits::<16, 5>(&qs[160..240]));
+    put::<48, 4, _>(block, encode_digits::<4, 4>(&qs[240..]));
+    put_f16::<52, _>(block, d);
+}
+
+/// Writes one block of TQ2_0: the scale is the largest magnitude.
+pub fn encode_tq2_0(values: &[f32; LEN], block: &mut [u8; TQ2_0_BYTES]) {
+    let (d, qs) = trits(values);
+    let byte = |i: usize| {
+        (0..4).fold(0, |byte, r| {
+            byte | qs[i / 32 * 128 + r * 32 + i % 32] << (2 * r)
+        })
+    };
+    put::<0, 64, _>(block, std::array::from_fn(byte));
+    put_f16::<64, _>(block, d);
+}
+
+/// The scale and the numbers, 0 to 2.
+fn trits(values: &[f32; LEN]) -> (f32, [u8; LEN]) {
+    let d = largest(values).abs();
+    let inverse = reciprocal(d);
+    (d, values.map(|x| ((x * inverse).round() as i8 + 1) as u8))
+}
+
+/// The reverse of [`decode_digits`]: the fraction is rounded up, so that its digits come back.
+fn encode_digits<const N: usize, const DIGITS: u32>(qs: &[u8]) -> [u8; N] {
+    std::array::from_fn(|l| {
+        let digits = qs[l..].iter().step_by(N).zip((0..5).rev());
+        let number: u16 = digits
+            .map(|(&q, power)| u16::from(q) * 3_u16.pow(power))
+            .sum();
+        (number * 256).div_ceil(243) as u8
+    })
 }

@@ -1,9 +1,11 @@
-"""Makes the goldens of block decoding with gguf-py: `python make.py` (needs `gguf` and `numpy`).
+"""Makes the goldens of blocks with gguf-py: `python make.py` (needs `gguf` and `numpy`).
 
 blocks/NAME.bin   blocks, then the f32 numbers that gguf.quants.dequantize makes of them. Most blocks
                   have scales of the size that a model has; the last few are bytes of any kind.
 digests.txt       NAME COUNT DIGEST: COUNT blocks of bytes from `stream(COUNT)`, decoded; the digest
                   covers every bit of every number, so it sees all entries of the IQ tables.
+encoded/NAME.bin  the blocks that gguf.quants.quantize makes of the f32 numbers in encoded/values.bin.
+encoded.txt       NAME COUNT DIGEST: the blocks made of the COUNT numbers of `bells`.
 """
 
 from pathlib import Path
@@ -25,6 +27,9 @@ SCALES = {
     T.TQ1_0: [52], T.TQ2_0: [64], T.MXFP4: [],
 }  # fmt: skip
 
+# The types that gguf-py can make.
+ENCODED = [T.F16, T.BF16, T.Q4_0, T.Q4_1, T.Q5_0, T.Q5_1, T.Q8_0, T.TQ1_0, T.TQ2_0, T.MXFP4]
+
 
 def stream(n: int) -> np.ndarray:
     """`n` bytes of the splitmix64 sequence from state 0, little-endian."""
@@ -38,6 +43,35 @@ def digest(values: np.ndarray) -> int:
     """The sum of bits * (2 i + 1) modulo 2^64; every NaN counts as 0x7fc00000."""
     bits = np.where(np.isnan(values), np.uint32(0x7FC00000), values.view(np.uint32)).astype(np.uint64)
     return int((bits * (2 * np.arange(bits.size, dtype=np.uint64) + 1)).sum(dtype=np.uint64))
+
+
+def digest_bytes(data: np.ndarray) -> int:
+    """The sum of byte * (2 i + 1) modulo 2^64."""
+    odd = 2 * np.arange(data.size, dtype=np.uint64) + 1
+    return int((data.ravel().astype(np.uint64) * odd).sum(dtype=np.uint64))
+
+
+def bells(n: int) -> np.ndarray:
+    """`n` numbers of about a normal distribution; the spread of each 256 is another power of two."""
+    words = stream(8 * n).view("<u2").reshape(n, 4).astype(np.int64).sum(axis=1) - 131070
+    return (words * 2.0 ** (np.arange(n) // 256 % 16 - 24)).astype(np.float32)
+
+
+def edges() -> np.ndarray:
+    """Blocks of 256 that a quantiser may stumble over, and two plain ones."""
+    rng = np.random.default_rng(7)
+    rows = np.zeros((12, 256), dtype=np.float32)
+    rows[1] = -0.0
+    rows[2] = 1.0
+    rows[3] = -0.375
+    rows[4, 5::32] = -3.0
+    rows[5, 31::32] = 60000.0
+    rows[6] = np.arange(256) % 32 - 15.5
+    rows[7] = np.where(np.arange(256) % 2, 2.0, -2.0)
+    rows[8] = rng.normal(0, 1e-7, 256)
+    rows[9] = np.abs(rng.normal(0, 1, 256)) + 4
+    rows[10:] = rng.normal(0, 0.02, (2, 256))
+    return rows
 
 
 def blocks_of(t: T, rng: np.random.Generator) -> np.ndarray:
@@ -71,6 +105,18 @@ def main() -> None:
         values = gguf.quants.dequantize(wild, t).astype(np.float32).ravel()
         digests.append(f"{t.name} {count} {digest(values):016x}\n")
     (HERE / "digests.txt").write_text("".join(digests))
+
+    (HERE / "encoded").mkdir(exist_ok=True)
+    values = edges()
+    (HERE / "encoded" / "values.bin").write_bytes(values.tobytes())
+    digests = []
+    for t in ENCODED:
+        blocks = gguf.quants.quantize(values, t)
+        (HERE / "encoded" / f"{t.name}.bin").write_bytes(blocks.tobytes())
+        count = 2**18
+        blocks = gguf.quants.quantize(bells(count).reshape(-1, 256), t).view(np.uint8)
+        digests.append(f"{t.name} {count} {digest_bytes(blocks):016x}\n")
+    (HERE / "encoded.txt").write_text("".join(digests))
 
 
 main()

@@ -1,0 +1,31 @@
+//! The rounding that the simple formats share, in gguf-py's order of operations.
+
+/// The value of largest magnitude, with its sign; the first of equals.
+pub(super) fn largest<const N: usize>(values: &[f32; N]) -> f32 {
+    let mut largest = values[0];
+    for &value in values {
+        if value.abs() > largest.abs() {
+            largest = value;
+        }
+    }
+    largest
+}
+
+/// The smallest and the largest of some values.
+pub(super) fn min_max(values: &[f32]) -> (f32, f32) {
+    values
+        .iter()
+        .fold((f32::INFINITY, f32::NEG_INFINITY), |(min, max), &value| {
+            (min.min(value), max.max(value))
+        })
+}
+
+/// `1 / d`, and 0 for 0.
+pub(super) fn reciprocal(d: f32) -> f32 {
+    if d == 0.0 { 0.0 } else { 1.0 / d }
+}
+
+/// The integer part, from 0 to `top`.
+pub(super) fn cut(value: f32, top: u8) -> u8 {
+    (value as u8).min(top)
+}
