@@ -3,9 +3,18 @@
 //! The reference is scalar; each instruction set is a leaf beside it. Nothing here knows a model
 //! or a disk.
 
+#[allow(unsafe_code, reason = "kernels, and rows that several threads write")]
+pub mod cpu;
+#[allow(unsafe_code, reason = "the kernels")]
+pub mod kernel;
+#[allow(unsafe_code, reason = "owned aligned memory")]
+mod memory;
 pub mod ops;
+pub mod pack;
 pub mod quant;
 #[doc(hidden)]
 pub mod reference;
 pub mod source;
+#[allow(unsafe_code, reason = "a closure lent to other threads")]
+pub mod team;
 pub use source::{MemorySource, SourceError, WeightSource};

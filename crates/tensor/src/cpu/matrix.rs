@@ -1,0 +1,164 @@
+//! Weight matrices on the CPU: read, packed and multiplied by the panel.
+
+use crate::kernel::Leaf;
+use crate::kernel::matmul::{Column, PANEL};
+use crate::memory::{Aligned, Shared};
+use crate::ops::LoadError;
+use crate::pack::Layout;
+use crate::team::Team;
+use crate::{SourceError, WeightSource};
+use ingle_formats::TensorType;
+
+/// About how many bytes are read from a file at once.
+const READ_BYTES: usize = 1 << 20;
+
+/// A matrix `[rows, columns]` in panels of sixteen rows; rows beyond the last are zero.
+#[derive(Debug)]
+pub struct Matrix {
+    pub(super) rows: usize,
+    pub(super) columns: usize,
+    ty: TensorType,
+    layout: Layout,
+    panel_bytes: usize,
+    data: Aligned,
+}
+
+/// What form of activations a storage type multiplies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Activations {
+    Float,
+    Blocks32,
+    Blocks256,
+}
+
+impl Matrix {
+    /// Bytes of a packed matrix.
+    pub(super) fn bytes(ty: TensorType, rows: usize, columns: usize) -> usize {
+        rows.div_ceil(PANEL) * Layout::new(ty).panel_bytes(columns)
+    }
+
+    /// Reads rows from byte `offset` of tensor `name` on and packs them as they come.
+    pub(super) fn load(
+        source: &dyn WeightSource,
+        name: &str,
+        ty: TensorType,
+        offset: u64,
+        (rows, columns): (usize, usize),
+        team: &Team,
+    ) -> Result<Self, SourceError> {
+        let layout = Layout::new(ty);
+        let panel_bytes = layout.panel_bytes(columns);
+        let mut data = Aligned::zeroed(Self::bytes(ty, rows, columns));
+        let row_bytes = layout.row_bytes(columns);
+        let panels_a_read = (READ_BYTES / (row_bytes * PANEL).max(1)).max(1);
+        let mut buffer = vec![0; (panels_a_read * PANEL).min(rows) * row_bytes];
+        let out = Shared::new(data.bytes_mut());
+        for first in (0..rows).step_by(panels_a_read * PANEL) {
+            let n = (rows - first).min(panels_a_read * PANEL);
+            let read = &mut buffer[..n * row_bytes];
+            source.read(name, offset + (first * row_bytes) as u64, read)?;
+            let read = &*read;
+            team.share(n.div_ceil(PANEL), 1, &|_, panels| {
+                for p in panels {
+                    let rows = &read[p * PANEL * row_bytes..((p + 1) * PANEL).min(n) * row_bytes];
+                    // SAFETY: each panel is packed by one thread, and lies in `data`.
+                    let panel =
+                        unsafe { out.slice((first / PANEL + p) * panel_bytes, panel_bytes) };
+                    layout.pack(rows, columns, panel);
+                }
+            });
+        }
+        Ok(Self {
+            rows,
+            columns,
+            ty,
+            layout,
+            panel_bytes,
+            data,
+        })
+    }
+
+    pub(super) fn activations(&self) -> Activations {
+        match self.ty {
+            TensorType::Q8_0 | TensorType::Q4_0 => Activations::Blocks32,
+            TensorType::Q4K | TensorType::Q5K | TensorType::Q6K => Activations::Blocks256,
+            _ => Activations::Float,
+        }
+    }
+
+    pub(super) fn panels(&self) -> usize {
+        self.rows.div_ceil(PANEL)
+    }
+
+    /// Decodes one row to f32.
+    pub(super) fn decode_row(&self, row: usize, out: &mut [f32]) {
+        let panel = &self.data.bytes()[row / PANEL * self.panel_bytes..][..self.panel_bytes];
+        self.layout
+            .decode_row(panel, row % PANEL, self.columns, &mut out[..self.columns]);
+    }
+
+    /// The products of one panel with each column go to the column's sixteen outputs of that
+    /// panel.
+    ///
+    /// # Safety
+    /// Columns hold activations of this matrix' form and width, and room for its outputs, which no
+    /// other thread touches meanwhile.
+    #[inline]
+    pub(super) unsafe fn multiply(&self, leaf: &Leaf, panel: usize, columns: &[Column]) {
+        let kernel = match self.ty {
+            TensorType::F32 => leaf.f32,
+            TensorType::F16 => leaf.f16,
+            TensorType::Bf16 => leaf.bf16,
+            TensorType::Q8_0 => leaf.q8_0,
+            TensorType::Q4_0 => leaf.q4_0,
+            TensorType::Q4K => leaf.q4_k,
+            TensorType::Q5K => leaf.q5_k,
+            TensorType::Q6K => leaf.q6_k,
+            _ => {
+                let panel_data = &self.data.bytes()[panel * self.panel_bytes..][..self.panel_bytes];
+                // SAFETY: the caller's columns; the leaf's features are there.
+                return unsafe {
+                    (leaf.decoded)(panel_data, self.ty, self.columns, columns, panel * PANEL)
+                };
+            }
+        };
+        let at = panel * self.panel_bytes;
+        assert!(at + self.panel_bytes <= self.data.bytes().len());
+        // SAFETY: the panel lies in the data; the caller's columns; the leaf's features are there.
+        unsafe {
+            kernel(
+                self.data.as_ptr().add(at),
+                self.columns,
+                columns,
+                panel * PANEL,
+            )
+        }
+    }
+}
+
+/// Looks a tensor up and checks its shape (`[columns, rows, n]`, trailing ones left out or not).
+pub(super) fn checked(
+    source: &dyn WeightSource,
+    name: &str,
+    expected: &[usize],
+) -> Result<TensorType, LoadError> {
+    let info = source
+        .tensor(name)
+        .ok_or_else(|| LoadError::Missing(name.to_owned()))?;
+    let trim = |shape: &[u64]| {
+        let end = shape.iter().rposition(|n| *n != 1).map_or(0, |i| i + 1);
+        shape[..end].to_vec()
+    };
+    let expected: Vec<u64> = expected.iter().map(|n| *n as u64).collect();
+    let whole_blocks = expected
+        .first()
+        .is_none_or(|n| n % u64::from(info.ty.block_len()) == 0);
+    if trim(&info.shape) != trim(&expected) || !whole_blocks {
+        return Err(LoadError::Shape {
+            name: name.to_owned(),
+            found: info.shape.clone(),
+            expected,
+        });
+    }
+    Ok(info.ty)
+}

@@ -1,0 +1,379 @@
+//! [`Ops`] on the CPU: packed weights, a leaf of kernels, a team of threads.
+
+mod activations;
+mod attention;
+mod cache;
+mod experts;
+mod matrix;
+mod rope;
+
+pub use activations::Buf;
+pub use cache::Memory;
+pub use matrix::Matrix;
+
+use crate::WeightSource;
+use crate::kernel::matmul::{Column, PANEL};
+use crate::kernel::{Isa, Leaf};
+use crate::memory::Shared;
+use crate::ops::{
+    Attention, Batch, Experts, Item, KvType, Linear, LoadError, Ops, PagedLayer, Rope, Routing,
+};
+use crate::quant;
+use crate::team::Team;
+use activations::{Forms, grain};
+use ingle_formats::TensorType;
+use matrix::Activations;
+use std::sync::Arc;
+
+/// Columns that one sweep over a few panels takes, so that their activations stay in the second
+/// level cache.
+const COLUMN_BLOCK: usize = 128;
+
+/// The operations on the CPU.
+#[derive(Debug)]
+pub struct Cpu {
+    leaf: &'static Leaf,
+    team: Arc<Team>,
+    forms: Forms,
+    columns: Vec<Column>,
+    angles: rope::Angles,
+    experts: experts::Scratch,
+    /// Rows whose logits are wanted.
+    outputs: Option<Buf>,
+}
+
+// SAFETY: the raw pointers in `columns` are made and used within one operation.
+unsafe impl Send for Cpu {}
+
+/// A vector of f32 weights.
+#[derive(Debug)]
+pub struct Vector(Vec<f32>);
+
+impl Cpu {
+    /// Operations on a team, by the leaf of `isa`; `None` where this machine cannot run it.
+    pub fn new(isa: Isa, team: Arc<Team>) -> Option<Self> {
+        Some(Self {
+            leaf: Leaf::new(isa)?,
+            team,
+            forms: Forms::default(),
+            columns: Vec::new(),
+            angles: rope::Angles::default(),
+            experts: experts::Scratch::default(),
+            outputs: None,
+        })
+    }
+
+    /// The instruction set of the leaf.
+    pub fn isa(&self) -> Isa {
+        self.leaf.isa()
+    }
+
+    /// Runs `f(row)` for every row, shared among the team.
+    fn each_row(&self, rows: usize, f: &(dyn Fn(usize) + Sync)) {
+        self.team
+            .share(rows, grain(rows), &|_, range| range.for_each(f));
+    }
+}
+
+/// One product to compute: a matrix, and its columns as a range of all columns.
+struct Product<'a> {
+    matrix: &'a Matrix,
+    columns: std::ops::Range<usize>,
+}
+
+/// Computes `n` products, shared among the team by panels.
+fn multiply_all<'a>(
+    leaf: &Leaf,
+    team: &Team,
+    n: usize,
+    product: &(dyn Fn(usize) -> Product<'a> + Sync),
+    columns: &Columns<'_>,
+) {
+    let total: usize = (0..n).map(|i| product(i).matrix.panels()).sum();
+    let many = (0..n).any(|i| product(i).columns.len() > 1);
+    // Enough shares for the members to finish together, few enough that neighbouring panels stay
+    // with one member.
+    let shares = team.threads() * if many { 16 } else { 8 };
+    let grain = total.div_ceil(shares).clamp(1, if many { 8 } else { 64 });
+    team.share(total, grain, &|_, range| {
+        let mut first = 0;
+        for product in (0..n).map(product) {
+            let panels = product.matrix.panels();
+            let from = range.start.clamp(first, first + panels) - first;
+            let to = range.end.clamp(first, first + panels) - first;
+            first += panels;
+            if from == to {
+                continue;
+            }
+            for columns in columns.get(product.columns).chunks(COLUMN_BLOCK) {
+                for panel in from..to {
+                    // SAFETY: columns were made for this matrix; a panel belongs to one member.
+                    unsafe { product.matrix.multiply(leaf, panel, columns) }
+                }
+            }
+        }
+    });
+}
+
+/// Columns that the members of a team read.
+struct Columns<'a>(&'a [Column]);
+// SAFETY: columns are only read; what they point to is written by one member each.
+unsafe impl Sync for Columns<'_> {}
+
+impl Columns<'_> {
+    fn get(&self, range: std::ops::Range<usize>) -> &[Column] {
+        &self.0[range]
+    }
+}
+
+impl Ops for Cpu {
+    type Buf = Buf;
+    type Matrix = Matrix;
+    type Vector = Vector;
+    type Memory = Memory;
+
+    fn buf(&self, max_rows: usize, width: usize) -> Buf {
+        Buf::new(max_rows, width)
+    }
+
+    fn memory(&self, layers: &[PagedLayer], kv: KvType, n_pages: usize) -> Memory {
+        Memory::new(layers, kv, n_pages)
+    }
+
+    fn load_matrix(
+        &self,
+        source: &dyn WeightSource,
+        name: &str,
+        rows: usize,
+        columns: usize,
+    ) -> Result<Matrix, LoadError> {
+        let ty = matrix::checked(source, name, &[columns, rows])?;
+        Ok(Matrix::load(
+            source,
+            name,
+            ty,
+            0,
+            (rows, columns),
+            &self.team,
+        )?)
+    }
+
+    fn load_stack(
+        &self,
+        source: &dyn WeightSource,
+        name: &str,
+        n: usize,
+        rows: usize,
+        columns: usize,
+    ) -> Result<Vec<Matrix>, LoadError> {
+        let ty = matrix::checked(source, name, &[columns, rows, n])?;
+        let bytes = ty.byte_len((rows * columns) as u64).unwrap_or(0);
+        (0..n as u64)
+            .map(|i| {
+                Ok(Matrix::load(
+                    source,
+                    name,
+                    ty,
+                    i * bytes,
+                    (rows, columns),
+                    &self.team,
+                )?)
+            })
+            .collect()
+    }
+
+    fn load_vector(
+        &self,
+        source: &dyn WeightSource,
+        name: &str,
+        len: usize,
+    ) -> Result<Vector, LoadError> {
+        let ty = matrix::checked(source, name, &[len])?;
+        let mut blocks =
+            vec![0; usize::try_from(ty.byte_len(len as u64).unwrap_or(0)).unwrap_or(0)];
+        source.read(name, 0, &mut blocks)?;
+        let mut out = vec![0.0; len];
+        // The shape was checked, so that the lengths fit.
+        let _ = quant::decode(ty, &blocks, &mut out);
+        Ok(Vector(out))
+    }
+
+    fn matrix_bytes(&self, ty: TensorType, rows: usize, columns: usize) -> u64 {
+        Matrix::bytes(ty, rows, columns) as u64
+    }
+
+    fn embed(&mut self, table: &Matrix, batch: &Batch<'_>, out: &mut Buf) {
+        out.set_rows(batch.rows.len());
+        let (stride, shared) = (out.stride, out.shared());
+        self.each_row(batch.rows.len(), &|i| {
+            let Item::Token(token) = batch.rows[i].item;
+            // SAFETY: each row is written by one member.
+            let row = unsafe { shared.slice(i * stride, table.columns) };
+            table.decode_row(token.0 as usize, row);
+        });
+    }
+
+    fn rms_norm(&mut self, x: &Buf, weight: &Vector, eps: f32, out: &mut Buf) {
+        out.set_rows(x.rows);
+        let (stride, shared) = (out.stride, out.shared());
+        self.each_row(x.rows, &|i| {
+            // SAFETY: each row is written by one member; the leaf's features are there.
+            unsafe {
+                (self.leaf.rms_norm)(x.row(i), &weight.0, eps, shared.slice(i * stride, x.width))
+            }
+        });
+    }
+
+    fn rms_norm_heads(&mut self, x: &mut Buf, weight: &Vector, eps: f32, head_dim: usize) {
+        let (rows, stride, width, shared) = (x.rows, x.stride, x.width, x.shared());
+        self.each_row(rows, &|i| {
+            // SAFETY: each row is written by one member; the leaf's features are there.
+            unsafe {
+                for head in shared.slice(i * stride, width).chunks_exact_mut(head_dim) {
+                    (self.leaf.rms_norm_in_place)(head, &weight.0, eps);
+                }
+            }
+        });
+    }
+
+    fn linear(&mut self, x: &Buf, layers: &mut [(&Linear<Self>, &mut Buf)]) {
+        for form in [Activations::Blocks32, Activations::Blocks256] {
+            if layers
+                .iter()
+                .any(|(layer, _)| layer.weight.activations() == form)
+            {
+                self.forms.make(form, x, self.leaf, &self.team);
+            }
+        }
+        self.columns.clear();
+        for (layer, out) in layers.iter_mut() {
+            out.set_rows(x.rows);
+            let (form, stride, shared) = (layer.weight.activations(), out.stride, out.shared());
+            for row in 0..x.rows {
+                // SAFETY: the row lies in the buffer.
+                let out = unsafe { shared.ptr().add(row * stride) };
+                self.columns.push(self.forms.column(form, x, row, out));
+            }
+        }
+        let product = |i: usize| Product {
+            matrix: &layers[i].0.weight,
+            columns: i * x.rows..(i + 1) * x.rows,
+        };
+        multiply_all(
+            self.leaf,
+            &self.team,
+            layers.len(),
+            &product,
+            &Columns(&self.columns),
+        );
+        for (layer, out) in layers.iter_mut() {
+            if let Some(bias) = &layer.bias {
+                let (stride, shared) = (out.stride, out.shared());
+                self.each_row(x.rows, &|i| {
+                    // SAFETY: each row is written by one member; the leaf's features are there.
+                    unsafe { (self.leaf.add)(shared.slice(i * stride, bias.0.len()), &bias.0) }
+                });
+            }
+        }
+    }
+
+    fn add(&mut self, x: &mut Buf, y: &Buf) {
+        let (rows, stride, width, shared) = (x.rows, x.stride, x.width, x.shared());
+        self.each_row(rows, &|i| {
+            // SAFETY: each row is written by one member; the leaf's features are there.
+            unsafe { (self.leaf.add)(shared.slice(i * stride, width), y.row(i)) }
+        });
+    }
+
+    fn rope(&mut self, x: &mut Buf, rope: &Rope, head_dim: usize, batch: &Batch<'_>) {
+        self.rotate(x, rope, head_dim, batch);
+    }
+
+    fn attention(
+        &mut self,
+        spec: &Attention,
+        layer: usize,
+        memory: &mut Memory,
+        q: &Buf,
+        k: &Buf,
+        v: &Buf,
+        batch: &Batch<'_>,
+        out: &mut Buf,
+    ) {
+        attention::store(&self.team, &mut memory.layers[layer], k, v, batch);
+        attention::attend(
+            &self.team,
+            self.leaf,
+            spec,
+            &memory.layers[layer],
+            q,
+            batch,
+            out,
+        );
+    }
+
+    fn silu_mul(&mut self, gate: &mut Buf, up: &Buf) {
+        let (rows, stride, width, shared) = (gate.rows, gate.stride, gate.width, gate.shared());
+        self.each_row(rows, &|i| {
+            // SAFETY: each row is written by one member; the leaf's features are there.
+            unsafe { (self.leaf.silu_mul)(shared.slice(i * stride, width), up.row(i)) }
+        });
+    }
+
+    fn experts(
+        &mut self,
+        routing: &Routing,
+        router: &Matrix,
+        experts: &Experts<Self>,
+        x: &Buf,
+        out: &mut Buf,
+    ) {
+        self.run_experts(routing, router, experts, x, out);
+    }
+
+    fn logits(&mut self, head: &Linear<Self>, x: &Buf, batch: &Batch<'_>, out: &mut Vec<f32>) {
+        let (n, n_vocab) = (batch.outputs.len(), head.weight.rows);
+        if self
+            .outputs
+            .as_ref()
+            .is_none_or(|b| b.max_rows < n || b.width != x.width)
+        {
+            self.outputs = Some(Buf::new(n, x.width));
+        }
+        let Some(rows) = &mut self.outputs else {
+            return;
+        };
+        rows.set_rows(n);
+        for (i, row) in batch.outputs.iter().enumerate() {
+            rows.row_mut(i).copy_from_slice(x.row(*row as usize));
+        }
+        let form = head.weight.activations();
+        self.forms.make(form, rows, self.leaf, &self.team);
+        // Panels write sixteen outputs each, also where the vocabulary ends earlier.
+        let stride = n_vocab.next_multiple_of(PANEL);
+        out.clear();
+        out.resize(n * stride, 0.0);
+        let shared = Shared::new(out);
+        self.columns.clear();
+        for i in 0..n {
+            // SAFETY: the row lies in `out`.
+            let row = unsafe { shared.ptr().add(i * stride) };
+            self.columns.push(self.forms.column(form, rows, i, row));
+        }
+        let product = |_: usize| Product {
+            matrix: &head.weight,
+            columns: 0..n,
+        };
+        multiply_all(self.leaf, &self.team, 1, &product, &Columns(&self.columns));
+        for i in 0..n {
+            out.copy_within(i * stride..i * stride + n_vocab, i * n_vocab);
+        }
+        out.truncate(n * n_vocab);
+        if let Some(bias) = &head.bias {
+            for row in out.chunks_exact_mut(n_vocab) {
+                // SAFETY: the leaf's features are there.
+                unsafe { (self.leaf.add)(row, &bias.0) }
+            }
+        }
+    }
+}

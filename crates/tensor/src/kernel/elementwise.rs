@@ -1,0 +1,150 @@
+//! Norms, activations and exponentials in plain Rust, compiled once for each leaf.
+//!
+//! Rust neither reorders nor fuses float operations, so the compiler may use any vector width and
+//! the bits stay the same. Sums over a row run in sixteen lanes, joined as in [`join`].
+
+/// Sixteen partial sums into one: lane i takes lane i + 8, then + 4, + 2, + 1.
+#[inline(always)]
+pub fn join(mut lanes: [f32; 16]) -> f32 {
+    let mut half = 8;
+    while half > 0 {
+        for i in 0..half {
+            lanes[i] += lanes[i + half];
+        }
+        half /= 2;
+    }
+    lanes[0]
+}
+
+/// `1 / sqrt(mean(x^2) + eps)`
+#[inline(always)]
+fn inverse_rms(x: &[f32], eps: f32) -> f32 {
+    let mut lanes = [0.0f32; 16];
+    let (chunks, tail) = x.as_chunks::<16>();
+    for chunk in chunks {
+        for (sum, x) in lanes.iter_mut().zip(chunk) {
+            *sum = x.mul_add(*x, *sum);
+        }
+    }
+    for (sum, x) in lanes.iter_mut().zip(tail) {
+        *sum = x.mul_add(*x, *sum);
+    }
+    1.0 / (join(lanes) / x.len() as f32 + eps).sqrt()
+}
+
+/// `out = x / rms(x) * weight`, all of one length.
+#[inline(always)]
+pub fn rms_norm(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
+    let r = inverse_rms(x, eps);
+    for ((out, x), w) in out.iter_mut().zip(x).zip(weight) {
+        *out = (x * r) * w;
+    }
+}
+
+/// As [`rms_norm`], in place.
+#[inline(always)]
+pub fn rms_norm_in_place(x: &mut [f32], weight: &[f32], eps: f32) {
+    let r = inverse_rms(x, eps);
+    for (x, w) in x.iter_mut().zip(weight) {
+        *x = (*x * r) * w;
+    }
+}
+
+/// `x += y`
+#[inline(always)]
+pub fn add(x: &mut [f32], y: &[f32]) {
+    for (x, y) in x.iter_mut().zip(y) {
+        *x += y;
+    }
+}
+
+/// `x += y * factor`, each rounded once.
+#[inline(always)]
+pub fn add_scaled(x: &mut [f32], y: &[f32], factor: f32) {
+    for (x, y) in x.iter_mut().zip(y) {
+        *x = y.mul_add(factor, *x);
+    }
+}
+
+/// `gate = gate / (1 + exp(-gate)) * up`
+#[inline(always)]
+pub fn silu_mul(gate: &mut [f32], up: &[f32]) {
+    for (g, u) in gate.iter_mut().zip(up) {
+        *g = (*g / (1.0 + exp(-*g))) * u;
+    }
+}
+
+/// e^x to about 2 units in the last place; 0 below -87, infinite above 88.7.
+///
+/// Cody and Waite's reduction and a polynomial of degree 6, every step one IEEE operation.
+#[inline(always)]
+pub fn exp(x: f32) -> f32 {
+    const ROUND: f32 = 12_582_912.0; // 1.5 * 2^23
+    const LN2_HIGH: f32 = 0.693_359_4;
+    const LN2_LOW: f32 = -2.121_944_4e-4;
+    let clamped = if x > 88.8 { 88.8 } else { x };
+    let clamped = if clamped < -87.3 { -87.3 } else { clamped };
+    let shifted = clamped.mul_add(std::f32::consts::LOG2_E, ROUND);
+    let n = shifted - ROUND;
+    let r = n.mul_add(-LN2_HIGH, clamped);
+    let r = n.mul_add(-LN2_LOW, r);
+    let mut p = 1.0 / 720.0f32;
+    for c in [1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0] {
+        p = p.mul_add(r, c);
+    }
+    // 2^n in two factors: n can be 128, which one exponent does not hold.
+    let n = (shifted.to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32);
+    let half = n >> 1;
+    let power = |n: i32| f32::from_bits(((n.wrapping_add(127)) as u32) << 23);
+    let y = p * power(half) * power(n.wrapping_sub(half));
+    if x < -87.3 { 0.0 } else { y }
+}
+
+/// `x[i] = exp(x[i] - largest)`; their sum in sixteen lanes, joined as in [`join`].
+///
+/// The length is a multiple of 16.
+#[inline(always)]
+pub fn exp_and_sum(x: &mut [f32], largest: f32) -> f32 {
+    let mut lanes = [0.0f32; 16];
+    let (chunks, _) = x.as_chunks_mut::<16>();
+    for chunk in chunks {
+        for (sum, x) in lanes.iter_mut().zip(chunk) {
+            *x = exp(*x - largest);
+            *sum += *x;
+        }
+    }
+    join(lanes)
+}
+
+/// The largest of `x`.
+#[inline(always)]
+pub fn largest(x: &[f32]) -> f32 {
+    let mut lanes = [f32::NEG_INFINITY; 16];
+    let (chunks, tail) = x.as_chunks::<16>();
+    for chunk in chunks.iter().map(|c| &c[..]).chain([tail]) {
+        for (m, x) in lanes.iter_mut().zip(chunk) {
+            *m = if *x > *m { *x } else { *m };
+        }
+    }
+    lanes
+        .iter()
+        .fold(f32::NEG_INFINITY, |a, b| if *b > a { *b } else { a })
+}
+
+/// Turns the pairs of one head by `angles`: cosines, then sines, each half of `rotary` long.
+#[inline(always)]
+pub fn rope_halves(head: &mut [f32], cos: &[f32], sin: &[f32]) {
+    let (first, second) = head.split_at_mut(cos.len());
+    for (((a, b), c), s) in first.iter_mut().zip(second).zip(cos).zip(sin) {
+        (*a, *b) = (*a * c - *b * s, *a * s + *b * c);
+    }
+}
+
+/// As [`rope_halves`], for neighbouring pairs.
+#[inline(always)]
+pub fn rope_interleaved(head: &mut [f32], cos: &[f32], sin: &[f32]) {
+    let (pairs, _) = head.as_chunks_mut::<2>();
+    for (([a, b], c), s) in pairs.iter_mut().zip(cos).zip(sin) {
+        (*a, *b) = (*a * c - *b * s, *a * s + *b * c);
+    }
+}

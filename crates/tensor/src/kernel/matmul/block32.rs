@@ -1,0 +1,115 @@
+//! Blocks of 32 with one scale: Q8_0 and Q4_0.
+//!
+//! Per block: the integer sum `s` of products, exact; then
+//! `acc = fma(d_w * d_a, f32(s), acc)`.
+
+use super::{Column, Format, PANEL, PREFETCH, splat4};
+use crate::kernel::simd::Simd;
+use crate::pack::{Q4_0_AREAS, Q8_0_AREAS};
+
+/// `s = sum(w * a)`
+#[derive(Debug)]
+pub enum Q8_0 {}
+/// `s = sum(w * a) - 8 * sum(a)`, w being 0 to 15
+#[derive(Debug)]
+pub enum Q4_0 {}
+
+impl Format for Q8_0 {
+    #[inline(always)]
+    unsafe fn tile<S: Simd, const N: usize>(
+        panel: *const u8,
+        k: usize,
+        columns: &[Column; N],
+        offset: usize,
+    ) {
+        let blocks = k / 32;
+        let [scales, quants] = Q8_0_AREAS.offsets(blocks);
+        // SAFETY: offsets stay inside the panel and the columns, as `matmul` requires.
+        unsafe {
+            for part in 0..PANEL / S::LANES {
+                let lane = part * S::LANES;
+                let mut acc = [S::f_zero(); N];
+                for b in 0..blocks {
+                    let q = panel.add(quants + b * 512 + lane * 4);
+                    let mut sum = [S::i_zero(); N];
+                    for j in 0..8 {
+                        let w = S::b_load(q.add(j * 64));
+                        if N == 1 {
+                            S::prefetch(q.wrapping_add(j * 64 + PREFETCH));
+                        }
+                        for c in 0..N {
+                            sum[c] = S::dot_i8(
+                                sum[c],
+                                w,
+                                splat4::<S>(columns[c].values, b * 32 + j * 4),
+                            );
+                        }
+                    }
+                    let d = S::f_load_f16(panel.add(scales + b * 32 + lane * 2));
+                    for c in 0..N {
+                        let bias = S::I8_BIAS * i32::from(*columns[c].sums.add(b));
+                        acc[c] = scaled::<S>(acc[c], d, *columns[c].scales.add(b), sum[c], bias);
+                    }
+                }
+                for c in 0..N {
+                    S::f_store(columns[c].out.add(offset + lane), acc[c]);
+                }
+            }
+        }
+    }
+}
+
+impl Format for Q4_0 {
+    #[inline(always)]
+    unsafe fn tile<S: Simd, const N: usize>(
+        panel: *const u8,
+        k: usize,
+        columns: &[Column; N],
+        offset: usize,
+    ) {
+        let blocks = k / 32;
+        let [scales, quants] = Q4_0_AREAS.offsets(blocks);
+        // SAFETY: offsets stay inside the panel and the columns, as `matmul` requires.
+        unsafe {
+            for part in 0..PANEL / S::LANES {
+                let lane = part * S::LANES;
+                let mut acc = [S::f_zero(); N];
+                for b in 0..blocks {
+                    let q = panel.add(quants + b * 256 + lane * 4);
+                    let mut sum = [S::i_zero(); N];
+                    for j in 0..4 {
+                        let w = S::b_load(q.add(j * 64));
+                        if N == 1 {
+                            S::prefetch(q.wrapping_add(j * 64 + PREFETCH));
+                        }
+                        let (low, high) = (S::b_and(w, 15), S::b_shr_and::<4>(w, 15));
+                        for c in 0..N {
+                            let values = columns[c].values;
+                            sum[c] = S::dot_u7(sum[c], low, splat4::<S>(values, b * 32 + j * 4));
+                            sum[c] =
+                                S::dot_u7(sum[c], high, splat4::<S>(values, b * 32 + 16 + j * 4));
+                        }
+                    }
+                    let d = S::f_load_f16(panel.add(scales + b * 32 + lane * 2));
+                    for c in 0..N {
+                        let bias = 8 * i32::from(*columns[c].sums.add(b));
+                        acc[c] = scaled::<S>(acc[c], d, *columns[c].scales.add(b), sum[c], bias);
+                    }
+                }
+                for c in 0..N {
+                    S::f_store(columns[c].out.add(offset + lane), acc[c]);
+                }
+            }
+        }
+    }
+}
+
+/// `fma(d_w * d_a, sum - bias, acc)`
+#[inline(always)]
+unsafe fn scaled<S: Simd>(acc: S::F, d_w: S::F, d_a: f32, sum: S::I, bias: i32) -> S::F {
+    // SAFETY: arithmetic on values; the caller has the features of `S`.
+    unsafe {
+        let sum = S::i_sub(sum, S::i_splat(bias));
+        S::f_fma(S::f_mul(d_w, S::f_splat(d_a)), S::f_from_i(sum), acc)
+    }
+}

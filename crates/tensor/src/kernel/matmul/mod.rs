@@ -1,0 +1,99 @@
+//! A panel of sixteen weight rows times columns of activations, written once over [`Simd`].
+//!
+//! A lane is a row: each output has one accumulator that runs through k in ascending order, so
+//! that a column gives the same bits alone or among others, on every leaf. The arithmetic of each
+//! storage type is written down under "Numerics class" in ARCHITECTURE.md.
+
+mod block32;
+mod decoded;
+mod float;
+mod k_quants;
+
+pub use block32::{Q4_0, Q8_0};
+pub use decoded::decoded;
+pub use float::{Bf16, F16, F32};
+pub use k_quants::{Q4K, Q5K, Q6K};
+
+use super::simd::Simd;
+
+/// Rows of a panel.
+pub const PANEL: usize = 16;
+
+/// One row of activations and where its products go.
+#[derive(Clone, Copy, Debug)]
+pub struct Column {
+    /// k values: i8 where the weights are quantised, f32 elsewhere.
+    pub values: *const u8,
+    /// A scale for each block of activations (quantised only).
+    pub scales: *const f32,
+    /// Sums of the quantised values: one a block of 32, or [`crate::kernel::quantise::SUMS_256`] a
+    /// block of 256 (quantised only).
+    pub sums: *const i16,
+    /// The row of outputs; a panel writes sixteen of them.
+    pub out: *mut f32,
+}
+
+/// `unsafe fn(panel, k, columns, offset)`: see [`matmul`].
+pub type MatmulFn = unsafe fn(*const u8, usize, &[Column], usize);
+
+/// The arithmetic of one storage type.
+pub trait Format {
+    /// Multiplies one panel with `N` columns.
+    ///
+    /// # Safety
+    /// As [`matmul`].
+    unsafe fn tile<S: Simd, const N: usize>(
+        panel: *const u8,
+        k: usize,
+        columns: &[Column; N],
+        offset: usize,
+    );
+}
+
+/// Writes the sixteen products of a panel with each column to `out[offset..offset + 16]` of that
+/// column.
+///
+/// # Safety
+/// The processor has the features of `S`; `panel` holds a panel of `k` columns packed for `T`
+/// ([`crate::pack`]); every column's pointers are good for `k` values, their scales and sums, and
+/// sixteen outputs at `offset`.
+#[inline(always)]
+pub unsafe fn matmul<S: Simd, T: Format>(
+    panel: *const u8,
+    k: usize,
+    columns: &[Column],
+    offset: usize,
+) {
+    let mut rest = columns;
+    // SAFETY: passed on from the caller.
+    unsafe {
+        if S::COLUMNS >= 8 {
+            while let Some((tile, tail)) = rest.split_first_chunk::<8>() {
+                T::tile::<S, 8>(panel, k, tile, offset);
+                rest = tail;
+            }
+        }
+        while let Some((tile, tail)) = rest.split_first_chunk::<4>() {
+            T::tile::<S, 4>(panel, k, tile, offset);
+            rest = tail;
+        }
+        while let Some((tile, tail)) = rest.split_first_chunk::<2>() {
+            T::tile::<S, 2>(panel, k, tile, offset);
+            rest = tail;
+        }
+        while let Some((tile, tail)) = rest.split_first_chunk::<1>() {
+            T::tile::<S, 1>(panel, k, tile, offset);
+            rest = tail;
+        }
+    }
+}
+
+/// Four quantised activations in every lane.
+#[inline(always)]
+unsafe fn splat4<S: Simd>(values: *const u8, at: usize) -> S::I {
+    // SAFETY: the caller's column holds at least `at + 4` values.
+    unsafe { S::i_splat(values.add(at).cast::<i32>().read_unaligned()) }
+}
+
+/// How far ahead of a single column's reads the next bytes are asked for.
+const PREFETCH: usize = 2048;

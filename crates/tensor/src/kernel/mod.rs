@@ -1,0 +1,200 @@
+//! The kernels: one meaning, several leaves.
+//!
+//! [`simd::Simd`] is the vector trait, [`scalar`] its meaning, [`x86_64`] its leaves; the
+//! algorithms ([`matmul`], [`attention`]) are written once over the trait, the simple ones
+//! ([`elementwise`], [`quantise`]) in plain Rust. A [`Leaf`] holds all of them compiled for one
+//! instruction set; it is chosen once at start and can be forced.
+
+pub mod attention;
+pub mod elementwise;
+pub mod matmul;
+pub mod quantise;
+pub mod scalar;
+pub mod simd;
+#[cfg(target_arch = "x86_64")]
+pub mod x86_64;
+
+use ingle_formats::TensorType;
+use matmul::{Column, MatmulFn};
+
+/// An instruction set for which the kernels are compiled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Isa {
+    /// Plain Rust: runs everywhere and is what the others are compared with.
+    Scalar,
+    /// AVX2, FMA and F16C.
+    Avx2,
+    /// AVX-512 F, BW, DQ, VL and VNNI.
+    Avx512,
+}
+
+impl Isa {
+    /// All of them, slowest first.
+    pub const ALL: [Self; 3] = [Self::Scalar, Self::Avx2, Self::Avx512];
+
+    /// The name by which it is forced.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Scalar => "scalar",
+            Self::Avx2 => "avx2",
+            Self::Avx512 => "avx512",
+        }
+    }
+
+    /// The instruction set of this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|isa| isa.name() == name)
+    }
+
+    /// Whether this processor and operating system can run it.
+    pub fn is_available(self) -> bool {
+        match self {
+            Self::Scalar => true,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => x86_64::avx2::is_available(),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => x86_64::avx512::is_available(),
+            #[cfg(not(target_arch = "x86_64"))]
+            _ => false,
+        }
+    }
+
+    /// The fastest that runs here.
+    pub fn best() -> Self {
+        Self::ALL
+            .into_iter()
+            .rev()
+            .find(|isa| isa.is_available())
+            .unwrap_or(Self::Scalar)
+    }
+}
+
+impl std::fmt::Display for Isa {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Every kernel, compiled for one instruction set.
+///
+/// The functions are unsafe because the processor must have that instruction set; [`Leaf::new`]
+/// has asked. What else each needs is said at the function of the same name in the module that it
+/// comes from.
+#[derive(Debug)]
+#[allow(missing_docs)]
+pub struct Leaf {
+    isa: Isa,
+    pub f32: MatmulFn,
+    pub f16: MatmulFn,
+    pub bf16: MatmulFn,
+    pub q8_0: MatmulFn,
+    pub q4_0: MatmulFn,
+    pub q4_k: MatmulFn,
+    pub q5_k: MatmulFn,
+    pub q6_k: MatmulFn,
+    pub decoded: unsafe fn(&[u8], TensorType, usize, &[Column], usize),
+    pub quantise_32: unsafe fn(&[f32], &mut [i8], &mut [f32], &mut [i16]),
+    pub quantise_256: unsafe fn(&[f32], &mut [i8], &mut [f32], &mut [i16]),
+    pub rms_norm: unsafe fn(&[f32], &[f32], f32, &mut [f32]),
+    pub rms_norm_in_place: unsafe fn(&mut [f32], &[f32], f32),
+    pub add: unsafe fn(&mut [f32], &[f32]),
+    pub add_scaled: unsafe fn(&mut [f32], &[f32], f32),
+    pub silu_mul: unsafe fn(&mut [f32], &[f32]),
+    pub rope_halves: unsafe fn(&mut [f32], &[f32], &[f32]),
+    pub rope_interleaved: unsafe fn(&mut [f32], &[f32], &[f32]),
+    pub attend: unsafe fn(&attention::Job<'_>),
+}
+
+impl Leaf {
+    /// The leaf of an instruction set, where this machine can run it.
+    pub fn new(isa: Isa) -> Option<&'static Self> {
+        if !isa.is_available() {
+            return None;
+        }
+        match isa {
+            Isa::Scalar => Some(&scalar_leaf::LEAF),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 => Some(&avx2_leaf::LEAF),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 => Some(&avx512_leaf::LEAF),
+            #[cfg(not(target_arch = "x86_64"))]
+            _ => None,
+        }
+    }
+
+    /// Which instruction set this is.
+    pub fn isa(&self) -> Isa {
+        self.isa
+    }
+}
+
+/// Compiles every kernel once more, for a vector type and the features that it needs.
+macro_rules! leaf {
+    ($module:ident, $isa:expr, $simd:ty $(, $features:literal)?) => {
+        mod $module {
+            use super::*;
+
+            leaf!(@wrap $($features)?, matmul_f32(p: *const u8, k: usize, c: &[Column], o: usize) matmul::matmul::<$simd, matmul::F32>);
+            leaf!(@wrap $($features)?, matmul_f16(p: *const u8, k: usize, c: &[Column], o: usize) matmul::matmul::<$simd, matmul::F16>);
+            leaf!(@wrap $($features)?, matmul_bf16(p: *const u8, k: usize, c: &[Column], o: usize) matmul::matmul::<$simd, matmul::Bf16>);
+            leaf!(@wrap $($features)?, matmul_q8_0(p: *const u8, k: usize, c: &[Column], o: usize) matmul::matmul::<$simd, matmul::Q8_0>);
+            leaf!(@wrap $($features)?, matmul_q4_0(p: *const u8, k: usize, c: &[Column], o: usize) matmul::matmul::<$simd, matmul::Q4_0>);
+            leaf!(@wrap $($features)?, matmul_q4_k(p: *const u8, k: usize, c: &[Column], o: usize) matmul::matmul::<$simd, matmul::Q4K>);
+            leaf!(@wrap $($features)?, matmul_q5_k(p: *const u8, k: usize, c: &[Column], o: usize) matmul::matmul::<$simd, matmul::Q5K>);
+            leaf!(@wrap $($features)?, matmul_q6_k(p: *const u8, k: usize, c: &[Column], o: usize) matmul::matmul::<$simd, matmul::Q6K>);
+            leaf!(@wrap $($features)?, decoded(p: &[u8], t: TensorType, k: usize, c: &[Column], o: usize) matmul::decoded::<$simd>);
+            leaf!(@wrap $($features)?, quantise_32(x: &[f32], q: &mut [i8], d: &mut [f32], s: &mut [i16]) quantise::blocks_of_32);
+            leaf!(@wrap $($features)?, quantise_256(x: &[f32], q: &mut [i8], d: &mut [f32], s: &mut [i16]) quantise::blocks_of_256);
+            leaf!(@wrap $($features)?, rms_norm(x: &[f32], w: &[f32], e: f32, o: &mut [f32]) elementwise::rms_norm);
+            leaf!(@wrap $($features)?, rms_norm_in_place(x: &mut [f32], w: &[f32], e: f32) elementwise::rms_norm_in_place);
+            leaf!(@wrap $($features)?, add(x: &mut [f32], y: &[f32]) elementwise::add);
+            leaf!(@wrap $($features)?, add_scaled(x: &mut [f32], y: &[f32], f: f32) elementwise::add_scaled);
+            leaf!(@wrap $($features)?, silu_mul(g: &mut [f32], u: &[f32]) elementwise::silu_mul);
+            leaf!(@wrap $($features)?, rope_halves(h: &mut [f32], c: &[f32], s: &[f32]) elementwise::rope_halves);
+            leaf!(@wrap $($features)?, rope_interleaved(h: &mut [f32], c: &[f32], s: &[f32]) elementwise::rope_interleaved);
+            leaf!(@wrap $($features)?, attend(job: &attention::Job<'_>) attention::attend::<$simd>);
+
+            pub static LEAF: Leaf = Leaf {
+                isa: $isa,
+                f32: matmul_f32,
+                f16: matmul_f16,
+                bf16: matmul_bf16,
+                q8_0: matmul_q8_0,
+                q4_0: matmul_q4_0,
+                q4_k: matmul_q4_k,
+                q5_k: matmul_q5_k,
+                q6_k: matmul_q6_k,
+                decoded,
+                quantise_32,
+                quantise_256,
+                rms_norm,
+                rms_norm_in_place,
+                add,
+                add_scaled,
+                silu_mul,
+                rope_halves,
+                rope_interleaved,
+                attend,
+            };
+        }
+    };
+    (@wrap $($features:literal)?, $name:ident($($arg:ident: $ty:ty),*) $body:path) => {
+        $(#[target_feature(enable = $features)])?
+        #[allow(unused_unsafe, reason = "some of the wrapped functions are safe")]
+        unsafe fn $name($($arg: $ty),*) {
+            // SAFETY: the wrapper's contract is that of the function; its features are enabled.
+            unsafe { $body($($arg),*) }
+        }
+    };
+}
+
+leaf!(scalar_leaf, Isa::Scalar, scalar::Scalar);
+#[cfg(target_arch = "x86_64")]
+leaf!(avx2_leaf, Isa::Avx2, x86_64::avx2::Avx2, "avx2,fma,f16c");
+#[cfg(target_arch = "x86_64")]
+leaf!(
+    avx512_leaf,
+    Isa::Avx512,
+    x86_64::avx512::Avx512,
+    "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c"
+);

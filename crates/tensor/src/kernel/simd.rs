@@ -1,0 +1,92 @@
+//! The vector trait over which the kernels are written once.
+
+/// A vector unit whose lanes are rows of a weight panel (or elements of a head).
+///
+/// An algorithm written over it gives the same bits on every implementation: float operations are
+/// single IEEE operations (FMA where it says so) on each lane by itself, integer operations are
+/// exact, and no operation adds across lanes. [`super::scalar::Scalar`] is the meaning; the others
+/// are leaves.
+///
+/// # Safety
+/// Every function here may be called only where the processor has the features of the
+/// implementation, and every pointer must be readable (or writable) for as many bytes as the
+/// function names. Nothing needs to be aligned.
+#[allow(clippy::missing_safety_doc, reason = "one contract for all, above")]
+pub unsafe trait Simd: Copy + 'static {
+    /// Lanes of a vector; divides 16.
+    const LANES: usize;
+    /// What [`Simd::dot_i8`] adds to each weight: its sums are too large by this times the sum of
+    /// the activations, and the caller takes that off.
+    const I8_BIAS: i32;
+    /// Columns that a many-row kernel carries at once.
+    const COLUMNS: usize;
+    /// `LANES` f32.
+    type F: Copy;
+    /// `LANES` i32, or `LANES` pairs of i16.
+    type I: Copy;
+    /// `LANES` groups of four bytes.
+    type B: Copy;
+
+    /// Zeros.
+    unsafe fn f_zero() -> Self::F;
+    /// The same value in every lane.
+    unsafe fn f_splat(x: f32) -> Self::F;
+    /// Reads `LANES` f32.
+    unsafe fn f_load(p: *const f32) -> Self::F;
+    /// Reads `LANES` IEEE half-precision numbers.
+    unsafe fn f_load_f16(p: *const u8) -> Self::F;
+    /// Reads `LANES` bfloat16 numbers.
+    unsafe fn f_load_bf16(p: *const u8) -> Self::F;
+    /// Writes `LANES` f32.
+    unsafe fn f_store(p: *mut f32, x: Self::F);
+    /// `a + b`
+    unsafe fn f_add(a: Self::F, b: Self::F) -> Self::F;
+    /// `a * b`
+    unsafe fn f_mul(a: Self::F, b: Self::F) -> Self::F;
+    /// `a * b + c`, rounded once.
+    unsafe fn f_fma(a: Self::F, b: Self::F, c: Self::F) -> Self::F;
+    /// `c - a * b`, rounded once.
+    unsafe fn f_fnma(a: Self::F, b: Self::F, c: Self::F) -> Self::F;
+    /// The nearest f32 of each i32 (ties to even).
+    unsafe fn f_from_i(a: Self::I) -> Self::F;
+
+    /// Zeros.
+    unsafe fn i_zero() -> Self::I;
+    /// The same value in every lane.
+    unsafe fn i_splat(x: i32) -> Self::I;
+    /// `a + b`, wrapping.
+    unsafe fn i_add(a: Self::I, b: Self::I) -> Self::I;
+    /// `a - b`, wrapping.
+    unsafe fn i_sub(a: Self::I, b: Self::I) -> Self::I;
+    /// The low 32 bits of `a * b`.
+    unsafe fn i_mul(a: Self::I, b: Self::I) -> Self::I;
+    /// Reads `2 * LANES` unsigned bytes as pairs of i16.
+    unsafe fn i_load_u8_pairs(p: *const u8) -> Self::I;
+    /// Reads `2 * LANES` signed bytes as pairs of i16.
+    unsafe fn i_load_i8_pairs(p: *const u8) -> Self::I;
+    /// The first i16 of each pair as i32.
+    unsafe fn i_first(a: Self::I) -> Self::I;
+    /// The second i16 of each pair as i32.
+    unsafe fn i_second(a: Self::I) -> Self::I;
+    /// Adds the products of two pairs of i16 to each lane of `sum`.
+    unsafe fn i_dot_pairs(sum: Self::I, a: Self::I, b: Self::I) -> Self::I;
+
+    /// Reads `4 * LANES` bytes.
+    unsafe fn b_load(p: *const u8) -> Self::B;
+    /// Every byte `& mask`.
+    unsafe fn b_and(a: Self::B, mask: u8) -> Self::B;
+    /// Bitwise or.
+    unsafe fn b_or(a: Self::B, b: Self::B) -> Self::B;
+    /// `(byte >> N) & mask` for every byte; N below 8.
+    unsafe fn b_shr_and<const N: i32>(a: Self::B, mask: u8) -> Self::B;
+    /// `byte << N` for every byte, where that does not overflow the byte.
+    unsafe fn b_shl<const N: i32>(a: Self::B) -> Self::B;
+    /// Adds to each lane of `sum` the four products of its bytes of `w` (0 to 127) with the four
+    /// signed bytes in `a` (-127 to 127), `a` being the same in every lane.
+    unsafe fn dot_u7(sum: Self::I, w: Self::B, a: Self::I) -> Self::I;
+    /// The same for signed bytes `w`, each raised by [`Simd::I8_BIAS`].
+    unsafe fn dot_i8(sum: Self::I, w: Self::B, a: Self::I) -> Self::I;
+
+    /// Asks for the cache line at `p`, which need not be readable.
+    unsafe fn prefetch(p: *const u8);
+}

@@ -1,0 +1,145 @@
+//! Owned, zeroed, aligned memory for weights, cached positions and activations.
+
+use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+
+/// Every allocation begins at a multiple of a cache line; large ones at one of a huge page.
+const LINE: usize = 64;
+const HUGE_PAGE: usize = 2 << 20;
+
+/// Zeroed bytes at an address that is a multiple of 64 (of 2 MiB for large ones).
+#[derive(Debug)]
+pub struct Aligned {
+    block: *mut u8,
+    start: *mut u8,
+    layout: Layout,
+    len: usize,
+}
+
+// SAFETY: the memory is owned, like a Vec's.
+unsafe impl Send for Aligned {}
+// SAFETY: shared references only read.
+unsafe impl Sync for Aligned {}
+
+impl Aligned {
+    /// `len` zeroed bytes. Pages that are never written take no memory.
+    ///
+    /// Aborts the process where the system has no address space left, as `Vec` does; sizes come
+    /// from a plan that has been checked.
+    pub fn zeroed(len: usize) -> Self {
+        let align = if len >= HUGE_PAGE { HUGE_PAGE } else { LINE };
+        // Asking for a small alignment and rounding up by hand lets the allocator hand out fresh
+        // pages of the system, which are zero without being touched.
+        let Ok(layout) = Layout::from_size_align(len.saturating_add(align), 16) else {
+            handle_alloc_error(Layout::new::<u8>());
+        };
+        // SAFETY: the layout's size is not zero.
+        let block = unsafe { alloc_zeroed(layout) };
+        if block.is_null() {
+            handle_alloc_error(layout);
+        }
+        // SAFETY: at most `align` bytes on, and the block is that much longer than `len`.
+        let start = unsafe { block.add(block.align_offset(align)) };
+        if len >= HUGE_PAGE {
+            ask_for_huge_pages(start, len);
+        }
+        Self {
+            block,
+            start,
+            layout,
+            len,
+        }
+    }
+
+    /// The first byte.
+    pub fn as_ptr(&self) -> *const u8 {
+        self.start
+    }
+
+    /// The bytes.
+    pub fn bytes(&self) -> &[u8] {
+        // SAFETY: `len` initialised bytes, owned.
+        unsafe { std::slice::from_raw_parts(self.start, self.len) }
+    }
+
+    /// The bytes.
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        // SAFETY: `len` initialised bytes, owned, borrowed mutably.
+        unsafe { std::slice::from_raw_parts_mut(self.start, self.len) }
+    }
+
+    /// The bytes as f32.
+    pub fn floats(&self) -> &[f32] {
+        // SAFETY: aligned to 64, and every bit pattern is an f32.
+        unsafe { std::slice::from_raw_parts(self.start.cast(), self.len / 4) }
+    }
+
+    /// The bytes as f32.
+    pub fn floats_mut(&mut self) -> &mut [f32] {
+        // SAFETY: aligned to 64, every bit pattern is an f32, borrowed mutably.
+        unsafe { std::slice::from_raw_parts_mut(self.start.cast(), self.len / 4) }
+    }
+}
+
+impl Drop for Aligned {
+    fn drop(&mut self) {
+        // SAFETY: allocated with this layout.
+        unsafe { dealloc(self.block, self.layout) }
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn ask_for_huge_pages(start: *mut u8, len: usize) {
+    // SAFETY: advice on memory that we own; it changes no contents, and a refusal does no harm.
+    unsafe {
+        libc::madvise(start.cast(), len, libc::MADV_HUGEPAGE);
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn ask_for_huge_pages(_: *mut u8, _: usize) {}
+
+/// A pointer that threads of a team write through, each to places of its own.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shared<T>(*mut T);
+// SAFETY: every use says why no two threads touch the same place.
+unsafe impl<T> Send for Shared<T> {}
+// SAFETY: as above.
+unsafe impl<T> Sync for Shared<T> {}
+
+impl<T> Shared<T> {
+    pub(crate) fn new(slice: &mut [T]) -> Self {
+        Self(slice.as_mut_ptr())
+    }
+
+    pub(crate) fn ptr(self) -> *mut T {
+        self.0
+    }
+
+    /// `len` elements from `at` on.
+    ///
+    /// # Safety
+    /// They lie in the slice, which is still borrowed, and no other thread touches them meanwhile.
+    #[allow(
+        clippy::mut_from_ref,
+        reason = "the caller gives each thread its own range"
+    )]
+    pub(crate) unsafe fn slice<'a>(self, at: usize, len: usize) -> &'a mut [T] {
+        // SAFETY: the caller's.
+        unsafe { std::slice::from_raw_parts_mut(self.0.add(at), len) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_aligned_and_zero() {
+        for len in [0, 1, 63, 64, 1000, HUGE_PAGE + 5] {
+            let memory = Aligned::zeroed(len);
+            assert_eq!(memory.bytes().len(), len);
+            assert_eq!(memory.as_ptr() as usize % LINE, 0);
+            assert!(memory.bytes().iter().all(|b| *b == 0));
+        }
+    }
+}
