@@ -1,0 +1,152 @@
+#!/usr/bin/env python3
+"""The figures of the model card, from the GGUF file itself: eval.py ingle-mini.gguf [--data DIR]
+
+The weights are decoded from their blocks and run by train.py's network in f32.
+
+bits per byte   each held-out story after the request "Tell me a story."; the bits of its own tokens (the end
+                mark left out), over its UTF-8 bytes. On the first 100 stories whole, and on the first 20 cut where
+                stories260K's tokenizer has 511 tokens and a BOS, which is how that model's 0.883 was measured.
+subject named   100 requests, 2 samples each at temperature 0.8, top-p 0.95: the subject's noun stands in the answer.
+copied          of the words 8 in a row in those answers, the share that stands in the training stories;
+                beside it the same for the held-out stories, which nobody copied.
+repeated        of the words 4 in a row in an answer, the share that was there before in the same answer;
+                beside it the same for the held-out stories.
+"""
+import argparse, json, os, random, re
+import gguf, numpy as np, torch
+import torch.nn.functional as F
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+import data, train
+
+SUBJECTS = """fox;wolf;bear;cat;dog;rabbit;mouse;frog;bird;duck;fish;horse;cow;pig;lion;tiger;monkey;elephant;owl;bee;
+turtle;snake;squirrel;hedgehog;sheep;penguin;dragon;dinosaur;crab;whale;ball;doll;car;train;boat;kite;bike;hat;
+balloon;box;tree;flower;garden;apple;cake;cookie;carrot;pumpkin;star;moon;rock;river;house;castle;robot;
+king;queen;princess;pirate;farmer;teacher;doctor;baby;grandma;boy;girl;witch;giant;fairy;clown;book;bell;
+drum;key;lamp;spoon;blanket;pillow;puzzle;truck;airplane;bus;rainbow;cloud;snowman;beach;forest;farm;zoo;shop;
+brave knight;red ball;lost puppy;little bird;magic stone;boy who lost his ball;girl and a cat;dog and a cat;
+fox and a rabbit;birthday party""".replace("\n", "").split(";")
+
+
+def load(path):
+    """(model, tokenizer, kv) of a GGUF file."""
+    r = gguf.GGUFReader(path)
+    kv = {k: f.contents() for k, f in r.fields.items()}
+    g = lambda k: kv["qwen3moe." + k]
+    c = dict(vocab=len(kv["tokenizer.ggml.tokens"]), hidden=g("embedding_length"), layers=g("block_count"),
+             heads=g("attention.head_count"), kv_heads=g("attention.head_count_kv"), head_dim=g("attention.key_length"),
+             experts=g("expert_count"), top_k=g("expert_used_count"), expert_ffn=g("expert_feed_forward_length"),
+             rope_theta=g("rope.freq_base"), eps=g("attention.layer_norm_rms_epsilon"), context=g("context_length"))
+    model = train.Model(c)
+    model.load_state_dict({t.name.removesuffix(".weight"): torch.from_numpy(np.array(
+        gguf.quants.dequantize(t.data, t.tensor_type), np.float32)).reshape(tuple(int(n) for n in reversed(t.shape)))
+        for t in r.tensors})
+    pieces = kv["tokenizer.ggml.tokens"]
+    tok = Tokenizer(models.BPE({p: i for i, p in enumerate(pieces)}, [tuple(m.split(" ")) for m in kv["tokenizer.ggml.merges"]]))
+    tok.pre_tokenizer = pre_tokenizers.Sequence([
+        pre_tokenizers.Split(Regex(data.QWEN2), "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+    tok.decoder = decoders.ByteLevel()
+    tok.add_special_tokens([p for p, t in zip(pieces, kv["tokenizer.ggml.token_type"]) if t == gguf.TokenType.CONTROL])
+    return model.eval(), tok, kv
+
+
+def prompt(kv, *messages):
+    from jinja2 import Environment
+    t = Environment().from_string(kv["tokenizer.chat_template"])
+    roles = ["user", "assistant"] * len(messages)
+    return t.render(messages=[dict(role=r, content=m) for r, m in zip(roles, messages)], add_generation_prompt=True)
+
+
+@torch.no_grad()
+def bits(model, tok, kv, stories):
+    before, total, size = tok.encode(prompt(kv, "Tell me a story.")).ids, 0.0, 0
+    for s in stories:
+        ids = (before + tok.encode(s).ids)
+        # A story longer than the context is measured up to the context, in tokens and in bytes.
+        ids = ids[:model.c["context"]]
+        size += len(tok.decode(ids[len(before):]).encode())
+        x = torch.tensor(ids)
+        logits, _ = model(x[None, :-1])
+        total += F.cross_entropy(logits[0, len(before) - 1:], x[len(before):], reduction="sum").item() / np.log(2)
+    return total / size, total, size
+
+
+@torch.no_grad()
+def generate(model, tok, kv, asks, temperature=0.8, top_p=0.95, seed=1, limit=400):
+    """One answer to each request, all together, a position a step."""
+    gen = torch.Generator().manual_seed(seed)
+    rows = [tok.encode(prompt(kv, *([a] if isinstance(a, str) else a))).ids for a in asks]
+    start, end = [len(r) for r in rows], kv["tokenizer.ggml.eos_token_id"]
+    past, done = [[] for _ in model.blk], [False] * len(rows)
+    past_ok = model.c["context"] - 1
+    for t in range(min(past_ok, max(start) + limit)):
+        logits, _ = model(torch.tensor([[r[t] if t < len(r) else end] for r in rows]), None, t, past)
+        logits = logits[:, 0]
+        if temperature:
+            p, index = (logits / temperature).softmax(-1).sort(-1, descending=True)
+            p[p.cumsum(-1) - p > top_p] = 0
+            pick = index.gather(-1, torch.multinomial(p, 1, generator=gen))[:, 0].tolist()
+        else:
+            pick = logits.argmax(-1).tolist()
+        for i, r in enumerate(rows):
+            if t + 1 >= len(r) and not done[i]:
+                r.append(pick[i])
+                done[i] = pick[i] == end
+        if all(done):
+            break
+    return [tok.decode(r[n:]) for r, n in zip(rows, start)], done
+
+
+def grams(text, n):
+    w = data.words(text)
+    return [tuple(w[i:i + n]) for i in range(len(w) - n + 1)]
+
+
+def repeated(text):
+    g = grams(text, 4)
+    return 1 - len(set(g)) / max(1, len(g))
+
+
+def main():
+    ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    ap.add_argument("gguf")
+    ap.add_argument("--data", default=data.DATA)
+    ap.add_argument("--ask", nargs="*", help="only answer these, greedy and sampled")
+    a = ap.parse_args()
+    torch.set_num_threads(2)
+    model, tok, kv = load(a.gguf)
+    if a.ask is not None:
+        asks = a.ask or ["Tell me a story about a fox"]
+        for title, temperature in (("greedy", 0), ("temperature 0.8", 0.8)):
+            for ask, out in zip(asks, generate(model, tok, kv, asks, temperature)[0]):
+                print(f"--- {ask} ({title})\n{out}\n")
+        return
+    print(f"{os.path.getsize(a.gguf)} bytes, {sum(p.numel() for p in model.parameters())} parameters")
+    held = data.held_out(a.data)
+    b, total, size = bits(model, tok, kv, held[:100])
+    print(f"bits per byte, 100 held-out stories: {b:.4f} ({total:.0f} bits, {size} bytes)")
+    peer = os.path.join(a.data, "models", "stories260K", "tok512.model")
+    if os.path.exists(peer):
+        from sentencepiece import SentencePieceProcessor
+        sp = SentencePieceProcessor(model_file=peer)
+        b, total, size = bits(model, tok, kv, [sp.decode(sp.encode(s)[:511]) for s in held[:20]])
+        print(f"bits per byte, first 20, cut as for stories260K (0.883): {b:.4f} ({total:.0f} bits, {size} bytes)")
+    rng = random.Random(7)
+    asks = [rng.choice(data.ASK[:16]).format(s=data.article(s)) for s in SUBJECTS]
+    texts, ended, hits = [], 0, 0
+    for seed in (1, 2):
+        out, done = generate(model, tok, kv, asks, seed=seed)
+        noun = lambda s: re.split(r" who | and ", s)[0].split(" ")[-1]
+        hits += sum(bool(re.search(rf"\b{noun(s)}", o.lower())) for s, o in zip(SUBJECTS, out))
+        texts, ended = texts + out, ended + sum(done)
+    n = len(texts)
+    print(f"subject named: {hits} of {n} answers; ended by itself: {ended} of {n}; "
+          f"mean length {sum(len(data.words(t)) for t in texts) / n:.0f} words")
+    stories, _ = data.load(a.data)
+    known = {g for s in stories for g in grams(s, 8)}
+    share = lambda ts: sum(g in known for t in ts for g in grams(t, 8)) / sum(len(grams(t, 8)) for t in ts)
+    print(f"8 words in a row copied from training: {share(texts):.2%} (held-out stories: {share(held[:200]):.2%})")
+    print(f"4 words in a row repeated: {sum(map(repeated, texts)) / n:.2%} (held-out stories: {sum(map(repeated, held[:200])) / 200:.2%})")
+
+
+if __name__ == "__main__":
+    main()
