@@ -5,9 +5,11 @@
 #![forbid(unsafe_code)]
 #![deny(clippy::as_conversions, clippy::indexing_slicing)]
 
+mod bytes;
 pub mod gguf;
 mod tensor_type;
 mod token;
 
+pub use bytes::Bytes;
 pub use tensor_type::TensorType;
 pub use token::TokenId;

@@ -1,1 +1,28 @@
-//! To be filled.
+//! Floor 2: models on disk.
+//!
+//! [`ModelFiles`] opens a GGUF file, a set of split files or a model in memory, checks every header
+//! and hands out tensors as a [`WeightSource`](ingle_tensor::WeightSource). [`list`] says which models
+//! lie in some folders. Nothing here copies, maps or changes a file.
+//!
+//! # The page cache
+//! Weights are read into memory that the caller owns, so after a load the system holds a second copy
+//! of what was read in its page cache. By default it stays ([`CachePolicy::Keep`]): it costs nobody
+//! anything, because the system reuses such pages before it refuses memory to a program, and the next
+//! `ingle run` of the same model starts without the disk. Under a memory budget the caller chooses
+//! [`CachePolicy::Release`], because a budget counts the page cache: in a control group it is charged
+//! to the process.
+#![forbid(unsafe_code)]
+#![deny(clippy::indexing_slicing)]
+
+mod error;
+mod files;
+mod list;
+mod read_at;
+mod split;
+mod summary;
+
+pub use error::StoreError;
+pub use files::{ModelFiles, OpenOptions};
+pub use list::{Listed, Listing, list};
+pub use read_at::{CachePolicy, Io};
+pub use summary::Summary;

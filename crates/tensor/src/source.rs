@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-use ingle_formats::TensorType;
 use ingle_formats::gguf::TensorInfo;
+use ingle_formats::{Bytes, TensorType};
 
 /// Reads a range of a named tensor into memory that the caller owns, now or later.
 ///
@@ -45,13 +45,13 @@ pub enum SourceError {
         /// Bytes of the tensor.
         byte_len: u64,
     },
-    /// The file has become shorter, or another, since it was opened.
+    /// The file has been written to, or cut short, since it was opened.
     #[error(
-        "{file} has changed since it was opened: {now} bytes now, {then} bytes then (while reading tensor `{name}`); let no other program write to it, and start again"
+        "{file} has changed since it was opened ({} then, {} now); let no other program write to it, and start again",
+        Bytes(*.then),
+        Bytes(*.now)
     )]
     Changed {
-        /// The tensor.
-        name: String,
         /// The file.
         file: String,
         /// Bytes when it was opened.
@@ -60,15 +60,16 @@ pub enum SourceError {
         now: u64,
     },
     /// The operating system could not read.
-    #[error("tensor `{name}` could not be read from {file}; check the disk, and start again")]
+    #[error(
+        "tensor `{name}` could not be read from {file}: {error}; check the disk, and start again"
+    )]
     Read {
         /// The tensor.
         name: String,
         /// The file.
         file: String,
         /// What the operating system said.
-        #[source]
-        source: std::io::Error,
+        error: std::io::Error,
     },
 }
 

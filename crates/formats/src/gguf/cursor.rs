@@ -106,12 +106,12 @@ impl<'r> Cursor<'r> {
             match self.reader.read(&mut self.buffer) {
                 Ok(0) => return Err(self.cut_short(1)),
                 Ok(count) => self.ready = 0..count.min(self.buffer.len()),
-                Err(source) if source.kind() == ErrorKind::Interrupted => {}
-                Err(source) => {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => {
                     return Err(GgufError::Read {
                         place: self.place.clone(),
                         at: self.at,
-                        source,
+                        error,
                     });
                 }
             }

@@ -1,7 +1,7 @@
 //! What can be wrong with a GGUF file, said so that a person knows what to do next.
 
 use super::Kind;
-use crate::TensorType;
+use crate::{Bytes, TensorType};
 
 /// Where in the header a fault was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,12 +48,11 @@ pub enum GgufError {
         "this GGUF file is written for big-endian machines (version {version}); get the little-endian file, or convert it"
     )]
     BigEndian { version: u32 },
-    #[error("{place} could not be read (byte {at})")]
+    #[error("{place} could not be read (byte {at}): {error}; check the disk, and start again")]
     Read {
         place: Place,
         at: u64,
-        #[source]
-        source: std::io::Error,
+        error: std::io::Error,
     },
     #[error(
         "this file is cut short: {place} needs {needed} bytes at byte {at}, and the file has {file_len} bytes; get the file again"
@@ -160,15 +159,28 @@ pub enum GgufError {
         alignment: u64,
     },
     #[error(
-        "the data of tensor `{}` lie outside the file: {byte_len} bytes at offset {offset} of the data, which begin at byte {data_start}, and the file has {file_len} bytes; the file is cut short or damaged: get it again",
+        "the data of tensor `{}` lie outside any file: {byte_len} bytes at offset {offset} of the data, which begin at byte {data_start}; the file is damaged: get it again",
         name.escape_debug()
     )]
-    OutsideFile {
+    OffsetOverflow {
         name: String,
         offset: u64,
         byte_len: u64,
         data_start: u64,
+    },
+    #[error(
+        "this file is cut short: {} of {} (tensor `{}` ends at byte {end}, the file at byte {file_len}); get the file again",
+        Bytes(*.file_len),
+        Bytes(*.whole),
+        name.escape_debug()
+    )]
+    DataCutShort {
+        /// The first tensor that is not wholly there.
+        name: String,
+        end: u64,
         file_len: u64,
+        /// Bytes of the whole file, by its own account.
+        whole: u64,
     },
     #[error(
         "the key `{key}` is missing; this file does not say what the model needs: convert it again with a current converter"

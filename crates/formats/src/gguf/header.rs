@@ -55,9 +55,7 @@ impl Header {
         sorted_by_name(n_tensors, name).map_err(|name| GgufError::DuplicateTensor { name })?;
         // The header is at most 2^30 bytes long and the alignment at most 2^31.
         let data_start = align_up(cursor.at(), alignment).unwrap_or(u64::MAX);
-        for tensor in &mut tensors {
-            place_tensor(tensor, data_start, file_len)?;
-        }
+        place_tensors(&mut tensors, data_start, file_len)?;
         Ok(Self {
             version,
             metadata,
@@ -319,21 +317,38 @@ fn read_shape(cursor: &mut Cursor<'_>, name: &str) -> Result<Vec<u64>, GgufError
     Ok(shape)
 }
 
-/// Makes the offset one from the start of the file, and checks that the data lie inside it.
-fn place_tensor(tensor: &mut TensorInfo, data_start: u64, file_len: u64) -> Result<(), GgufError> {
-    let start = data_start.checked_add(tensor.offset);
-    let end = start.and_then(|start| start.checked_add(tensor.byte_len));
-    match (start, end) {
-        (Some(start), Some(end)) if end <= file_len => {
-            tensor.offset = start;
-            Ok(())
+/// Makes offsets count from the start of the file, and checks that all data lie inside it.
+fn place_tensors(
+    tensors: &mut [TensorInfo],
+    data_start: u64,
+    file_len: u64,
+) -> Result<(), GgufError> {
+    let mut whole = data_start;
+    let mut first_outside = None;
+    for (index, tensor) in tensors.iter_mut().enumerate() {
+        let start = data_start.checked_add(tensor.offset);
+        let end = start.and_then(|start| start.checked_add(tensor.byte_len));
+        let (Some(start), Some(end)) = (start, end) else {
+            return Err(GgufError::OffsetOverflow {
+                name: tensor.name.clone(),
+                offset: tensor.offset,
+                byte_len: tensor.byte_len,
+                data_start,
+            });
+        };
+        tensor.offset = start;
+        whole = whole.max(end);
+        if end > file_len {
+            first_outside.get_or_insert((index, end));
         }
-        _ => Err(GgufError::OutsideFile {
+    }
+    match first_outside.and_then(|(index, end)| Some((tensors.get(index)?, end))) {
+        Some((tensor, end)) => Err(GgufError::DataCutShort {
             name: tensor.name.clone(),
-            offset: tensor.offset,
-            byte_len: tensor.byte_len,
-            data_start,
+            end,
             file_len,
+            whole,
         }),
+        None => Ok(()),
     }
 }
