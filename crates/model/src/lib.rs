@@ -1,1 +1,163 @@
-//! To be filled.
+//! Floor 2: the networks.
+//!
+//! One network, one file, written once against [`Ops`]. A network takes its weights from a
+//! [`WeightSource`] and its shape from metadata; it knows no file, no text and no request.
+//!
+//! ```text
+//! inspect(metadata, source, ops, rows) -> Needs      what it will take, before anything is read
+//! load(metadata, source, ops, rows, progress)        -> Box<dyn Network<O>>
+//! network.forward(ops, memory, batch, logits)
+//! ```
+#![forbid(unsafe_code)]
+
+mod config;
+mod error;
+mod keys;
+mod llama;
+mod loader;
+mod measure;
+mod qwen2;
+mod qwen3;
+mod qwen3_moe;
+mod rope;
+
+pub use error::ModelError;
+
+use ingle_formats::gguf::Metadata;
+use ingle_tensor::WeightSource;
+use ingle_tensor::ops::{Batch, KvType, Ops, PagedLayer};
+use keys::Keys;
+use loader::Loader;
+use measure::Measure;
+
+/// The architectures that can be run, as `general.architecture` names them.
+pub const ARCHITECTURES: &[&str] = &["llama", "mistral", "qwen2", "qwen3", "qwen3moe"];
+
+/// A network that is ready to run.
+pub trait Network<O: Ops>: Send {
+    /// Its outer shape.
+    fn shape(&self) -> Shape;
+
+    /// What each layer keeps for a position, in the order in which `forward` numbers layers.
+    fn layers(&self) -> Vec<PagedLayer>;
+
+    /// Computes the batch's rows, stores their keys and values in `memory`, and replaces `logits`
+    /// by those of the rows that the batch wants: `[outputs, n_vocab]`.
+    ///
+    /// The batch has at most as many rows as the network was loaded for, and its tokens lie in
+    /// the vocabulary.
+    fn forward(
+        &mut self,
+        ops: &mut O,
+        memory: &mut O::Memory,
+        batch: &Batch<'_>,
+        logits: &mut Vec<f32>,
+    );
+}
+
+/// The outer shape of a network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shape {
+    /// Layers.
+    pub n_layers: usize,
+    /// Width of the residual stream.
+    pub width: usize,
+    /// Tokens of the vocabulary.
+    pub n_vocab: usize,
+    /// Positions that the model was trained for.
+    pub context_len: u32,
+}
+
+/// What a model will take, known before any weight is read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Needs {
+    /// `general.architecture`.
+    pub architecture: String,
+    /// Its outer shape.
+    pub shape: Shape,
+    /// What each layer keeps for a position.
+    pub layers: Vec<PagedLayer>,
+    /// Bytes of all weights once packed.
+    pub weight_bytes: u64,
+    /// Bytes of the tensors in the file that will be read: the total of `load`'s progress.
+    pub file_bytes: u64,
+    /// Bytes of the buffers for a batch of the given size.
+    pub buffer_bytes: u64,
+    /// What a person should know before trusting the answers.
+    pub warnings: Vec<String>,
+}
+
+impl Needs {
+    /// Bytes of keys and values of one position, all layers.
+    pub fn position_bytes(&self, kv: KvType) -> u64 {
+        let rows = self.layers.iter().map(|layer| layer.row_bytes(kv) as u64);
+        rows.fold(0, u64::saturating_add)
+    }
+}
+
+/// Checks that the file can be run and says what that will take. Reads no weights.
+///
+/// # Errors
+/// [`ModelError`]: the architecture is unknown, metadata are missing or make no sense, a tensor is
+/// missing, has another shape than the metadata imply, or would not be used.
+pub fn inspect<O: Ops>(
+    metadata: &Metadata,
+    source: &dyn WeightSource,
+    ops: &O,
+    max_batch_rows: usize,
+) -> Result<Needs, ModelError> {
+    let keys = Keys::new(metadata, source)?;
+    let measure = Measure::default();
+    let mut ignore = |_| {};
+    let mut loader = Loader::new(&measure, &keys, max_batch_rows, &mut ignore);
+    let network = build(&mut loader)?;
+    loader.refuse_unused()?;
+    let file_bytes = loader.used_bytes();
+    let matrices = measure.matrices.borrow();
+    let matrices = matrices
+        .iter()
+        .map(|&(ty, r, c)| ops.matrix_bytes(ty, r, c));
+    Ok(Needs {
+        architecture: keys.arch().to_owned(),
+        shape: network.shape(),
+        layers: network.layers(),
+        weight_bytes: matrices.fold(measure.vector_bytes.get(), u64::saturating_add),
+        file_bytes,
+        buffer_bytes: measure.buffer_bytes.get(),
+        warnings: keys.warnings(),
+    })
+}
+
+/// Loads the network that `general.architecture` names.
+///
+/// `max_batch_rows` is the most rows that a batch will have; `progress` is told the bytes of
+/// tensors loaded so far, out of [`Needs::file_bytes`].
+///
+/// # Errors
+/// As [`inspect`], and where reading fails.
+pub fn load<O: Ops + 'static>(
+    metadata: &Metadata,
+    source: &dyn WeightSource,
+    ops: &O,
+    max_batch_rows: usize,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Box<dyn Network<O>>, ModelError> {
+    inspect(metadata, source, ops, max_batch_rows)?; // all that can be wrong, before a long load
+    let keys = Keys::new(metadata, source)?;
+    build(&mut Loader::new(ops, &keys, max_batch_rows, progress))
+}
+
+fn build<O: Ops + 'static>(loader: &mut Loader<'_, O>) -> Result<Box<dyn Network<O>>, ModelError> {
+    Ok(match loader.keys.arch() {
+        "llama" | "mistral" => Box::new(llama::Llama::load(loader)?),
+        "qwen2" => Box::new(qwen2::Qwen2::load(loader)?),
+        "qwen3" => Box::new(qwen3::Qwen3::load(loader)?),
+        "qwen3moe" => Box::new(qwen3_moe::Qwen3Moe::load(loader)?),
+        other => {
+            return Err(ModelError::Architecture {
+                found: other.to_owned(),
+                supported: ARCHITECTURES.join(", "),
+            });
+        }
+    })
+}

@@ -1,0 +1,152 @@
+//! Llama 2 and 3, and what has their shape: Mistral, SmolLM, TinyLlama, the distilled Llamas.
+//!
+//! <https://arxiv.org/abs/2307.09288>, <https://arxiv.org/abs/2407.21783>
+
+use crate::config::Config;
+use crate::loader::{Embedding, Loader};
+use crate::{ModelError, Network, Shape};
+use ingle_tensor::ops::{Batch, Linear, Ops, PagedLayer, RopePairs};
+
+/// A Llama with its weights and its scratch.
+pub(crate) struct Llama<O: Ops> {
+    config: Config,
+    weights: Weights<O>,
+    state: State<O>,
+}
+
+/// Never changed after loading.
+struct Weights<O: Ops> {
+    embedding: Embedding<O>, // [n_vocab, width]
+    layers: Vec<Layer<O>>,   // [n_layers]
+    output_norm: O::Vector,  // [width]
+}
+
+struct Layer<O: Ops> {
+    attn_norm: O::Vector, // [width]
+    q: Linear<O>,         // [n_heads * head_dim, width]
+    k: Linear<O>,         // [n_kv_heads * head_dim, width]
+    v: Linear<O>,         // [n_kv_heads * head_dim, width]
+    o: Linear<O>,         // [width, n_heads * head_dim]
+    ffn_norm: O::Vector,  // [width]
+    gate: Linear<O>,      // [ffn, width]
+    up: Linear<O>,        // [ffn, width]
+    down: Linear<O>,      // [width, ffn]
+}
+
+/// Scratch for the rows of one batch.
+struct State<O: Ops> {
+    x: O::Buf,    // [rows, width], the residual stream
+    h: O::Buf,    // [rows, width], what a block reads, and what it adds
+    q: O::Buf,    // [rows, n_heads * head_dim]
+    k: O::Buf,    // [rows, n_kv_heads * head_dim]
+    v: O::Buf,    // [rows, n_kv_heads * head_dim]
+    a: O::Buf,    // [rows, n_heads * head_dim], what attention gives
+    gate: O::Buf, // [rows, ffn]
+    up: O::Buf,   // [rows, ffn]
+}
+
+impl<O: Ops> Llama<O> {
+    pub fn load(loader: &mut Loader<'_, O>) -> Result<Self, ModelError> {
+        if let Some(n @ 1..) = loader.keys.u32("expert_count")? {
+            return Err(loader.keys.unsupported(
+                "expert_count",
+                n,
+                "mixtures of experts in Llama files (Mixtral) are not supported",
+            ));
+        }
+        let config = Config::read_dense(loader.keys, RopePairs::Interleaved)?;
+        Ok(Self {
+            weights: Weights::load(loader, &config)?,
+            state: State::new(loader, &config),
+            config,
+        })
+    }
+}
+
+impl<O: Ops> Weights<O> {
+    fn load(loader: &mut Loader<'_, O>, c: &Config) -> Result<Self, ModelError> {
+        let embedding = loader.embedding_and_head(c.n_vocab, c.width)?;
+        let layer = |i| Layer::load(loader, c, &format!("blk.{i}"));
+        let layers = (0..c.n_layers).map(layer).collect::<Result<_, _>>()?;
+        Ok(Self {
+            embedding,
+            layers,
+            output_norm: loader.vector("output_norm.weight", c.width)?,
+        })
+    }
+}
+
+impl<O: Ops> Layer<O> {
+    fn load(loader: &mut Loader<'_, O>, c: &Config, b: &str) -> Result<Self, ModelError> {
+        Ok(Self {
+            attn_norm: loader.vector(&format!("{b}.attn_norm.weight"), c.width)?,
+            q: loader.linear(&format!("{b}.attn_q"), c.q_width(), c.width)?,
+            k: loader.linear(&format!("{b}.attn_k"), c.kv_width(), c.width)?,
+            v: loader.linear(&format!("{b}.attn_v"), c.kv_width(), c.width)?,
+            o: loader.linear(&format!("{b}.attn_output"), c.width, c.q_width())?,
+            ffn_norm: loader.vector(&format!("{b}.ffn_norm.weight"), c.width)?,
+            gate: loader.linear(&format!("{b}.ffn_gate"), c.ffn, c.width)?,
+            up: loader.linear(&format!("{b}.ffn_up"), c.ffn, c.width)?,
+            down: loader.linear(&format!("{b}.ffn_down"), c.width, c.ffn)?,
+        })
+    }
+}
+
+impl<O: Ops> State<O> {
+    fn new(loader: &Loader<'_, O>, c: &Config) -> Self {
+        Self {
+            x: loader.buf(c.width),
+            h: loader.buf(c.width),
+            q: loader.buf(c.q_width()),
+            k: loader.buf(c.kv_width()),
+            v: loader.buf(c.kv_width()),
+            a: loader.buf(c.q_width()),
+            gate: loader.buf(c.ffn),
+            up: loader.buf(c.ffn),
+        }
+    }
+}
+
+impl<O: Ops> Network<O> for Llama<O> {
+    fn shape(&self) -> Shape {
+        self.config.shape()
+    }
+
+    fn layers(&self) -> Vec<PagedLayer> {
+        self.config.paged_layers()
+    }
+
+    fn forward(
+        &mut self,
+        ops: &mut O,
+        memory: &mut O::Memory,
+        batch: &Batch<'_>,
+        logits: &mut Vec<f32>,
+    ) {
+        let (c, w, s) = (&self.config, &self.weights, &mut self.state);
+        ops.embed(w.embedding.table(), batch, &mut s.x);
+
+        for (i, l) in w.layers.iter().enumerate() {
+            ops.rms_norm(&s.x, &l.attn_norm, c.rms_eps, &mut s.h);
+            ops.linear(
+                &s.h,
+                &mut [(&l.q, &mut s.q), (&l.k, &mut s.k), (&l.v, &mut s.v)],
+            );
+            ops.rope(&mut s.q, &c.rope, c.head_dim, batch);
+            ops.rope(&mut s.k, &c.rope, c.head_dim, batch);
+            let spec = c.attention(i);
+            ops.attention(&spec, i, memory, &s.q, &s.k, &s.v, batch, &mut s.a);
+            ops.linear(&s.a, &mut [(&l.o, &mut s.h)]);
+            ops.add(&mut s.x, &s.h);
+
+            ops.rms_norm(&s.x, &l.ffn_norm, c.rms_eps, &mut s.h);
+            ops.linear(&s.h, &mut [(&l.gate, &mut s.gate), (&l.up, &mut s.up)]);
+            ops.silu_mul(&mut s.gate, &s.up);
+            ops.linear(&s.gate, &mut [(&l.down, &mut s.h)]);
+            ops.add(&mut s.x, &s.h);
+        }
+
+        ops.rms_norm(&s.x, &w.output_norm, c.rms_eps, &mut s.h);
+        ops.logits(&w.embedding.head, &s.h, batch, logits);
+    }
+}

@@ -1,0 +1,197 @@
+//! Weights by name, checked against the shape that the metadata imply.
+
+use crate::ModelError;
+use crate::keys::Keys;
+use crate::rope;
+use ingle_formats::gguf::TensorInfo;
+use ingle_tensor::ops::{Linear, LoadError, Ops};
+use std::collections::BTreeSet;
+
+/// Loads the weights of one network and remembers which tensors it used.
+pub(crate) struct Loader<'a, O: Ops> {
+    pub ops: &'a O,
+    pub keys: &'a Keys<'a>,
+    /// Rows of the largest batch: buffers are made for so many.
+    pub max_batch_rows: usize,
+    progress: &'a mut dyn FnMut(u64),
+    used: BTreeSet<String>,
+    used_bytes: u64,
+}
+
+impl<'a, O: Ops> Loader<'a, O> {
+    /// `progress` is told the bytes of tensors loaded so far, after each tensor.
+    pub fn new(
+        ops: &'a O,
+        keys: &'a Keys<'a>,
+        max_batch_rows: usize,
+        progress: &'a mut dyn FnMut(u64),
+    ) -> Self {
+        Self {
+            ops,
+            keys,
+            max_batch_rows,
+            progress,
+            used: BTreeSet::new(),
+            used_bytes: 0,
+        }
+    }
+
+    /// The matrix `name` of shape `[rows, columns]`.
+    pub fn matrix(
+        &mut self,
+        name: &str,
+        rows: usize,
+        columns: usize,
+    ) -> Result<O::Matrix, ModelError> {
+        self.check(name, &[columns, rows])?;
+        let matrix = self
+            .ops
+            .load_matrix(self.keys.source, name, rows, columns)?;
+        self.done(name);
+        Ok(matrix)
+    }
+
+    /// `{name}.weight` of shape `[rows, columns]` and `{name}.bias`, which is used where it is
+    /// there: a bias left out would change every answer.
+    pub fn linear(
+        &mut self,
+        name: &str,
+        rows: usize,
+        columns: usize,
+    ) -> Result<Linear<O>, ModelError> {
+        let weight = self.matrix(&format!("{name}.weight"), rows, columns)?;
+        let bias = format!("{name}.bias");
+        let bias = match self.has(&bias) {
+            true => Some(self.vector(&bias, rows)?),
+            false => None,
+        };
+        Ok(Linear { weight, bias })
+    }
+
+    /// `n` matrices of shape `[rows, columns]` in one tensor.
+    pub fn stack(
+        &mut self,
+        name: &str,
+        n: usize,
+        rows: usize,
+        columns: usize,
+    ) -> Result<Vec<O::Matrix>, ModelError> {
+        self.check(name, &[columns, rows, n])?;
+        let stack = self
+            .ops
+            .load_stack(self.keys.source, name, n, rows, columns)?;
+        self.done(name);
+        Ok(stack)
+    }
+
+    /// The vector `name` of `len` elements.
+    pub fn vector(&mut self, name: &str, len: usize) -> Result<O::Vector, ModelError> {
+        self.check(name, &[len])?;
+        let vector = self.ops.load_vector(self.keys.source, name, len)?;
+        self.done(name);
+        Ok(vector)
+    }
+
+    /// The embedding and the output head, `[n_vocab, width]` both: one matrix where the file has
+    /// no head of its own ("tied embeddings").
+    pub fn embedding_and_head(
+        &mut self,
+        n_vocab: usize,
+        width: usize,
+    ) -> Result<Embedding<O>, ModelError> {
+        let table = self.matrix("token_embd.weight", n_vocab, width)?;
+        if self.has("output.weight") {
+            let head = self.linear("output", n_vocab, width)?;
+            return Ok(Embedding {
+                own_table: Some(table),
+                head,
+            });
+        }
+        let head = Linear {
+            weight: table,
+            bias: None,
+        };
+        Ok(Embedding {
+            own_table: None,
+            head,
+        })
+    }
+
+    /// A buffer of `width` for the rows of the largest batch.
+    pub fn buf(&self, width: usize) -> O::Buf {
+        self.ops.buf(self.max_batch_rows, width)
+    }
+
+    /// Bytes of the tensors used, as they lie in the file.
+    pub fn used_bytes(&self) -> u64 {
+        self.used_bytes
+    }
+
+    /// Refuses a file with tensors that nothing used.
+    pub fn refuse_unused(&self) -> Result<(), ModelError> {
+        let unused =
+            |tensor: &&TensorInfo| !self.used.contains(&tensor.name) && !is_harmless(&tensor.name);
+        let tensors = self.keys.source.tensors();
+        let unused: Vec<&TensorInfo> = tensors.iter().filter(unused).collect();
+        if unused.is_empty() {
+            return Ok(());
+        }
+        let names = unused.iter().take(3);
+        let mut some: Vec<String> = names
+            .map(|t| format!("`{}`", t.name.escape_debug()))
+            .collect();
+        if unused.len() > some.len() {
+            some.push("...".to_owned());
+        }
+        Err(ModelError::Unused {
+            count: unused.len(),
+            some: some.join(", "),
+        })
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.keys.source.tensor(name).is_some()
+    }
+
+    fn check(&self, name: &str, shape: &[usize]) -> Result<(), ModelError> {
+        let found = self.keys.shape(name)?;
+        if found
+            .iter()
+            .eq(shape.iter().map(|&n| n as u64).collect::<Vec<_>>().iter())
+        {
+            return Ok(());
+        }
+        Err(LoadError::Shape {
+            name: name.to_owned(),
+            found: found.to_vec(),
+            expected: shape.iter().map(|&n| n as u64).collect(),
+        }
+        .into())
+    }
+
+    fn done(&mut self, name: &str) {
+        self.used.insert(name.to_owned());
+        let len = self.keys.source.tensor(name).map_or(0, |t| t.byte_len);
+        self.used_bytes = self.used_bytes.saturating_add(len);
+        (self.progress)(self.used_bytes);
+    }
+}
+
+/// Tensors that are not weights: what positions turn by, which is computed or read elsewhere.
+fn is_harmless(name: &str) -> bool {
+    name == rope::FACTORS || name.ends_with(".attn_rot_embd.weight") || name == "rope_freqs"
+}
+
+/// The embedding and the output head, which may be one matrix.
+pub(crate) struct Embedding<O: Ops> {
+    own_table: Option<O::Matrix>,
+    /// `[n_vocab, width]`
+    pub head: Linear<O>,
+}
+
+impl<O: Ops> Embedding<O> {
+    /// `[n_vocab, width]`
+    pub fn table(&self) -> &O::Matrix {
+        self.own_table.as_ref().unwrap_or(&self.head.weight)
+    }
+}

@@ -1,0 +1,109 @@
+//! [`Ops`] that compute nothing and count: a network built with them says what it needs.
+//!
+//! So the plan that is shown before a load goes through the very code that loads.
+
+use ingle_formats::TensorType;
+use ingle_tensor::WeightSource;
+use ingle_tensor::ops::{
+    Attention, Batch, Experts, KvType, Linear, LoadError, Ops, PagedLayer, Rope, Routing,
+};
+use std::cell::{Cell, RefCell};
+
+/// Counts what a network asks for.
+#[derive(Debug, Default)]
+pub(crate) struct Measure {
+    /// (type, rows, columns) of every matrix.
+    pub matrices: RefCell<Vec<(TensorType, usize, usize)>>,
+    /// Bytes of all vectors.
+    pub vector_bytes: Cell<u64>,
+    /// Bytes of all buffers.
+    pub buffer_bytes: Cell<u64>,
+}
+
+fn add(cell: &Cell<u64>, n: usize, size: usize) {
+    let bytes = (n as u64).saturating_mul(size as u64);
+    cell.set(cell.get().saturating_add(bytes));
+}
+
+impl Measure {
+    fn count_matrix(
+        &self,
+        source: &dyn WeightSource,
+        name: &str,
+        rows: usize,
+        columns: usize,
+    ) -> Result<(), LoadError> {
+        let info = source
+            .tensor(name)
+            .ok_or_else(|| LoadError::Missing(name.to_owned()))?;
+        self.matrices.borrow_mut().push((info.ty, rows, columns));
+        Ok(())
+    }
+}
+
+impl Ops for Measure {
+    type Buf = ();
+    type Matrix = ();
+    type Vector = ();
+    type Memory = ();
+
+    fn buf(&self, max_rows: usize, width: usize) {
+        add(&self.buffer_bytes, max_rows, width.saturating_mul(4));
+    }
+
+    fn memory(&self, _: &[PagedLayer], _: KvType, _: usize) {}
+
+    fn load_matrix(
+        &self,
+        source: &dyn WeightSource,
+        name: &str,
+        rows: usize,
+        columns: usize,
+    ) -> Result<(), LoadError> {
+        self.count_matrix(source, name, rows, columns)
+    }
+
+    fn load_stack(
+        &self,
+        source: &dyn WeightSource,
+        name: &str,
+        n: usize,
+        rows: usize,
+        columns: usize,
+    ) -> Result<Vec<()>, LoadError> {
+        (0..n)
+            .map(|_| self.count_matrix(source, name, rows, columns))
+            .collect()
+    }
+
+    fn load_vector(&self, _: &dyn WeightSource, _: &str, len: usize) -> Result<(), LoadError> {
+        add(&self.vector_bytes, len, 4);
+        Ok(())
+    }
+
+    fn matrix_bytes(&self, _: TensorType, _: usize, _: usize) -> u64 {
+        0
+    }
+
+    fn embed(&mut self, (): &(), _: &Batch<'_>, (): &mut ()) {}
+    fn rms_norm(&mut self, (): &(), (): &(), _: f32, (): &mut ()) {}
+    fn rms_norm_heads(&mut self, (): &mut (), (): &(), _: f32, _: usize) {}
+    fn linear(&mut self, (): &(), _: &mut [(&Linear<Self>, &mut ())]) {}
+    fn add(&mut self, (): &mut (), (): &()) {}
+    fn rope(&mut self, (): &mut (), _: &Rope, _: usize, _: &Batch<'_>) {}
+    fn attention(
+        &mut self,
+        _: &Attention,
+        _: usize,
+        (): &mut (),
+        (): &(),
+        (): &(),
+        (): &(),
+        _: &Batch<'_>,
+        (): &mut (),
+    ) {
+    }
+    fn silu_mul(&mut self, (): &mut (), (): &()) {}
+    fn experts(&mut self, _: &Routing, (): &(), _: &Experts<Self>, (): &(), (): &mut ()) {}
+    fn logits(&mut self, _: &Linear<Self>, (): &(), _: &Batch<'_>, _: &mut Vec<f32>) {}
+}

@@ -1,0 +1,204 @@
+//! Qwen3 mixture of experts: Qwen3 whose feed-forward networks are many, a few of them chosen by a
+//! router for each row.
+//!
+//! <https://arxiv.org/abs/2505.09388>
+
+use crate::config::Config as Base;
+use crate::keys::Keys;
+use crate::loader::{Embedding, Loader};
+use crate::{ModelError, Network, Shape};
+use ingle_tensor::ops::{Batch, Experts, Linear, Ops, PagedLayer, RopePairs, Routing};
+
+/// A Qwen3 mixture of experts with its weights and its scratch.
+pub(crate) struct Qwen3Moe<O: Ops> {
+    config: Config,
+    weights: Weights<O>,
+    state: State<O>,
+}
+
+/// The shape of the network.
+struct Config {
+    /// All but the feed-forward networks.
+    base: Base,
+    /// Experts of a layer.
+    n_experts: usize,
+    /// Hidden width of an expert.
+    expert_ffn: usize,
+    /// How experts are chosen.
+    routing: Routing,
+}
+
+/// Never changed after loading.
+struct Weights<O: Ops> {
+    embedding: Embedding<O>, // [n_vocab, width]
+    layers: Vec<Layer<O>>,   // [n_layers]
+    output_norm: O::Vector,  // [width]
+}
+
+struct Layer<O: Ops> {
+    attn_norm: O::Vector, // [width]
+    q: Linear<O>,         // [n_heads * head_dim, width]
+    k: Linear<O>,         // [n_kv_heads * head_dim, width]
+    v: Linear<O>,         // [n_kv_heads * head_dim, width]
+    q_norm: O::Vector,    // [head_dim]
+    k_norm: O::Vector,    // [head_dim]
+    o: Linear<O>,         // [width, n_heads * head_dim]
+    ffn_norm: O::Vector,  // [width]
+    router: O::Matrix,    // [n_experts, width]
+    experts: Experts<O>,  // [n_experts], each [ffn, width] twice and [width, ffn]
+}
+
+/// Scratch for the rows of one batch.
+struct State<O: Ops> {
+    x: O::Buf, // [rows, width], the residual stream
+    h: O::Buf, // [rows, width], what a block reads, and what it adds
+    q: O::Buf, // [rows, n_heads * head_dim]
+    k: O::Buf, // [rows, n_kv_heads * head_dim]
+    v: O::Buf, // [rows, n_kv_heads * head_dim]
+    a: O::Buf, // [rows, n_heads * head_dim], what attention gives
+}
+
+impl<O: Ops> Qwen3Moe<O> {
+    pub fn load(loader: &mut Loader<'_, O>) -> Result<Self, ModelError> {
+        let config = Config::read(loader.keys)?;
+        Ok(Self {
+            weights: Weights::load(loader, &config)?,
+            state: State::new(loader, &config.base),
+            config,
+        })
+    }
+}
+
+impl Config {
+    fn read(keys: &Keys<'_>) -> Result<Self, ModelError> {
+        let base = Base::read(keys, RopePairs::Halves)?;
+        let n_experts = keys.count("expert_count", 1 << 16)?;
+        let top_k = keys.count("expert_used_count", n_experts)?;
+        let expert_ffn = match keys.optional_count("expert_feed_forward_length", 1 << 20)? {
+            Some(ffn) => ffn,
+            // Early converters left it out where the dense width is that of the chosen together.
+            None => keys.count("feed_forward_length", 1 << 20)? / top_k,
+        };
+        // 1 is softmax, the only one that this architecture was trained with.
+        if let Some(gating) = keys.u32("expert_gating_func")?.filter(|&f| f > 1) {
+            return Err(keys.unsupported(
+                "expert_gating_func",
+                gating,
+                "only routing by softmax is supported",
+            ));
+        }
+        if let Some(scale) = keys.f32("expert_weights_scale")?
+            && scale != 0.0
+            && scale != 1.0
+        {
+            return Err(keys.unsupported(
+                "expert_weights_scale",
+                scale,
+                "scaled expert weights are not supported",
+            ));
+        }
+        Ok(Self {
+            base,
+            n_experts,
+            expert_ffn,
+            routing: Routing {
+                top_k,
+                // Converters leave it out: every published model of this architecture does it.
+                renormalise: keys.bool("expert_weights_norm")?.unwrap_or(true),
+            },
+        })
+    }
+}
+
+impl<O: Ops> Weights<O> {
+    fn load(loader: &mut Loader<'_, O>, c: &Config) -> Result<Self, ModelError> {
+        let (n_vocab, width) = (c.base.n_vocab, c.base.width);
+        let embedding = loader.embedding_and_head(n_vocab, width)?;
+        let layer = |i| Layer::load(loader, c, &format!("blk.{i}"));
+        let layers = (0..c.base.n_layers).map(layer).collect::<Result<_, _>>()?;
+        Ok(Self {
+            embedding,
+            layers,
+            output_norm: loader.vector("output_norm.weight", width)?,
+        })
+    }
+}
+
+impl<O: Ops> Layer<O> {
+    fn load(loader: &mut Loader<'_, O>, config: &Config, b: &str) -> Result<Self, ModelError> {
+        let (c, n, ffn) = (&config.base, config.n_experts, config.expert_ffn);
+        Ok(Self {
+            attn_norm: loader.vector(&format!("{b}.attn_norm.weight"), c.width)?,
+            q: loader.linear(&format!("{b}.attn_q"), c.q_width(), c.width)?,
+            k: loader.linear(&format!("{b}.attn_k"), c.kv_width(), c.width)?,
+            v: loader.linear(&format!("{b}.attn_v"), c.kv_width(), c.width)?,
+            q_norm: loader.vector(&format!("{b}.attn_q_norm.weight"), c.head_dim)?,
+            k_norm: loader.vector(&format!("{b}.attn_k_norm.weight"), c.head_dim)?,
+            o: loader.linear(&format!("{b}.attn_output"), c.width, c.q_width())?,
+            ffn_norm: loader.vector(&format!("{b}.ffn_norm.weight"), c.width)?,
+            router: loader.matrix(&format!("{b}.ffn_gate_inp.weight"), n, c.width)?,
+            experts: Experts {
+                gate: loader.stack(&format!("{b}.ffn_gate_exps.weight"), n, ffn, c.width)?,
+                up: loader.stack(&format!("{b}.ffn_up_exps.weight"), n, ffn, c.width)?,
+                down: loader.stack(&format!("{b}.ffn_down_exps.weight"), n, c.width, ffn)?,
+            },
+        })
+    }
+}
+
+impl<O: Ops> State<O> {
+    fn new(loader: &Loader<'_, O>, c: &Base) -> Self {
+        Self {
+            x: loader.buf(c.width),
+            h: loader.buf(c.width),
+            q: loader.buf(c.q_width()),
+            k: loader.buf(c.kv_width()),
+            v: loader.buf(c.kv_width()),
+            a: loader.buf(c.q_width()),
+        }
+    }
+}
+
+impl<O: Ops> Network<O> for Qwen3Moe<O> {
+    fn shape(&self) -> Shape {
+        self.config.base.shape()
+    }
+
+    fn layers(&self) -> Vec<PagedLayer> {
+        self.config.base.paged_layers()
+    }
+
+    fn forward(
+        &mut self,
+        ops: &mut O,
+        memory: &mut O::Memory,
+        batch: &Batch<'_>,
+        logits: &mut Vec<f32>,
+    ) {
+        let (c, w, s) = (&self.config.base, &self.weights, &mut self.state);
+        let routing = &self.config.routing;
+        ops.embed(w.embedding.table(), batch, &mut s.x);
+
+        for (i, l) in w.layers.iter().enumerate() {
+            ops.rms_norm(&s.x, &l.attn_norm, c.rms_eps, &mut s.h);
+            ops.linear(
+                &s.h,
+                &mut [(&l.q, &mut s.q), (&l.k, &mut s.k), (&l.v, &mut s.v)],
+            );
+            ops.rms_norm_heads(&mut s.q, &l.q_norm, c.rms_eps, c.head_dim);
+            ops.rms_norm_heads(&mut s.k, &l.k_norm, c.rms_eps, c.head_dim);
+            ops.rope(&mut s.q, &c.rope, c.head_dim, batch);
+            ops.rope(&mut s.k, &c.rope, c.head_dim, batch);
+            let spec = c.attention(i);
+            ops.attention(&spec, i, memory, &s.q, &s.k, &s.v, batch, &mut s.a);
+            ops.linear(&s.a, &mut [(&l.o, &mut s.h)]);
+            ops.add(&mut s.x, &s.h);
+
+            ops.rms_norm(&s.x, &l.ffn_norm, c.rms_eps, &mut s.h);
+            ops.experts(routing, &l.router, &l.experts, &s.h, &mut s.x);
+        }
+
+        ops.rms_norm(&s.x, &w.output_norm, c.rms_eps, &mut s.h);
+        ops.logits(&w.embedding.head, &s.h, batch, logits);
+    }
+}

@@ -1,0 +1,164 @@
+//! Rotary position frequencies and their scaling for longer contexts.
+//!
+//! Everything is computed in f64 with `libm`, so that it does not depend on the platform, and
+//! rounded to f32 once.
+
+use crate::ModelError;
+use crate::keys::Keys;
+use ingle_formats::TensorType;
+use ingle_tensor::ops::{LoadError, Rope, RopePairs};
+
+/// Factors on wavelengths, one a pair, that converters write for Llama 3.1 and later.
+pub(crate) const FACTORS: &str = "rope_freqs.weight";
+
+/// Reads and checks the metadata, and the tensor [`FACTORS`] where the file has it.
+pub(crate) fn read(
+    keys: &Keys<'_>,
+    pairs: RopePairs,
+    head_dim: usize,
+    context_len: u32,
+) -> Result<Rope, ModelError> {
+    let dim = keys
+        .optional_count("rope.dimension_count", head_dim)?
+        .unwrap_or(head_dim);
+    if dim % 2 != 0 {
+        return Err(keys.bad_value("rope.dimension_count", dim, "it must be even"));
+    }
+    let base = f64::from(keys.f32("rope.freq_base")?.unwrap_or(10_000.0));
+    if !base.is_finite() || base <= 1.0 {
+        return Err(keys.bad_value("rope.freq_base", base, "it must be above 1"));
+    }
+    let exponent = |i: usize| -((2 * i) as f64) / dim as f64;
+    let mut frequencies: Vec<f64> = (0..dim / 2).map(|i| libm::pow(base, exponent(i))).collect();
+    let factors = factors(keys, dim / 2)?;
+    if let Some(factors) = &factors {
+        let both = frequencies.iter_mut().zip(factors);
+        both.for_each(|(frequency, &factor)| *frequency /= f64::from(factor));
+    }
+
+    let mut magnitude = positive(keys, "rope.scaling.attn_factor", 1.0)?;
+    match keys.str("rope.scaling.type")? {
+        None | Some("linear") => {
+            let factor = linear_factor(keys)?;
+            frequencies.iter_mut().for_each(|f| *f /= factor);
+        }
+        Some("none") => {}
+        Some("llama3") if factors.is_some() => {}
+        Some("yarn") => {
+            let yarn = Yarn::read(keys, context_len)?;
+            yarn.scale(&mut frequencies, base);
+            magnitude *= yarn.magnitude;
+        }
+        Some(other) => {
+            return Err(keys.unsupported(
+                "rope.scaling.type",
+                other.escape_debug(),
+                "this way of scaling positions is not supported",
+            ));
+        }
+    }
+    Ok(Rope {
+        pairs,
+        frequencies: frequencies.into_iter().map(|f| f as f32).collect(),
+        magnitude: magnitude as f32,
+    })
+}
+
+/// A finite number above 0; `absent` where the file does not give it.
+fn positive(keys: &Keys<'_>, key: &str, absent: f64) -> Result<f64, ModelError> {
+    match keys.f32(key)?.map(f64::from) {
+        None => Ok(absent),
+        Some(value) if value.is_finite() && value > 0.0 => Ok(value),
+        Some(value) => Err(keys.bad_value(key, value, "it must be above 0")),
+    }
+}
+
+/// Positions are divided by this; 0 in a file means 1, and the second key is that of old files.
+fn linear_factor(keys: &Keys<'_>) -> Result<f64, ModelError> {
+    for key in ["rope.scaling.factor", "rope.scale_linear"] {
+        if keys.f32(key)?.is_some_and(|factor| factor != 0.0) {
+            return positive(keys, key, 1.0);
+        }
+    }
+    Ok(1.0)
+}
+
+fn factors(keys: &Keys<'_>, n: usize) -> Result<Option<Vec<f32>>, ModelError> {
+    let Some(info) = keys.source.tensor(FACTORS) else {
+        return Ok(None);
+    };
+    if info.shape != [n as u64] || info.ty != TensorType::F32 {
+        return Err(LoadError::Shape {
+            name: FACTORS.to_owned(),
+            found: info.shape.clone(),
+            expected: vec![n as u64],
+        }
+        .into());
+    }
+    let mut bytes = vec![0; n * 4];
+    let read = keys.source.read(FACTORS, 0, &mut bytes);
+    read.map_err(LoadError::from)?;
+    let (numbers, _) = bytes.as_chunks::<4>();
+    let factors: Vec<f32> = numbers.iter().map(|b| f32::from_le_bytes(*b)).collect();
+    match factors.iter().find(|f| !f.is_finite() || **f <= 0.0) {
+        Some(bad) => Err(ModelError::Value {
+            key: FACTORS.to_owned(),
+            value: bad.to_string(),
+            rule: "its numbers must be above 0",
+        }),
+        None => Ok(Some(factors)),
+    }
+}
+
+/// YaRN: long wavelengths are stretched, short ones kept (<https://arxiv.org/abs/2309.00071>,
+/// section 3.2; the magnitude is section 3.4).
+struct Yarn {
+    /// How much longer the context became.
+    factor: f64,
+    /// Positions of the first training.
+    original_len: f64,
+    /// Pairs that turn more often than this in `original_len` positions are kept ...
+    beta_fast: f64,
+    /// ... and those that turn less often than this are stretched whole.
+    beta_slow: f64,
+    /// How much of the unstretched frequency is mixed in; 1.
+    extrapolation: f64,
+    /// Factor on cosine and sine.
+    magnitude: f64,
+}
+
+impl Yarn {
+    fn read(keys: &Keys<'_>, context_len: u32) -> Result<Self, ModelError> {
+        let original = "rope.scaling.original_context_length";
+        let original_len = keys.u32(original)?.unwrap_or(context_len);
+        if original_len == 0 {
+            return Err(keys.bad_value(original, 0, "it must be above 0"));
+        }
+        let factor = linear_factor(keys)?;
+        let attention = 1.0 + 0.1 * libm::log(factor.max(1.0));
+        Ok(Self {
+            factor,
+            original_len: f64::from(original_len),
+            beta_fast: positive(keys, "rope.scaling.yarn_beta_fast", 32.0)?,
+            beta_slow: positive(keys, "rope.scaling.yarn_beta_slow", 1.0)?,
+            extrapolation: positive(keys, "rope.scaling.yarn_ext_factor", 1.0)?,
+            magnitude: positive(keys, "rope.scaling.yarn_attn_factor", attention)?,
+        })
+    }
+
+    fn scale(&self, frequencies: &mut [f64], base: f64) {
+        let dim = 2.0 * frequencies.len() as f64;
+        // The pair that turns `n` times in the original length.
+        let pair = |n: f64| {
+            dim * libm::log(self.original_len / (n * std::f64::consts::TAU))
+                / (2.0 * libm::log(base))
+        };
+        let low = pair(self.beta_fast).floor().max(0.0);
+        let high = pair(self.beta_slow).ceil().min(dim - 1.0);
+        for (i, frequency) in frequencies.iter_mut().enumerate() {
+            let ramp = (i as f64 - low) / (high - low).max(0.001);
+            let kept = (1.0 - ramp.clamp(0.0, 1.0)) * self.extrapolation;
+            *frequency = *frequency / self.factor * (1.0 - kept) + *frequency * kept;
+        }
+    }
+}

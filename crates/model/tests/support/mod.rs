@@ -1,0 +1,158 @@
+//! Tiny models with random weights, made in memory.
+#![allow(dead_code, reason = "each test file uses a part")]
+
+use ingle_formats::TensorType;
+use ingle_formats::gguf::{Metadata, TensorInfo, Value};
+use ingle_tensor::MemorySource;
+
+/// A model in memory, to be changed by a test before it is loaded.
+#[derive(Clone, Default)]
+pub struct Model {
+    pub pairs: Vec<(String, Value)>,
+    pub tensors: Vec<(String, Vec<u64>, Vec<f32>)>,
+}
+
+pub const N_VOCAB: u64 = 300;
+
+impl Model {
+    /// A model of this architecture: 3 layers, width 32, 4 heads of 16 on 2 key-value heads.
+    pub fn random(arch: &str) -> Self {
+        let mut model = Self::default();
+        model.set_str("general.architecture", arch);
+        for (key, value) in [
+            ("block_count", 3_u32),
+            ("context_length", 512),
+            ("embedding_length", 32),
+            ("feed_forward_length", 48),
+            ("attention.head_count", 4),
+            ("attention.head_count_kv", 2),
+            ("attention.key_length", 16),
+            ("attention.value_length", 16),
+            ("rope.dimension_count", 16),
+        ] {
+            model.set(&format!("{arch}.{key}"), value);
+        }
+        model.set(
+            &format!("{arch}.attention.layer_norm_rms_epsilon"),
+            1e-5_f32,
+        );
+        model.set(&format!("{arch}.rope.freq_base"), 10_000_f32);
+        let mut rng = Rng(0x1234_5678_9abc_def1);
+        model.weight(&mut rng, "token_embd.weight", &[32, N_VOCAB], 1.0);
+        model.weight(&mut rng, "output_norm.weight", &[32], 0.0);
+        model.weight(&mut rng, "output.weight", &[32, N_VOCAB], 0.3);
+        for i in 0..3 {
+            model.layer(&mut rng, arch, i);
+        }
+        model
+    }
+
+    fn layer(&mut self, rng: &mut Rng, arch: &str, i: usize) {
+        let b = format!("blk.{i}.");
+        let mut weight = |name: &str, shape: &[u64], size| {
+            self.weight(rng, &format!("{b}{name}"), shape, size);
+        };
+        weight("attn_norm.weight", &[32], 0.0);
+        weight("attn_q.weight", &[32, 64], 0.4);
+        weight("attn_k.weight", &[32, 32], 0.4);
+        weight("attn_v.weight", &[32, 32], 0.2);
+        weight("attn_output.weight", &[64, 32], 0.2);
+        weight("ffn_norm.weight", &[32], 0.0);
+        match arch {
+            "qwen2" => {
+                weight("attn_q.bias", &[64], 0.5);
+                weight("attn_k.bias", &[32], 0.5);
+                weight("attn_v.bias", &[32], 0.5);
+            }
+            "qwen3" | "qwen3moe" => {
+                weight("attn_q_norm.weight", &[16], 0.0);
+                weight("attn_k_norm.weight", &[16], 0.0);
+            }
+            _ => {}
+        }
+        if arch == "qwen3moe" {
+            weight("ffn_gate_inp.weight", &[32, 6], 0.3);
+            weight("ffn_gate_exps.weight", &[32, 24, 6], 0.3);
+            weight("ffn_up_exps.weight", &[32, 24, 6], 0.3);
+            weight("ffn_down_exps.weight", &[24, 32, 6], 0.3);
+            self.set("qwen3moe.expert_count", 6_u32);
+            self.set("qwen3moe.expert_used_count", 2_u32);
+            self.set("qwen3moe.expert_feed_forward_length", 24_u32);
+        } else {
+            weight("ffn_gate.weight", &[32, 48], 0.3);
+            weight("ffn_up.weight", &[32, 48], 0.3);
+            weight("ffn_down.weight", &[48, 32], 0.3);
+        }
+    }
+
+    /// Adds a tensor of uniform numbers within `size`; of numbers around 1 where `size` is 0.
+    fn weight(&mut self, rng: &mut Rng, name: &str, shape: &[u64], size: f32) {
+        let n: u64 = shape.iter().product();
+        let mut number = || match size {
+            0.0 => 1.0 + 0.2 * rng.next(),
+            _ => size * rng.next(),
+        };
+        let data = (0..n).map(|_| number()).collect();
+        self.tensors.push((name.to_owned(), shape.to_vec(), data));
+    }
+
+    pub fn set(&mut self, key: &str, value: impl Into<Value>) {
+        self.remove(key);
+        self.pairs.push((key.to_owned(), value.into()));
+    }
+
+    fn set_str(&mut self, key: &str, value: &str) {
+        self.set(key, value);
+    }
+
+    pub fn remove(&mut self, key: &str) {
+        self.pairs.retain(|(k, _)| k != key);
+    }
+
+    pub fn tensor(&mut self, name: &str) -> &mut (String, Vec<u64>, Vec<f32>) {
+        self.tensors.iter_mut().find(|t| t.0 == name).unwrap()
+    }
+
+    pub fn remove_tensor(&mut self, name: &str) {
+        self.tensors.retain(|t| t.0 != name);
+    }
+
+    pub fn add_tensor(&mut self, name: &str, data: Vec<f32>) {
+        let shape = vec![data.len() as u64];
+        self.tensors.push((name.to_owned(), shape, data));
+    }
+
+    /// The metadata and the weights.
+    pub fn build(&self) -> (Metadata, MemorySource) {
+        let metadata = Metadata::from_pairs(self.pairs.clone()).unwrap();
+        let (mut infos, mut bytes) = (Vec::new(), Vec::new());
+        for (name, shape, data) in &self.tensors {
+            infos.push(TensorInfo {
+                name: name.clone(),
+                shape: shape.clone(),
+                ty: TensorType::F32,
+                offset: bytes.len() as u64,
+                byte_len: data.len() as u64 * 4,
+            });
+            bytes.extend(data.iter().flat_map(|x| x.to_le_bytes()));
+        }
+        (metadata, MemorySource::new(infos, bytes).unwrap())
+    }
+}
+
+/// xorshift64*: <https://arxiv.org/abs/1402.6246>
+pub struct Rng(pub u64);
+
+impl Rng {
+    /// Uniform from -1 to 1.
+    pub fn next(&mut self) -> f32 {
+        (self.next_u32() as f64 / f64::from(u32::MAX) * 2.0 - 1.0) as f32
+    }
+
+    pub fn next_u32(&mut self) -> u32 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32) as u32
+    }
+}
