@@ -1,4 +1,5 @@
 //! Every leaf that this machine can run gives the bits of the scalar reference.
+#![allow(clippy::unwrap_used, reason = "tests")]
 #![allow(
     unsafe_code,
     reason = "kernels are called as the CPU implementation calls them"

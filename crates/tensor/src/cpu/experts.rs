@@ -241,14 +241,15 @@ impl Cpu {
         let (rows, stride, width, shared) = (out.rows, out.stride, out.width, out.shared());
         let chosen = &scratch.chosen;
         self.each_row(rows, &|i| {
-            for place in i * routing.top_k..(i + 1) * routing.top_k {
+            let first = i * routing.top_k;
+            for (place, (_, weight)) in (first..).zip(&chosen[first..][..routing.top_k]) {
                 // SAFETY: each row is written by one member; the leaf's features are there.
                 unsafe {
                     (self.leaf.add_scaled)(
                         shared.slice(i * stride, width),
                         down.row(place),
-                        chosen[place].1,
-                    );
+                        *weight,
+                    )
                 }
             }
         });

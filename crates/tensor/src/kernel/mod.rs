@@ -75,6 +75,9 @@ impl std::fmt::Display for Isa {
     }
 }
 
+/// `unsafe fn(values, quantised, scales, sums)`: see [`quantise`].
+pub type QuantiseFn = unsafe fn(&[f32], &mut [i8], &mut [f32], &mut [i16]);
+
 /// Every kernel, compiled for one instruction set.
 ///
 /// The functions are unsafe because the processor must have that instruction set; [`Leaf::new`]
@@ -93,8 +96,8 @@ pub struct Leaf {
     pub q5_k: MatmulFn,
     pub q6_k: MatmulFn,
     pub decoded: unsafe fn(&[u8], TensorType, usize, &[Column], usize),
-    pub quantise_32: unsafe fn(&[f32], &mut [i8], &mut [f32], &mut [i16]),
-    pub quantise_256: unsafe fn(&[f32], &mut [i8], &mut [f32], &mut [i16]),
+    pub quantise_32: QuantiseFn,
+    pub quantise_256: QuantiseFn,
     pub rms_norm: unsafe fn(&[f32], &[f32], f32, &mut [f32]),
     pub rms_norm_in_place: unsafe fn(&mut [f32], &[f32], f32),
     pub add: unsafe fn(&mut [f32], &[f32]),

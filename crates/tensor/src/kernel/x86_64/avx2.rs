@@ -1,5 +1,10 @@
 //! AVX2, FMA and F16C: eight lanes.
 
+#![allow(
+    unsafe_op_in_unsafe_fn,
+    reason = "every function is one or two intrinsics under the contract of the trait"
+)]
+
 use crate::kernel::simd::Simd;
 use std::arch::x86_64::*;
 
@@ -16,10 +21,6 @@ pub fn is_available() -> bool {
 
 // SAFETY: the functions are called only where `is_available` has answered yes (the trait's
 // contract), and read or write exactly the bytes that the trait names.
-#[allow(
-    unused_unsafe,
-    reason = "some intrinsics are safe once their features are enabled"
-)]
 unsafe impl Simd for Avx2 {
     const LANES: usize = 8;
     const I8_BIAS: i32 = 0;
@@ -30,140 +31,132 @@ unsafe impl Simd for Avx2 {
 
     #[inline(always)]
     unsafe fn f_zero() -> __m256 {
-        unsafe { _mm256_setzero_ps() }
+        _mm256_setzero_ps()
     }
     #[inline(always)]
     unsafe fn f_splat(x: f32) -> __m256 {
-        unsafe { _mm256_set1_ps(x) }
+        _mm256_set1_ps(x)
     }
     #[inline(always)]
     unsafe fn f_load(p: *const f32) -> __m256 {
-        unsafe { _mm256_loadu_ps(p) }
+        _mm256_loadu_ps(p)
     }
     #[inline(always)]
     unsafe fn f_load_f16(p: *const u8) -> __m256 {
-        unsafe { _mm256_cvtph_ps(_mm_loadu_si128(p.cast())) }
+        _mm256_cvtph_ps(_mm_loadu_si128(p.cast()))
     }
     #[inline(always)]
     unsafe fn f_load_bf16(p: *const u8) -> __m256 {
-        unsafe {
-            let bits = _mm256_cvtepu16_epi32(_mm_loadu_si128(p.cast()));
-            _mm256_castsi256_ps(_mm256_slli_epi32::<16>(bits))
-        }
+        let bits = _mm256_cvtepu16_epi32(_mm_loadu_si128(p.cast()));
+        _mm256_castsi256_ps(_mm256_slli_epi32::<16>(bits))
     }
     #[inline(always)]
     unsafe fn f_store(p: *mut f32, x: __m256) {
-        unsafe { _mm256_storeu_ps(p, x) }
+        _mm256_storeu_ps(p, x)
     }
     #[inline(always)]
     unsafe fn f_add(a: __m256, b: __m256) -> __m256 {
-        unsafe { _mm256_add_ps(a, b) }
+        _mm256_add_ps(a, b)
     }
     #[inline(always)]
     unsafe fn f_mul(a: __m256, b: __m256) -> __m256 {
-        unsafe { _mm256_mul_ps(a, b) }
+        _mm256_mul_ps(a, b)
     }
     #[inline(always)]
     unsafe fn f_fma(a: __m256, b: __m256, c: __m256) -> __m256 {
-        unsafe { _mm256_fmadd_ps(a, b, c) }
+        _mm256_fmadd_ps(a, b, c)
     }
     #[inline(always)]
     unsafe fn f_fnma(a: __m256, b: __m256, c: __m256) -> __m256 {
-        unsafe { _mm256_fnmadd_ps(a, b, c) }
+        _mm256_fnmadd_ps(a, b, c)
     }
     #[inline(always)]
     unsafe fn f_from_i(a: __m256i) -> __m256 {
-        unsafe { _mm256_cvtepi32_ps(a) }
+        _mm256_cvtepi32_ps(a)
     }
 
     #[inline(always)]
     unsafe fn i_zero() -> __m256i {
-        unsafe { _mm256_setzero_si256() }
+        _mm256_setzero_si256()
     }
     #[inline(always)]
     unsafe fn i_splat(x: i32) -> __m256i {
-        unsafe { _mm256_set1_epi32(x) }
+        _mm256_set1_epi32(x)
     }
     #[inline(always)]
     unsafe fn i_add(a: __m256i, b: __m256i) -> __m256i {
-        unsafe { _mm256_add_epi32(a, b) }
+        _mm256_add_epi32(a, b)
     }
     #[inline(always)]
     unsafe fn i_sub(a: __m256i, b: __m256i) -> __m256i {
-        unsafe { _mm256_sub_epi32(a, b) }
+        _mm256_sub_epi32(a, b)
     }
     #[inline(always)]
     unsafe fn i_mul(a: __m256i, b: __m256i) -> __m256i {
-        unsafe { _mm256_mullo_epi32(a, b) }
+        _mm256_mullo_epi32(a, b)
     }
     #[inline(always)]
     unsafe fn i_load_u8_pairs(p: *const u8) -> __m256i {
-        unsafe { _mm256_cvtepu8_epi16(_mm_loadu_si128(p.cast())) }
+        _mm256_cvtepu8_epi16(_mm_loadu_si128(p.cast()))
     }
     #[inline(always)]
     unsafe fn i_load_i8_pairs(p: *const u8) -> __m256i {
-        unsafe { _mm256_cvtepi8_epi16(_mm_loadu_si128(p.cast())) }
+        _mm256_cvtepi8_epi16(_mm_loadu_si128(p.cast()))
     }
     #[inline(always)]
     unsafe fn i_first(a: __m256i) -> __m256i {
-        unsafe { _mm256_srai_epi32::<16>(_mm256_slli_epi32::<16>(a)) }
+        _mm256_srai_epi32::<16>(_mm256_slli_epi32::<16>(a))
     }
     #[inline(always)]
     unsafe fn i_second(a: __m256i) -> __m256i {
-        unsafe { _mm256_srai_epi32::<16>(a) }
+        _mm256_srai_epi32::<16>(a)
     }
     #[inline(always)]
     unsafe fn i_dot_pairs(sum: __m256i, a: __m256i, b: __m256i) -> __m256i {
-        unsafe { _mm256_add_epi32(sum, _mm256_madd_epi16(a, b)) }
+        _mm256_add_epi32(sum, _mm256_madd_epi16(a, b))
     }
 
     #[inline(always)]
     unsafe fn b_load(p: *const u8) -> __m256i {
-        unsafe { _mm256_loadu_si256(p.cast()) }
+        _mm256_loadu_si256(p.cast())
     }
     #[inline(always)]
     unsafe fn b_and(a: __m256i, mask: u8) -> __m256i {
-        unsafe { _mm256_and_si256(a, _mm256_set1_epi8(mask as i8)) }
+        _mm256_and_si256(a, _mm256_set1_epi8(mask as i8))
     }
     #[inline(always)]
     unsafe fn b_or(a: __m256i, b: __m256i) -> __m256i {
-        unsafe { _mm256_or_si256(a, b) }
+        _mm256_or_si256(a, b)
     }
     #[inline(always)]
     unsafe fn b_shr_and<const N: i32>(a: __m256i, mask: u8) -> __m256i {
         // The 16-bit shift drags bits of the upper byte in; they are above 8 - N and the caller's
         // mask has none of those.
-        unsafe {
-            _mm256_and_si256(
-                _mm256_srli_epi16::<N>(a),
-                _mm256_set1_epi8((mask & (0xff >> N)) as i8),
-            )
-        }
+        _mm256_and_si256(
+            _mm256_srli_epi16::<N>(a),
+            _mm256_set1_epi8((mask & (0xff >> N)) as i8),
+        )
     }
     #[inline(always)]
     unsafe fn b_shl<const N: i32>(a: __m256i) -> __m256i {
-        unsafe { _mm256_slli_epi16::<N>(a) }
+        _mm256_slli_epi16::<N>(a)
     }
     #[inline(always)]
     unsafe fn dot_u7(sum: __m256i, w: __m256i, a: __m256i) -> __m256i {
         // 2 * 127 * 127 = 32258 does not saturate the 16-bit sums.
-        unsafe {
-            let pairs = _mm256_maddubs_epi16(w, a);
-            _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))
-        }
+        let pairs = _mm256_maddubs_epi16(w, a);
+        _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))
     }
     #[inline(always)]
     unsafe fn dot_i8(sum: __m256i, w: __m256i, a: __m256i) -> __m256i {
         // |w| times (a with the sign of w): |w| is 0 to 128 and |a| at most 127, so that the
         // 16-bit sums stay at or below 2 * 128 * 127 = 32512.
-        unsafe {
-            let pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(a, w));
-            _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))
-        }
+        let pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(a, w));
+        _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))
     }
 
     #[inline(always)]
     unsafe fn prefetch(p: *const u8) {
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
+        _mm_prefetch::<_MM_HINT_T0>(p.cast())
     }
 }

@@ -1,5 +1,10 @@
 //! AVX-512 (F, BW, VL) with VNNI: sixteen lanes.
 
+#![allow(
+    unsafe_op_in_unsafe_fn,
+    reason = "every function is one or two intrinsics under the contract of the trait"
+)]
+
 use crate::kernel::simd::Simd;
 use std::arch::x86_64::*;
 
@@ -19,10 +24,6 @@ pub fn is_available() -> bool {
 
 // SAFETY: the functions are called only where `is_available` has answered yes (the trait's
 // contract), and read or write exactly the bytes that the trait names.
-#[allow(
-    unused_unsafe,
-    reason = "some intrinsics are safe once their features are enabled"
-)]
 unsafe impl Simd for Avx512 {
     const LANES: usize = 16;
     const I8_BIAS: i32 = 128;
@@ -33,132 +34,128 @@ unsafe impl Simd for Avx512 {
 
     #[inline(always)]
     unsafe fn f_zero() -> __m512 {
-        unsafe { _mm512_setzero_ps() }
+        _mm512_setzero_ps()
     }
     #[inline(always)]
     unsafe fn f_splat(x: f32) -> __m512 {
-        unsafe { _mm512_set1_ps(x) }
+        _mm512_set1_ps(x)
     }
     #[inline(always)]
     unsafe fn f_load(p: *const f32) -> __m512 {
-        unsafe { _mm512_loadu_ps(p) }
+        _mm512_loadu_ps(p)
     }
     #[inline(always)]
     unsafe fn f_load_f16(p: *const u8) -> __m512 {
-        unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(p.cast())) }
+        _mm512_cvtph_ps(_mm256_loadu_si256(p.cast()))
     }
     #[inline(always)]
     unsafe fn f_load_bf16(p: *const u8) -> __m512 {
-        unsafe {
-            let bits = _mm512_cvtepu16_epi32(_mm256_loadu_si256(p.cast()));
-            _mm512_castsi512_ps(_mm512_slli_epi32::<16>(bits))
-        }
+        let bits = _mm512_cvtepu16_epi32(_mm256_loadu_si256(p.cast()));
+        _mm512_castsi512_ps(_mm512_slli_epi32::<16>(bits))
     }
     #[inline(always)]
     unsafe fn f_store(p: *mut f32, x: __m512) {
-        unsafe { _mm512_storeu_ps(p, x) }
+        _mm512_storeu_ps(p, x)
     }
     #[inline(always)]
     unsafe fn f_add(a: __m512, b: __m512) -> __m512 {
-        unsafe { _mm512_add_ps(a, b) }
+        _mm512_add_ps(a, b)
     }
     #[inline(always)]
     unsafe fn f_mul(a: __m512, b: __m512) -> __m512 {
-        unsafe { _mm512_mul_ps(a, b) }
+        _mm512_mul_ps(a, b)
     }
     #[inline(always)]
     unsafe fn f_fma(a: __m512, b: __m512, c: __m512) -> __m512 {
-        unsafe { _mm512_fmadd_ps(a, b, c) }
+        _mm512_fmadd_ps(a, b, c)
     }
     #[inline(always)]
     unsafe fn f_fnma(a: __m512, b: __m512, c: __m512) -> __m512 {
-        unsafe { _mm512_fnmadd_ps(a, b, c) }
+        _mm512_fnmadd_ps(a, b, c)
     }
     #[inline(always)]
     unsafe fn f_from_i(a: __m512i) -> __m512 {
-        unsafe { _mm512_cvtepi32_ps(a) }
+        _mm512_cvtepi32_ps(a)
     }
 
     #[inline(always)]
     unsafe fn i_zero() -> __m512i {
-        unsafe { _mm512_setzero_si512() }
+        _mm512_setzero_si512()
     }
     #[inline(always)]
     unsafe fn i_splat(x: i32) -> __m512i {
-        unsafe { _mm512_set1_epi32(x) }
+        _mm512_set1_epi32(x)
     }
     #[inline(always)]
     unsafe fn i_add(a: __m512i, b: __m512i) -> __m512i {
-        unsafe { _mm512_add_epi32(a, b) }
+        _mm512_add_epi32(a, b)
     }
     #[inline(always)]
     unsafe fn i_sub(a: __m512i, b: __m512i) -> __m512i {
-        unsafe { _mm512_sub_epi32(a, b) }
+        _mm512_sub_epi32(a, b)
     }
     #[inline(always)]
     unsafe fn i_mul(a: __m512i, b: __m512i) -> __m512i {
-        unsafe { _mm512_mullo_epi32(a, b) }
+        _mm512_mullo_epi32(a, b)
     }
     #[inline(always)]
     unsafe fn i_load_u8_pairs(p: *const u8) -> __m512i {
-        unsafe { _mm512_cvtepu8_epi16(_mm256_loadu_si256(p.cast())) }
+        _mm512_cvtepu8_epi16(_mm256_loadu_si256(p.cast()))
     }
     #[inline(always)]
     unsafe fn i_load_i8_pairs(p: *const u8) -> __m512i {
-        unsafe { _mm512_cvtepi8_epi16(_mm256_loadu_si256(p.cast())) }
+        _mm512_cvtepi8_epi16(_mm256_loadu_si256(p.cast()))
     }
     #[inline(always)]
     unsafe fn i_first(a: __m512i) -> __m512i {
-        unsafe { _mm512_srai_epi32::<16>(_mm512_slli_epi32::<16>(a)) }
+        _mm512_srai_epi32::<16>(_mm512_slli_epi32::<16>(a))
     }
     #[inline(always)]
     unsafe fn i_second(a: __m512i) -> __m512i {
-        unsafe { _mm512_srai_epi32::<16>(a) }
+        _mm512_srai_epi32::<16>(a)
     }
     #[inline(always)]
     unsafe fn i_dot_pairs(sum: __m512i, a: __m512i, b: __m512i) -> __m512i {
-        unsafe { _mm512_dpwssd_epi32(sum, a, b) }
+        _mm512_dpwssd_epi32(sum, a, b)
     }
 
     #[inline(always)]
     unsafe fn b_load(p: *const u8) -> __m512i {
-        unsafe { _mm512_loadu_si512(p.cast()) }
+        _mm512_loadu_si512(p.cast())
     }
     #[inline(always)]
     unsafe fn b_and(a: __m512i, mask: u8) -> __m512i {
-        unsafe { _mm512_and_si512(a, _mm512_set1_epi8(mask as i8)) }
+        _mm512_and_si512(a, _mm512_set1_epi8(mask as i8))
     }
     #[inline(always)]
     unsafe fn b_or(a: __m512i, b: __m512i) -> __m512i {
-        unsafe { _mm512_or_si512(a, b) }
+        _mm512_or_si512(a, b)
     }
     #[inline(always)]
     unsafe fn b_shr_and<const N: i32>(a: __m512i, mask: u8) -> __m512i {
         // The 16-bit shift drags bits of the upper byte in; they are above 8 - N and the caller's
         // mask has none of those.
-        unsafe {
-            _mm512_and_si512(
-                _mm512_srl_epi16(a, _mm_cvtsi32_si128(N)),
-                _mm512_set1_epi8((mask & (0xff >> N)) as i8),
-            )
-        }
+        _mm512_and_si512(
+            _mm512_srl_epi16(a, _mm_cvtsi32_si128(N)),
+            _mm512_set1_epi8((mask & (0xff >> N)) as i8),
+        )
     }
     #[inline(always)]
     unsafe fn b_shl<const N: i32>(a: __m512i) -> __m512i {
-        unsafe { _mm512_sll_epi16(a, _mm_cvtsi32_si128(N)) }
+        _mm512_sll_epi16(a, _mm_cvtsi32_si128(N))
     }
     #[inline(always)]
     unsafe fn dot_u7(sum: __m512i, w: __m512i, a: __m512i) -> __m512i {
-        unsafe { _mm512_dpbusd_epi32(sum, w, a) }
+        _mm512_dpbusd_epi32(sum, w, a)
     }
     #[inline(always)]
     unsafe fn dot_i8(sum: __m512i, w: __m512i, a: __m512i) -> __m512i {
         // The instruction wants unsigned weights: w + 128 is w with its top bit turned.
-        unsafe { _mm512_dpbusd_epi32(sum, _mm512_xor_si512(w, _mm512_set1_epi8(-128)), a) }
+        _mm512_dpbusd_epi32(sum, _mm512_xor_si512(w, _mm512_set1_epi8(-128)), a)
     }
 
     #[inline(always)]
     unsafe fn prefetch(p: *const u8) {
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
+        _mm_prefetch::<_MM_HINT_T0>(p.cast())
     }
 }

@@ -1,0 +1,82 @@
+//! Speed of the matrix kernels on one thread: `cargo run --release -p ingle-tensor --example kernels`.
+//!
+//! For each leaf and storage type: GB/s of weights with one column (a matrix larger than the
+//! caches), and billions of operations a second with many columns (a panel in the first level).
+#![allow(
+    unsafe_code,
+    reason = "kernels are called as the CPU implementation calls them"
+)]
+
+use ingle_formats::TensorType;
+use ingle_tensor::kernel::matmul::{Column, PANEL};
+use ingle_tensor::kernel::quantise::SUMS_256;
+use ingle_tensor::kernel::{Isa, Leaf};
+use ingle_tensor::pack::Layout;
+use std::time::Instant;
+
+const K: usize = 2048;
+
+fn main() {
+    println!(
+        "{:8} {:6} {:>10} {:>10} {:>10}",
+        "leaf", "type", "1 col GB/s", "1 col GOPS", "64 col GOPS"
+    );
+    for isa in Isa::ALL {
+        let Some(leaf) = Leaf::new(isa) else { continue };
+        for (ty, kernel) in [
+            (TensorType::F32, leaf.f32),
+            (TensorType::F16, leaf.f16),
+            (TensorType::Bf16, leaf.bf16),
+            (TensorType::Q8_0, leaf.q8_0),
+            (TensorType::Q4_0, leaf.q4_0),
+            (TensorType::Q4K, leaf.q4_k),
+            (TensorType::Q5K, leaf.q5_k),
+            (TensorType::Q6K, leaf.q6_k),
+        ] {
+            let size = Layout::new(ty).panel_bytes(K);
+            let panels = if isa == Isa::Scalar {
+                16
+            } else {
+                (256 << 20) / size
+            };
+            let weights = vec![17u8; size * panels + 64];
+            let values = vec![1u8; K * 4];
+            let (scales, sums) = (
+                vec![1.0f32; K / 32],
+                vec![1i16; K / 256 * SUMS_256 + K / 32],
+            );
+            let mut out = vec![[0.0f32; PANEL]; 64];
+            let columns: Vec<Column> = (out.iter_mut())
+                .map(|out| Column {
+                    values: values.as_ptr(),
+                    scales: scales.as_ptr(),
+                    sums: sums.as_ptr(),
+                    out: out.as_mut_ptr(),
+                })
+                .collect();
+            let time = |columns: &[Column], panels: usize, stride: usize, times: usize| {
+                let mut best = f64::INFINITY;
+                for _ in 0..3 {
+                    let start = Instant::now();
+                    for i in 0..panels * times {
+                        // SAFETY: the weights hold that many panels; columns have K values.
+                        unsafe { kernel(weights.as_ptr().add(i % panels * stride), K, columns, 0) }
+                    }
+                    best = best.min(start.elapsed().as_secs_f64() / (panels * times) as f64);
+                }
+                best
+            };
+            let one = time(&columns[..1], panels, size, 1);
+            let many = time(&columns, 1, 0, if isa == Isa::Scalar { 4 } else { 500 });
+            let ops = (2 * K * PANEL) as f64 / 1e9;
+            println!(
+                "{:8} {:6} {:10.1} {:10.1} {:10.1}",
+                isa.name(),
+                ty.name(),
+                size as f64 / one / 1e9,
+                ops / one,
+                ops * 64.0 / many
+            );
+        }
+    }
+}

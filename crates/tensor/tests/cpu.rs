@@ -1,0 +1,269 @@
+//! The operations on the CPU against the plain ones, and against themselves: the same bits on every
+//! leaf, with any number of threads, and however a sequence is cut into batches.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use ingle_formats::gguf::TensorInfo;
+use ingle_formats::{TensorType, TokenId};
+use ingle_tensor::cpu::Cpu;
+use ingle_tensor::kernel::Isa;
+use ingle_tensor::ops::{
+    Attention, Batch, Experts, Item, KvType, Linear, Ops, PAGE_LEN, PageId, PagedLayer, Rope,
+    RopePairs, Routing, Row,
+};
+use ingle_tensor::reference::Reference;
+use ingle_tensor::team::Team;
+use ingle_tensor::{MemorySource, WeightSource, quant};
+use std::sync::Arc;
+
+const WIDTH: usize = 96;
+const VOCAB: usize = 37;
+const FFN: usize = 64;
+const N_EXPERTS: usize = 5;
+
+fn number(state: &mut u64) -> f32 {
+    *state = state
+        .wrapping_mul(6364136223846793005)
+        .wrapping_add(1442695040888963407);
+    (*state >> 33) as f32 / (1u64 << 30) as f32 - 1.0
+}
+
+/// The weights of a small network that uses every operation once.
+fn weights(ty: TensorType, head_dim: usize, n_heads: usize, n_kv: usize) -> MemorySource {
+    let mut parts = Vec::new();
+    let mut state = 7;
+    let mut tensor = |name: &str, shape: &[usize], ty: TensorType| {
+        let n: usize = shape.iter().product();
+        let values: Vec<f32> = (0..n).map(|_| number(&mut state) * 0.3).collect();
+        let mut bytes = vec![0; ty.byte_len(n as u64).unwrap() as usize];
+        quant::encode(ty, &values, &mut bytes).unwrap();
+        let shape = shape.iter().map(|n| *n as u64).collect();
+        let (offset, byte_len) = (0, bytes.len() as u64);
+        parts.push((
+            TensorInfo {
+                name: name.into(),
+                shape,
+                ty,
+                offset,
+                byte_len,
+            },
+            bytes,
+        ));
+    };
+    tensor("embed", &[WIDTH, VOCAB], ty);
+    tensor("norm", &[WIDTH], TensorType::F32);
+    tensor("head_norm", &[head_dim], TensorType::F32);
+    tensor("q", &[WIDTH, n_heads * head_dim], ty);
+    tensor("k", &[WIDTH, n_kv * head_dim], ty);
+    tensor("v", &[WIDTH, n_kv * head_dim], ty);
+    tensor("v_bias", &[n_kv * head_dim], TensorType::F32);
+    tensor("o", &[n_heads * head_dim, WIDTH], TensorType::F16);
+    tensor("router", &[WIDTH, N_EXPERTS], TensorType::F32);
+    tensor("gate", &[WIDTH, FFN, N_EXPERTS], ty);
+    tensor("up", &[WIDTH, FFN, N_EXPERTS], ty);
+    tensor("down", &[FFN, WIDTH, N_EXPERTS], ty);
+    MemorySource::from_parts(
+        parts
+            .into_iter()
+            .map(|(info, bytes)| (info.name, info.shape, info.ty, bytes)),
+    )
+    .unwrap()
+}
+
+struct Case {
+    ty: TensorType,
+    head_dim: usize,
+    n_heads: usize,
+    n_kv: usize,
+    pairs: RopePairs,
+    window: Option<u32>,
+    kv: KvType,
+}
+
+const CASES: [Case; 4] = [
+    Case {
+        ty: TensorType::F32,
+        head_dim: 8,
+        n_heads: 6,
+        n_kv: 3,
+        pairs: RopePairs::Interleaved,
+        window: None,
+        kv: KvType::F32,
+    },
+    Case {
+        ty: TensorType::Q8_0,
+        head_dim: 32,
+        n_heads: 4,
+        n_kv: 4,
+        pairs: RopePairs::Halves,
+        window: None,
+        kv: KvType::F16,
+    },
+    Case {
+        ty: TensorType::Q4_0,
+        head_dim: 24,
+        n_heads: 4,
+        n_kv: 1,
+        pairs: RopePairs::Halves,
+        window: Some(19),
+        kv: KvType::F16,
+    },
+    Case {
+        ty: TensorType::Bf16,
+        head_dim: 16,
+        n_heads: 5,
+        n_kv: 1,
+        pairs: RopePairs::Interleaved,
+        window: Some(70),
+        kv: KvType::F32,
+    },
+];
+
+/// Logits of every position of two sequences, computed in batches of `chunk` rows of each.
+fn run<O: Ops>(ops: &mut O, case: &Case, lengths: [usize; 2], chunk: usize) -> Vec<Vec<f32>> {
+    let source = weights(case.ty, case.head_dim, case.n_heads, case.n_kv);
+    let source: &dyn WeightSource = &source;
+    let (q_width, kv_width) = (case.n_heads * case.head_dim, case.n_kv * case.head_dim);
+    let load = |ops: &O, name: &str, rows, columns| Linear::<O> {
+        weight: ops.load_matrix(source, name, rows, columns).unwrap(),
+        bias: None,
+    };
+    let embed = load(ops, "embed", VOCAB, WIDTH);
+    let (wq, wk) = (
+        load(ops, "q", q_width, WIDTH),
+        load(ops, "k", kv_width, WIDTH),
+    );
+    let mut wv = load(ops, "v", kv_width, WIDTH);
+    wv.bias = Some(ops.load_vector(source, "v_bias", kv_width).unwrap());
+    let wo = load(ops, "o", WIDTH, q_width);
+    let norm = ops.load_vector(source, "norm", WIDTH).unwrap();
+    let head_norm = ops.load_vector(source, "head_norm", case.head_dim).unwrap();
+    let router = ops.load_matrix(source, "router", N_EXPERTS, WIDTH).unwrap();
+    let experts = Experts {
+        gate: ops
+            .load_stack(source, "gate", N_EXPERTS, FFN, WIDTH)
+            .unwrap(),
+        up: ops.load_stack(source, "up", N_EXPERTS, FFN, WIDTH).unwrap(),
+        down: ops
+            .load_stack(source, "down", N_EXPERTS, WIDTH, FFN)
+            .unwrap(),
+    };
+    let layer = PagedLayer {
+        n_kv_heads: case.n_kv,
+        head_dim: case.head_dim,
+    };
+    let mut memory = ops.memory(&[layer], case.kv, 8);
+    let pages: [Vec<PageId>; 2] = [
+        vec![PageId(6), PageId(1), PageId(3)],
+        vec![PageId(0), PageId(7), PageId(2)],
+    ];
+    let rows_max = 2 * chunk;
+    let buf = |ops: &O, width| ops.buf(rows_max, width);
+    let (mut x, mut h) = (buf(ops, WIDTH), buf(ops, WIDTH));
+    let (mut q, mut k, mut v) = (buf(ops, q_width), buf(ops, kv_width), buf(ops, kv_width));
+    let mut a = buf(ops, q_width);
+    let frequencies = (0..case.head_dim / 2)
+        .map(|i| 10f32.powf(-(i as f32) / 3.0))
+        .collect();
+    let rope = Rope {
+        pairs: case.pairs,
+        frequencies,
+        magnitude: 1.1,
+    };
+    let spec = Attention {
+        n_heads: case.n_heads,
+        n_kv_heads: case.n_kv,
+        head_dim: case.head_dim,
+        scale: 1.0 / (case.head_dim as f32).sqrt(),
+        window: case.window,
+    };
+    let mut out: [Vec<f32>; 2] = Default::default();
+    for start in (0..lengths[0].max(lengths[1])).step_by(chunk) {
+        let mut rows = Vec::new();
+        for (sequence, length) in lengths.iter().enumerate() {
+            for position in start..(start + chunk).min(*length) {
+                let item = Item::Token(TokenId(((position * 7 + sequence * 3) % VOCAB) as u32));
+                rows.push(Row {
+                    item,
+                    position: position as u32,
+                    sequence: sequence as u32,
+                });
+            }
+        }
+        let outputs: Vec<u32> = (0..rows.len() as u32).collect();
+        let tables = [&pages[0][..], &pages[1][..]];
+        let batch = Batch {
+            rows: &rows,
+            sequences: &tables,
+            outputs: &outputs,
+        };
+        ops.embed(&embed.weight, &batch, &mut x);
+        ops.rms_norm(&x, &norm, 1e-5, &mut h);
+        ops.linear(&h, &mut [(&wq, &mut q), (&wk, &mut k), (&wv, &mut v)]);
+        ops.rms_norm_heads(&mut q, &head_norm, 1e-5, case.head_dim);
+        ops.rope(&mut q, &rope, case.head_dim, &batch);
+        ops.rope(&mut k, &rope, case.head_dim, &batch);
+        ops.attention(&spec, 0, &mut memory, &q, &k, &v, &batch, &mut a);
+        ops.linear(&a, &mut [(&wo, &mut h)]);
+        ops.add(&mut x, &h);
+        ops.rms_norm(&x, &norm, 1e-5, &mut h);
+        let routing = Routing {
+            top_k: 2,
+            renormalise: true,
+        };
+        ops.experts(&routing, &router, &experts, &h, &mut x);
+        let mut logits = Vec::new();
+        ops.logits(&embed, &x, &batch, &mut logits);
+        for (row, logits) in rows.iter().zip(logits.chunks_exact(VOCAB)) {
+            out[row.sequence as usize].extend_from_slice(logits);
+        }
+    }
+    out.into()
+}
+
+fn cpu(isa: Isa, threads: usize) -> Option<Cpu> {
+    Cpu::new(isa, Arc::new(Team::new(threads)))
+}
+
+#[test]
+fn the_cpu_is_near_the_plain_operations() {
+    for case in &CASES {
+        let expected = run(&mut Reference, case, [150, 33], 64);
+        let found = run(&mut cpu(Isa::best(), 2).unwrap(), case, [150, 33], 64);
+        // Quantised activations are rounded to one part in 254; the reference does not round them.
+        let allowed = if matches!(case.ty, TensorType::F32 | TensorType::Bf16) {
+            2e-4
+        } else {
+            0.12
+        };
+        for (expected, found) in expected.iter().flatten().zip(found.iter().flatten()) {
+            assert!(
+                (expected - found).abs() <= allowed * (1.0 + expected.abs()),
+                "{}: {found} for {expected}",
+                case.ty
+            );
+        }
+    }
+}
+
+#[test]
+fn bits_do_not_depend_on_leaf_threads_or_cutting() {
+    const { assert!(150 > 2 * PAGE_LEN) };
+    for case in &CASES {
+        let bits = |x: Vec<Vec<f32>>| x.concat().iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+        let expected = bits(run(&mut cpu(Isa::Scalar, 1).unwrap(), case, [150, 33], 64));
+        for isa in Isa::ALL {
+            let Some(_) = cpu(isa, 1) else {
+                println!("skipped: this machine has no {isa}");
+                continue;
+            };
+            for (threads, chunk) in [(1, 150), (2, 1), (3, 7), (2, 64), (5, 100)] {
+                let found = bits(run(&mut cpu(isa, threads).unwrap(), case, [150, 33], chunk));
+                assert!(
+                    found == expected,
+                    "{} {isa}: {threads} threads, {chunk} rows at a time",
+                    case.ty
+                );
+            }
+        }
+    }
+}
