@@ -119,5 +119,4 @@ def main() -> None:
     (HERE / "encoded.txt").write_text("".join(digests))
 
 
-if __name__ == "__main__":
-    main()
+main()

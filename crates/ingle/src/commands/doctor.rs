@@ -1,0 +1,199 @@
+//! `ingle doctor`: what this machine has, what was chosen, what will fit.
+
+use crate::machine::processors::instruction_sets;
+use crate::machine::{MachineArgs, Memory, Processors, advice, memory};
+use crate::out;
+use ingle_tensor::kernel::Isa;
+use std::fmt::Write;
+
+/// What this machine has, what was chosen and why, what will fit
+#[derive(clap::Args)]
+pub struct Args {
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    machine: MachineArgs,
+}
+
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    let report = Report::examine(&args.machine);
+    if args.json {
+        out::json(&report.json())
+    } else {
+        out::answer(&report.text())
+    }
+}
+
+/// What was found.
+struct Report {
+    processors: Processors,
+    instruction_sets: Vec<&'static str>,
+    /// Which kernels compute, and why these.
+    isa: (Isa, &'static str),
+    threads: usize,
+    memory: Option<Memory>,
+    huge_pages: Option<String>,
+}
+
+impl Report {
+    fn examine(machine: &MachineArgs) -> Self {
+        Self {
+            processors: Processors::measure(),
+            instruction_sets: instruction_sets(),
+            isa: machine.isa(),
+            threads: machine.threads(),
+            memory: Memory::measure(),
+            huge_pages: memory::huge_pages(),
+        }
+    }
+
+    fn json(&self) -> serde_json::Value {
+        let p = &self.processors;
+        let advice = self
+            .memory
+            .and_then(|m| advice::largest_that_fits(m.available));
+        serde_json::json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "processor": {
+                "name": p.name, "cores": p.cores, "logical": p.logical, "quota": p.quota,
+                "instruction_sets": self.instruction_sets,
+            },
+            "kernels": { "isa": self.isa.0.name(), "why": self.isa.1 },
+            "threads": self.threads,
+            "memory": self.memory.map(|m| serde_json::json!({
+                "total": m.total, "available": m.available, "limited_by_control_group": m.limited,
+            })),
+            "huge_pages": self.huge_pages,
+            "largest_model_bytes": self.memory.map(|m| advice::room_for_weights(m.available)),
+            "advice": advice.map(|a| serde_json::json!({
+                "name": a.name, "file": a.file, "command": a.command(),
+            })),
+        })
+    }
+
+    fn text(&self) -> String {
+        let p = &self.processors;
+        let mut text = String::new();
+        let mut line = |name: &str, value: String| {
+            let _ = writeln!(text, "{name:<13} {value}");
+        };
+        line("ingle", env!("CARGO_PKG_VERSION").to_owned());
+        line("processor", p.name.clone());
+        line("instructions", self.instruction_sets.join(" "));
+        line("kernels", format!("{} ({})", self.isa.0, self.isa.1));
+        line("threads", self.threads_and_why());
+        line(
+            "memory",
+            self.memory.map_or_else(unknown_memory, describe_memory),
+        );
+        line(
+            "huge pages",
+            self.huge_pages
+                .clone()
+                .unwrap_or_else(|| "not offered".into()),
+        );
+        if let Some(memory) = self.memory {
+            let room = advice::room_for_weights(memory.available);
+            line(
+                "will fit",
+                format!("models of up to about {}", out::bytes(room)),
+            );
+            match advice::largest_that_fits(memory.available) {
+                Some(model) => text.push_str(&format!("\n{}\n", model.lines())),
+                None => text.push_str(
+                    "\nToo little memory is free for a larger model; the built-in one works.\n",
+                ),
+            }
+        }
+        text
+    }
+
+    fn threads_and_why(&self) -> String {
+        let p = &self.processors;
+        let why = match p.quota {
+            _ if self.threads != p.threads() => "asked for".to_owned(),
+            Some(quota) if quota < p.cores => format!("a control group allows {quota} processors"),
+            _ => format!(
+                "one for each of {} physical cores, {} logical",
+                p.cores, p.logical
+            ),
+        };
+        format!("{} ({why})", self.threads)
+    }
+}
+
+fn describe_memory(memory: Memory) -> String {
+    let limit = if memory.limited {
+        ", limited by a control group"
+    } else {
+        ""
+    };
+    format!(
+        "{} free of {}{limit}",
+        out::bytes(memory.available),
+        out::bytes(memory.total)
+    )
+}
+
+fn unknown_memory() -> String {
+    "unknown on this system; give a limit with --memory".into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report() -> Report {
+        Report {
+            processors: Processors {
+                name: "Abacus 2000".into(),
+                logical: 16,
+                cores: 8,
+                quota: None,
+            },
+            instruction_sets: vec!["avx2", "fma"],
+            isa: (Isa::Avx2, "the fastest that runs here"),
+            threads: 8,
+            memory: Some(Memory {
+                total: 32 << 30,
+                available: 20 << 30,
+                limited: false,
+            }),
+            huge_pages: Some("madvise".into()),
+        }
+    }
+
+    #[test]
+    fn text() {
+        let version = env!("CARGO_PKG_VERSION");
+        insta::assert_snapshot!(report().text().replace(version, "VERSION"));
+    }
+
+    #[test]
+    fn a_small_box_says_so() {
+        let mut report = report();
+        report.processors.quota = Some(1);
+        report.threads = 1;
+        report.memory = Some(Memory {
+            total: 1 << 29,
+            available: 1 << 28,
+            limited: true,
+        });
+        let version = env!("CARGO_PKG_VERSION");
+        insta::assert_snapshot!(report.text().replace(version, "VERSION"));
+    }
+
+    #[test]
+    fn json_has_the_same_facts() {
+        let json = report().json();
+        assert_eq!(json["threads"], 8);
+        assert_eq!(json["memory"]["available"], 20_u64 << 30);
+        assert!(
+            json["advice"]["command"]
+                .as_str()
+                .unwrap()
+                .starts_with("curl ")
+        );
+    }
+}

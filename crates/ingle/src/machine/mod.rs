@@ -1,0 +1,11 @@
+//! What this machine offers. Nothing below the binary asks: the values are handed down.
+
+pub mod advice;
+mod args;
+pub mod bandwidth;
+pub mod memory;
+pub mod processors;
+
+pub use args::MachineArgs;
+pub use memory::Memory;
+pub use processors::Processors;

@@ -1,0 +1,65 @@
+//! The argument MODEL: a path, or nothing for the model that is built in.
+
+use crate::Usage;
+use ingle_store::ModelFiles;
+use std::path::Path;
+
+/// Whether an argument names a model file and is not, say, a prompt.
+pub fn is_path(argument: &str) -> bool {
+    let path = Path::new(argument);
+    let ends = path
+        .extension()
+        .is_some_and(|e| e.eq_ignore_ascii_case("gguf"));
+    // A prompt may hold a slash; a path does not hold line ends, and rarely a space before a slash.
+    let looks = argument.contains('/') && !argument.contains(char::is_whitespace);
+    !argument.is_empty() && (ends || looks || path.is_file())
+}
+
+/// Opens a model file.
+///
+/// # Errors
+/// The file is not there or not a model; or a name was given that only a later version understands.
+pub fn open(argument: &str) -> anyhow::Result<ModelFiles> {
+    if argument.starts_with("hf.co/") || argument.starts_with("https://") {
+        return Err(Usage(format!(
+            "`{argument}` is not on this machine, and this version downloads nothing; download the .gguf file yourself and give its path"
+        ))
+        .into());
+    }
+    if Path::new(argument).is_dir() {
+        return Err(Usage(format!(
+            "`{argument}` is a folder; give one .gguf file in it (`ingle list {argument}` shows them)"
+        ))
+        .into());
+    }
+    Ok(ModelFiles::open(argument)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_and_prompts() {
+        for path in [
+            "a.gguf",
+            "./x",
+            "dir/model",
+            "/m/A.GGUF",
+            "../my models/a.gguf",
+        ] {
+            assert!(is_path(path), "{path}");
+        }
+        for prompt in ["", "Tell me a story", "and/or what?", "fox", "say\nhello"] {
+            assert!(!is_path(prompt), "{prompt}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_opened_says_what_to_do() {
+        let message = |argument: &str| open(argument).unwrap_err().to_string();
+        assert!(message("hf.co/a/b").contains("download the .gguf file yourself"));
+        assert!(message("/").contains("ingle list /"));
+        assert!(message("/no/such.gguf").contains("ingle list"));
+    }
+}
