@@ -4,7 +4,7 @@
 ///
 /// A row is a whole number of blocks. The numbers are those of the GGUF specification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "the names are those of the specification")]
 pub enum TensorType {
     F32,
     F16,

@@ -1,4 +1,10 @@
 //! Listing the models in folders.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test ends where it fails"
+)]
 
 use std::path::Path;
 

@@ -34,7 +34,7 @@ impl std::fmt::Display for Place {
 /// the file.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-#[allow(missing_docs)] // the fields are what the messages print
+#[allow(missing_docs, reason = "the fields are what the messages print")]
 pub enum GgufError {
     #[error(
         "this is not a GGUF file: it begins with the bytes {found:02x?}, not \"GGUF\"; give a model in the GGUF format"

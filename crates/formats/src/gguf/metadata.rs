@@ -9,9 +9,10 @@ use super::{Array, GgufError, StringArray, Value};
 /// because converters differ in the width they write.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Metadata {
-    // Boxed: a slot then takes less than the smallest pair does in a file, so that the list is
-    // never larger than the file it was read from.
-    #[allow(clippy::vec_box)]
+    #[allow(
+        clippy::vec_box,
+        reason = "a slot takes less than the smallest pair does in a file, so the list is never larger than the file"
+    )]
     pairs: Vec<Box<(String, Value)>>,
     /// Indices into `pairs`, sorted by key.
     by_key: Vec<usize>,
@@ -29,7 +30,7 @@ impl Metadata {
         Self::from_boxed(pairs.into_iter().map(boxed).collect())
     }
 
-    #[allow(clippy::vec_box)] // see `pairs`
+    #[allow(clippy::vec_box, reason = "see `pairs`")]
     pub(super) fn from_boxed(pairs: Vec<Box<(String, Value)>>) -> Result<Self, GgufError> {
         let name = |index: usize| pairs.get(index).map_or("", |pair| pair.0.as_str());
         let by_key = super::sorted_by_name(pairs.len(), name)

@@ -2,7 +2,7 @@
 
 /// One metadata value.
 #[derive(Debug, Clone, PartialEq)]
-#[allow(missing_docs)] // the names are those of the specification
+#[allow(missing_docs, reason = "the names are those of the specification")]
 pub enum Value {
     U8(u8),
     I8(i8),
@@ -21,7 +21,7 @@ pub enum Value {
 
 /// A metadata array; all elements have one type.
 #[derive(Debug, Clone, PartialEq)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "the names are those of the specification")]
 pub enum Array {
     U8(Vec<u8>),
     I8(Vec<i8>),
@@ -40,7 +40,7 @@ pub enum Array {
 
 /// The type of a metadata value. The discriminants are the numbers in the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[allow(missing_docs)]
+#[allow(missing_docs, reason = "the names are those of the specification")]
 pub enum ValueType {
     U8,
     I8,
