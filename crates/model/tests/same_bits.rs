@@ -4,8 +4,12 @@ mod support;
 
 use ingle_formats::TokenId;
 use ingle_model::{ARCHITECTURES, Network, load};
+use ingle_tensor::cpu::Cpu;
+use ingle_tensor::kernel::Isa;
 use ingle_tensor::ops::{Batch, Item, KvType, Ops, PAGE_LEN, PageId, Row};
 use ingle_tensor::reference::Reference;
+use ingle_tensor::team::Team;
+use std::sync::Arc;
 use support::{Model, N_VOCAB, Rng};
 
 const MAX_ROWS: usize = 512;
@@ -115,36 +119,56 @@ fn together<O: Ops>(m: &mut Loaded<O>, sequences: &[Vec<TokenId>]) -> Vec<Vec<u3
     answers
 }
 
-fn check<O: Ops + 'static>(make: impl Fn() -> O) {
-    for arch in ARCHITECTURES {
-        let mut model = Model::random(arch);
-        model.set(&format!("{arch}.attention.sliding_window"), 70_u32);
-        model.set(
-            &format!("{arch}.attention.sliding_window_pattern"),
-            vec![true, false, true],
-        );
-        for kv in [KvType::F32, KvType::F16] {
-            let mut m = loaded(&model, make(), kv, 96);
-            let text = tokens(1, 150);
-            let whole = alone(&mut m, &text, &[512]);
-            for chunks in [&[1][..], &[7], &[64], &[63, 1, 65], &[1, 140, 2]] {
-                let part = alone(&mut m, &text, chunks);
-                assert!(part == whole, "{arch} {kv:?}: chunks of {chunks:?} differ");
-            }
-            let lengths = (0..32).map(|i| 1 + i * 29 % 150);
-            let mut others: Vec<_> = lengths.map(|n| tokens(n as u64 + 7, n)).collect();
-            others[13] = text;
-            let n = N_VOCAB as usize;
-            let last = whole[149 * n..].to_vec();
-            assert!(
-                together(&mut m, &others)[13] == last,
-                "{arch} {kv:?}: 31 other sequences make a difference"
-            );
-        }
+/// Checks every batching of one model; answers the logits of all positions of a text.
+fn check<O: Ops + 'static>(arch: &str, kv: KvType, ops: O, chunkings: &[&[usize]]) -> Vec<u32> {
+    let mut model = Model::random(arch);
+    model.set(&format!("{arch}.attention.sliding_window"), 70_u32);
+    model.set(
+        &format!("{arch}.attention.sliding_window_pattern"),
+        vec![true, false, true],
+    );
+    let mut m = loaded(&model, ops, kv, 96);
+    let text = tokens(1, 150);
+    let whole = alone(&mut m, &text, &[512]);
+    for chunks in chunkings {
+        let part = alone(&mut m, &text, chunks);
+        assert!(part == whole, "{arch} {kv:?}: chunks of {chunks:?} differ");
     }
+    let lengths = (0..32).map(|i| 1 + i * 29 % 150);
+    let mut others: Vec<_> = lengths.map(|n| tokens(n as u64 + 7, n)).collect();
+    others[13] = text;
+    let n = N_VOCAB as usize;
+    assert!(
+        together(&mut m, &others)[13] == whole[149 * n..],
+        "{arch} {kv:?}: 31 other sequences make a difference"
+    );
+    whole
 }
 
 #[test]
-fn reference_gives_the_same_bits_in_any_batch() {
-    check(|| Reference);
+fn any_batch_and_any_threads_give_the_same_bits() {
+    let cpu = |isa, threads| Cpu::new(isa, Arc::new(Team::new(threads))).unwrap();
+    let all: &[&[usize]] = &[&[1], &[7], &[64], &[63, 1, 65], &[1, 140, 2]];
+    for arch in ARCHITECTURES {
+        for kv in [KvType::F32, KvType::F16] {
+            let expected = check(arch, kv, Reference, &all[1..3]);
+            for isa in Isa::ALL.into_iter().filter(|isa| isa.is_available()) {
+                let one = check(arch, kv, cpu(isa, 1), all);
+                for (&a, &b) in one.iter().zip(&expected) {
+                    let (a, b) = (f32::from_bits(a), f32::from_bits(b));
+                    assert!(
+                        (a - b).abs() < 2e-3,
+                        "{arch} {kv:?} {isa}: {a} where the reference gives {b}"
+                    );
+                }
+                // Every operation is in these two; more threads than cores are slow to test.
+                if kv == KvType::F16 && ["qwen2", "qwen3moe"].contains(arch) {
+                    for threads in [2, 3] {
+                        let more = check(arch, kv, cpu(isa, threads), &[&[63, 1, 65]]);
+                        assert!(more == one, "{arch} {isa}: {threads} threads differ");
+                    }
+                }
+            }
+        }
+    }
 }

@@ -3,6 +3,8 @@
 //! The reference is scalar; each instruction set is a leaf beside it. Nothing here knows a model
 //! or a disk.
 
+#[allow(unsafe_code, reason = "calls a kernel")]
+pub mod bandwidth;
 #[allow(unsafe_code, reason = "kernels, and rows that several threads write")]
 pub mod cpu;
 #[allow(unsafe_code, reason = "the kernels")]

@@ -108,6 +108,8 @@ fn partial_blocks_and_wrong_lengths_are_refused() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn any_bytes_decode_or_are_refused(
         bytes in proptest::collection::vec(any::<u8>(), 0..700),

@@ -2,6 +2,7 @@
 
 use ingle_formats::TensorType;
 use ingle_tensor::quant::{self, QuantError};
+use proptest::prelude::*;
 use std::path::{Path, PathBuf};
 
 fn goldens() -> PathBuf {
@@ -107,4 +108,150 @@ fn what_a_block_cannot_hold_is_refused() {
         quant::encode(ty, &[0.0; 256], &mut [0; 74]),
         Err(QuantError::NoEncoder { ty })
     );
+}
+
+fn round_trip(ty: TensorType, values: &[f32]) -> Vec<f32> {
+    let mut out = vec![0.0; values.len()];
+    assert_eq!(quant::decode(ty, &encoded(ty, values), &mut out), Ok(()));
+    out
+}
+
+/// The root of the mean over blocks of 256 of `|decoded - x|^2 / |x|^2`.
+fn relative_rms(values: &[f32], decoded: &[f32]) -> f32 {
+    let blocks = values.chunks(256).zip(decoded.chunks(256));
+    let share = blocks.map(|(x, y)| {
+        let error: f32 = x.iter().zip(y).map(|(x, y)| (x - y) * (x - y)).sum();
+        error / x.iter().map(|x| x * x).sum::<f32>()
+    });
+    (share.sum::<f32>() / (values.len() / 256) as f32).sqrt()
+}
+
+/// Codes rounded plainly with exact scales: with a minimum, spread evenly from the least to the
+/// greatest value of each sub-block; without, the value of largest magnitude takes the lowest code.
+fn plainly_rounded(values: &[f32], sub: usize, bits: i32, with_min: bool) -> Vec<f32> {
+    let codes = 2.0_f32.powi(bits);
+    let mut out = Vec::new();
+    for sub in values.chunks(sub) {
+        let low = sub.iter().copied().fold(f32::INFINITY, f32::min);
+        let high = sub.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        if with_min {
+            let step = (high - low) / (codes - 1.0);
+            out.extend(sub.iter().map(|x| low + step * ((x - low) / step).round()));
+        } else {
+            let largest = if -low > high { low } else { high };
+            let step = largest / (codes / -2.0);
+            let code = |x: &f32| (x / step).round().min(codes / 2.0 - 1.0);
+            out.extend(sub.iter().map(|x| step * code(x)));
+        }
+    }
+    out
+}
+
+#[test]
+fn the_search_beats_plain_rounding_and_is_no_worse_than_llama_cpp() {
+    let values = bells(1 << 16);
+    let rows: &[(TensorType, usize, i32, bool)] = &[
+        (TensorType::Q2K, 16, 2, true),
+        (TensorType::Q3K, 16, 3, false),
+        (TensorType::Q4K, 32, 4, true),
+        (TensorType::Q5K, 32, 5, true),
+        (TensorType::Q6K, 16, 6, false),
+        (TensorType::Iq4Nl, 32, 4, false),
+        (TensorType::Iq4Xs, 32, 4, false),
+    ];
+    let peers = std::fs::read_to_string(goldens().join("peer_rmse.txt")).unwrap();
+    for &(ty, sub, bits, with_min) in rows {
+        let error = relative_rms(&values, &round_trip(ty, &values));
+        let plain = relative_rms(&values, &plainly_rounded(&values, sub, bits, with_min));
+        let peer = peers
+            .lines()
+            .find_map(|line| line.split_once(' ').filter(|l| l.0 == ty.name()));
+        let peer: f32 = peer.unwrap().1.parse().unwrap();
+        println!("{ty}: {error:.5}, plain rounding {plain:.5}, llama.cpp {peer:.5}");
+        assert!(
+            error < plain,
+            "{ty}: {error} against {plain} by plain rounding"
+        );
+        assert!(error <= peer, "{ty}: {error} against {peer} by llama.cpp");
+    }
+}
+
+/// The types that can be made, and how far a number may come back from what it was, as a share
+/// of the largest magnitude in its 256.
+const BOUNDS: &[(TensorType, f32)] = &[
+    (TensorType::F32, 0.0),
+    (TensorType::F16, 0.0006),
+    (TensorType::Bf16, 0.004),
+    (TensorType::Q8_0, 0.005),
+    (TensorType::Q5_0, 0.07),
+    (TensorType::Q5_1, 0.04),
+    (TensorType::Q4_0, 0.13),
+    (TensorType::Q4_1, 0.07),
+    (TensorType::Mxfp4, 0.26),
+    (TensorType::Tq1_0, 0.51),
+    (TensorType::Tq2_0, 0.51),
+    (TensorType::Q6K, 0.06),
+    (TensorType::Q5K, 0.1),
+    (TensorType::Q4K, 0.2),
+    (TensorType::Iq4Nl, 0.25),
+    (TensorType::Iq4Xs, 0.25),
+    (TensorType::Q3K, 0.45),
+    (TensorType::Q2K, 0.75),
+];
+
+/// 256 values: a spread, some of them pushed up, some of them zero.
+fn any_block() -> impl Strategy<Value = Vec<f32>> {
+    let value = prop_oneof![
+        6 => -1.0_f32..1.0,
+        1 => Just(0.0),
+        1 => 0.9_f32..1.0,
+    ];
+    let values = proptest::collection::vec(value, 256);
+    (values, -0.5_f32..0.5, -6..6_i32).prop_map(|(values, shift, power)| {
+        let factor = 2.0_f32.powi(power);
+        values.iter().map(|x| (x + shift) * factor).collect()
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn numbers_come_back_within_their_bound(values in any_block()) {
+        let largest = values.iter().fold(0.0_f32, |a, x| a.max(x.abs()));
+        for &(ty, bound) in BOUNDS {
+            for (x, y) in values.iter().zip(round_trip(ty, &values)) {
+                prop_assert!((x - y).abs() <= bound * largest, "{}: {} became {}", ty, x, y);
+            }
+        }
+    }
+
+    #[test]
+    fn any_finite_numbers_can_be_stored(bits in proptest::collection::vec(any::<u32>(), 256)) {
+        let clamp = |bits: u32| f32::from_bits(bits).clamp(-65504.0, 65504.0);
+        let values: Vec<f32> = bits.into_iter().map(clamp).map(|x| if x.is_nan() { 0.0 } else { x }).collect();
+        for &(ty, _) in BOUNDS {
+            let decoded = round_trip(ty, &values);
+            prop_assert!(decoded.iter().all(|y| y.is_finite()), "{}", ty);
+        }
+    }
+}
+
+#[test]
+fn a_block_of_zeros_stays_zero() {
+    for &(ty, _) in BOUNDS {
+        assert!(
+            round_trip(ty, &[0.0; 512]).iter().all(|y| *y == 0.0),
+            "{ty}"
+        );
+    }
+}
+
+#[test]
+fn blocks_of_every_type_that_can_be_made_are_bounded() {
+    let can = |ty: &&TensorType| {
+        let size = ty.byte_len(256).unwrap() as usize;
+        quant::encode(**ty, &[0.0; 256], &mut vec![0; size]).is_ok()
+    };
+    assert_eq!(TensorType::ALL.iter().filter(can).count(), BOUNDS.len());
 }

@@ -2,8 +2,9 @@
 #![allow(dead_code, reason = "each test file uses a part")]
 
 use ingle_formats::TensorType;
-use ingle_formats::gguf::{Metadata, TensorInfo, Value};
+use ingle_formats::gguf::{Header, Metadata, TensorInfo, Value};
 use ingle_tensor::MemorySource;
+use std::path::{Path, PathBuf};
 
 /// A model in memory, to be changed by a test before it is loaded.
 #[derive(Clone, Default)]
@@ -138,6 +139,20 @@ impl Model {
         }
         (metadata, MemorySource::new(infos, bytes).unwrap())
     }
+}
+
+/// The metadata and the weights of a GGUF file.
+pub fn open(path: &Path) -> Option<(Metadata, MemorySource)> {
+    let bytes = std::fs::read(path).ok()?;
+    let header = Header::read(&mut bytes.as_slice(), bytes.len() as u64).unwrap();
+    let source = MemorySource::new(header.tensors, bytes).unwrap();
+    Some((header.metadata, source))
+}
+
+/// The folder of public data that tests may use; they say what they skip where it is absent.
+pub fn shared() -> PathBuf {
+    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared");
+    std::env::var_os("INGLE_SHARED").map_or_else(beside, PathBuf::from)
 }
 
 /// xorshift64*: <https://arxiv.org/abs/1402.6246>

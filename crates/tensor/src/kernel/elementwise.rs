@@ -3,6 +3,8 @@
 //! Rust neither reorders nor fuses float operations, so the compiler may use any vector width and
 //! the bits stay the same. Sums over a row run in sixteen lanes, joined as in [`join`].
 
+use super::simd::Simd;
+
 /// Sixteen partial sums into one: lane i takes lane i + 8, then + 4, + 2, + 1.
 #[inline(always)]
 pub fn join(mut lanes: [f32; 16]) -> f32 {
@@ -147,4 +149,24 @@ pub fn rope_interleaved(head: &mut [f32], cos: &[f32], sin: &[f32]) {
     for (([a, b], c), s) in pairs.iter_mut().zip(cos).zip(sin) {
         (*a, *b) = (*a * c - *b * s, *a * s + *b * c);
     }
+}
+
+/// The sum of all 64-bit words of `bytes` (whole cache lines), wrapping, asking for lines 1 KiB
+/// ahead: the fastest way found to read memory.
+///
+/// # Safety
+/// The processor has the features of `S`.
+#[inline(always)]
+pub unsafe fn sum_words<S: Simd>(bytes: &[u8]) -> u64 {
+    let (lines, _) = bytes.as_chunks::<64>();
+    let mut sums = [0u64; 8];
+    for line in lines {
+        // SAFETY: a prefetch may name any address.
+        unsafe { S::prefetch(line.as_ptr().wrapping_add(1024)) }
+        let (words, _) = line.as_chunks::<8>();
+        for (sum, word) in sums.iter_mut().zip(words) {
+            *sum = sum.wrapping_add(u64::from_le_bytes(*word));
+        }
+    }
+    sums.iter().fold(0, |a, b| a.wrapping_add(*b))
 }

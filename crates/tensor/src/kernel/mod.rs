@@ -106,6 +106,7 @@ pub struct Leaf {
     pub rope_halves: unsafe fn(&mut [f32], &[f32], &[f32]),
     pub rope_interleaved: unsafe fn(&mut [f32], &[f32], &[f32]),
     pub attend: unsafe fn(&attention::Job<'_>),
+    pub sum_bytes: unsafe fn(&[u8]) -> u64,
 }
 
 impl Leaf {
@@ -137,25 +138,26 @@ macro_rules! leaf {
         mod $module {
             use super::*;
 
-            leaf!(@wrap $($features)?, matmul_f32(p: *const u8, k: usize, c: &[Column], o: usize) matmul::matmul::<$simd, matmul::F32>);
-            leaf!(@wrap $($features)?, matmul_f16(p: *const u8, k: usize, c: &[Column], o: usize) matmul::matmul::<$simd, matmul::F16>);
-            leaf!(@wrap $($features)?, matmul_bf16(p: *const u8, k: usize, c: &[Column], o: usize) matmul::matmul::<$simd, matmul::Bf16>);
-            leaf!(@wrap $($features)?, matmul_q8_0(p: *const u8, k: usize, c: &[Column], o: usize) matmul::matmul::<$simd, matmul::Q8_0>);
-            leaf!(@wrap $($features)?, matmul_q4_0(p: *const u8, k: usize, c: &[Column], o: usize) matmul::matmul::<$simd, matmul::Q4_0>);
-            leaf!(@wrap $($features)?, matmul_q4_k(p: *const u8, k: usize, c: &[Column], o: usize) matmul::matmul::<$simd, matmul::Q4K>);
-            leaf!(@wrap $($features)?, matmul_q5_k(p: *const u8, k: usize, c: &[Column], o: usize) matmul::matmul::<$simd, matmul::Q5K>);
-            leaf!(@wrap $($features)?, matmul_q6_k(p: *const u8, k: usize, c: &[Column], o: usize) matmul::matmul::<$simd, matmul::Q6K>);
-            leaf!(@wrap $($features)?, decoded(p: &[u8], t: TensorType, k: usize, c: &[Column], o: usize) matmul::decoded::<$simd>);
-            leaf!(@wrap $($features)?, quantise_32(x: &[f32], q: &mut [i8], d: &mut [f32], s: &mut [i16]) quantise::blocks_of_32);
-            leaf!(@wrap $($features)?, quantise_256(x: &[f32], q: &mut [i8], d: &mut [f32], s: &mut [i16]) quantise::blocks_of_256);
-            leaf!(@wrap $($features)?, rms_norm(x: &[f32], w: &[f32], e: f32, o: &mut [f32]) elementwise::rms_norm);
-            leaf!(@wrap $($features)?, rms_norm_in_place(x: &mut [f32], w: &[f32], e: f32) elementwise::rms_norm_in_place);
-            leaf!(@wrap $($features)?, add(x: &mut [f32], y: &[f32]) elementwise::add);
-            leaf!(@wrap $($features)?, add_scaled(x: &mut [f32], y: &[f32], f: f32) elementwise::add_scaled);
-            leaf!(@wrap $($features)?, silu_mul(g: &mut [f32], u: &[f32]) elementwise::silu_mul);
-            leaf!(@wrap $($features)?, rope_halves(h: &mut [f32], c: &[f32], s: &[f32]) elementwise::rope_halves);
-            leaf!(@wrap $($features)?, rope_interleaved(h: &mut [f32], c: &[f32], s: &[f32]) elementwise::rope_interleaved);
-            leaf!(@wrap $($features)?, attend(job: &attention::Job<'_>) attention::attend::<$simd>);
+            leaf!(@wrap $($features)?, matmul_f32(p: *const u8, k: usize, c: &[Column], o: usize) { matmul::matmul::<$simd, matmul::F32> });
+            leaf!(@wrap $($features)?, matmul_f16(p: *const u8, k: usize, c: &[Column], o: usize) { matmul::matmul::<$simd, matmul::F16> });
+            leaf!(@wrap $($features)?, matmul_bf16(p: *const u8, k: usize, c: &[Column], o: usize) { matmul::matmul::<$simd, matmul::Bf16> });
+            leaf!(@wrap $($features)?, matmul_q8_0(p: *const u8, k: usize, c: &[Column], o: usize) { matmul::matmul::<$simd, matmul::Q8_0> });
+            leaf!(@wrap $($features)?, matmul_q4_0(p: *const u8, k: usize, c: &[Column], o: usize) { matmul::matmul::<$simd, matmul::Q4_0> });
+            leaf!(@wrap $($features)?, matmul_q4_k(p: *const u8, k: usize, c: &[Column], o: usize) { matmul::matmul::<$simd, matmul::Q4K> });
+            leaf!(@wrap $($features)?, matmul_q5_k(p: *const u8, k: usize, c: &[Column], o: usize) { matmul::matmul::<$simd, matmul::Q5K> });
+            leaf!(@wrap $($features)?, matmul_q6_k(p: *const u8, k: usize, c: &[Column], o: usize) { matmul::matmul::<$simd, matmul::Q6K> });
+            leaf!(@wrap $($features)?, decoded(p: &[u8], t: TensorType, k: usize, c: &[Column], o: usize) { matmul::decoded::<$simd> });
+            leaf!(@wrap $($features)?, quantise_32(x: &[f32], q: &mut [i8], d: &mut [f32], s: &mut [i16]) { quantise::blocks_of_32 });
+            leaf!(@wrap $($features)?, quantise_256(x: &[f32], q: &mut [i8], d: &mut [f32], s: &mut [i16]) { quantise::blocks_of_256 });
+            leaf!(@wrap $($features)?, rms_norm(x: &[f32], w: &[f32], e: f32, o: &mut [f32]) { elementwise::rms_norm });
+            leaf!(@wrap $($features)?, rms_norm_in_place(x: &mut [f32], w: &[f32], e: f32) { elementwise::rms_norm_in_place });
+            leaf!(@wrap $($features)?, add(x: &mut [f32], y: &[f32]) { elementwise::add });
+            leaf!(@wrap $($features)?, add_scaled(x: &mut [f32], y: &[f32], f: f32) { elementwise::add_scaled });
+            leaf!(@wrap $($features)?, silu_mul(g: &mut [f32], u: &[f32]) { elementwise::silu_mul });
+            leaf!(@wrap $($features)?, rope_halves(h: &mut [f32], c: &[f32], s: &[f32]) { elementwise::rope_halves });
+            leaf!(@wrap $($features)?, rope_interleaved(h: &mut [f32], c: &[f32], s: &[f32]) { elementwise::rope_interleaved });
+            leaf!(@wrap $($features)?, attend(job: &attention::Job<'_>) { attention::attend::<$simd> });
+            leaf!(@wrap $($features)?, sum_bytes(bytes: &[u8]) -> u64 { elementwise::sum_words::<$simd> });
 
             pub static LEAF: Leaf = Leaf {
                 isa: $isa,
@@ -178,13 +180,14 @@ macro_rules! leaf {
                 rope_halves,
                 rope_interleaved,
                 attend,
+                sum_bytes,
             };
         }
     };
-    (@wrap $($features:literal)?, $name:ident($($arg:ident: $ty:ty),*) $body:path) => {
+    (@wrap $($features:literal)?, $name:ident($($arg:ident: $ty:ty),*) $(-> $out:ident)? { $body:path }) => {
         $(#[target_feature(enable = $features)])?
         #[allow(unused_unsafe, reason = "some of the wrapped functions are safe")]
-        unsafe fn $name($($arg: $ty),*) {
+        unsafe fn $name($($arg: $ty),*) $(-> $out)? {
             // SAFETY: the wrapper's contract is that of the function; its features are enabled.
             unsafe { $body($($arg),*) }
         }

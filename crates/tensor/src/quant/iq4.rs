@@ -15,7 +15,10 @@
 //!
 //! `x = (d * (scale - 32)) * level[q]`.
 
-use super::{f16_at, field};
+use super::q4::pairs;
+use super::search::{Levels, fit_scale, inverse, symmetric, weights};
+use super::{f16_at, field, put, put_f16};
+use half::f16;
 use ingle_formats::TensorType;
 
 /// Elements in a block of IQ4_NL.
@@ -65,4 +68,59 @@ fn decode_sub(scale: f32, qs: &[u8; 16], out: &mut [f32; 32]) {
         out[j] = scale * f32::from(LEVELS[usize::from(q & 0xf)]);
         out[16 + j] = scale * f32::from(LEVELS[usize::from(q >> 4)]);
     }
+}
+
+/// How many of the midpoints between neighbouring levels lie below `value`: its code.
+#[inline(always)]
+fn code(value: f32) -> u8 {
+    let pairs = LEVELS.iter().zip(&LEVELS[1..]);
+    pairs.fold(0, |code, (&a, &b)| {
+        code + u8::from(value > 0.5 * (f32::from(a) + f32::from(b)))
+    })
+}
+
+/// The sixteen levels.
+struct Uneven;
+
+impl Levels for Uneven {
+    const LOW: f32 = -127.0;
+    const HIGH: f32 = 113.0;
+    const SPREAD: f32 = 0.2;
+
+    #[inline(always)]
+    fn level(value: f32) -> f32 {
+        let pairs = LEVELS.iter().zip(&LEVELS[1..]);
+        pairs.fold(Self::LOW, |level, (&a, &b)| {
+            let (a, b) = (f32::from(a), f32::from(b));
+            if value > 0.5 * (a + b) { b } else { level }
+        })
+    }
+}
+
+/// Writes one block of IQ4_NL.
+pub fn encode_iq4_nl(values: &[f32; IQ4_NL_LEN], block: &mut [u8; IQ4_NL_BYTES]) {
+    let d = fit_scale::<Uneven, IQ4_NL_LEN>(values, &weights(values));
+    let d = f16::from_f32(d).to_f32();
+    put_f16::<0, _>(block, d);
+    put::<2, 16, _>(block, pairs(&values.map(|x| code(x * inverse(d)))));
+}
+
+/// Writes one block of IQ4_XS.
+pub fn encode_iq4_xs(values: &[f32; IQ4_XS_LEN], block: &mut [u8; IQ4_XS_BYTES]) {
+    let found = symmetric::<Uneven, 8, 32>(values, 32.0);
+    let mut high = 0_u16;
+    let mut low = [0; 4];
+    let mut qs = [0; 128];
+    let subs = values.as_chunks::<32>().0.iter().zip(qs.as_chunks_mut().0);
+    for (s, (values, qs)) in subs.enumerate() {
+        let scale = (found.scales[s] + 32) as u8;
+        high |= u16::from(scale >> 4) << (2 * s);
+        low[s / 2] |= (scale & 0xf) << (4 * (s % 2));
+        let inverse = inverse(found.d * f32::from(found.scales[s]));
+        *qs = pairs(&values.map(|x| code(x * inverse)));
+    }
+    put_f16::<0, _>(block, found.d);
+    put::<2, 2, _>(block, high.to_le_bytes());
+    put::<4, 4, _>(block, low);
+    put::<8, 128, _>(block, qs);
 }

@@ -24,6 +24,7 @@ pub mod q5_k;
 pub mod q6_k;
 pub mod q8;
 mod rounding;
+mod search;
 mod tables;
 pub mod ternary;
 
@@ -101,6 +102,13 @@ pub fn encode(ty: TensorType, values: &[f32], out: &mut [u8]) -> Result<(), Quan
         TensorType::Tq1_0 => make_blocks(values, out, ternary::encode_tq1_0),
         TensorType::Tq2_0 => make_blocks(values, out, ternary::encode_tq2_0),
         TensorType::Mxfp4 => make_blocks(values, out, mxfp4::encode_block),
+        TensorType::Q2K => make_blocks(values, out, q2_k::encode_block),
+        TensorType::Q3K => make_blocks(values, out, q3_k::encode_block),
+        TensorType::Q4K => make_blocks(values, out, q4_k::encode_block),
+        TensorType::Q5K => make_blocks(values, out, q5_k::encode_block),
+        TensorType::Q6K => make_blocks(values, out, q6_k::encode_block),
+        TensorType::Iq4Nl => make_blocks(values, out, iq4::encode_iq4_nl),
+        TensorType::Iq4Xs => make_blocks(values, out, iq4::encode_iq4_xs),
         _ => return Err(QuantError::NoEncoder { ty }),
     }
     Ok(())

@@ -9,7 +9,8 @@
 //!
 //! `x = (d * scale) * q - (dmin * min)`.
 
-use super::{f16_at, field};
+use super::search::affine;
+use super::{f16_at, field, put, put_f16};
 use ingle_formats::TensorType;
 
 /// Elements in a block.
@@ -36,4 +37,22 @@ pub fn decode_block(block: &[u8; BYTES], out: &mut [f32; LEN]) {
             *value = scale * f32::from((q >> shift) & 3) - min;
         }
     }
+}
+
+/// Packs the low two bits of 256 numbers as `qs` has them.
+pub(super) fn pack_low_bits(qs: &[u8; LEN]) -> [u8; LEN / 4] {
+    std::array::from_fn(|i| {
+        let first = i / 32 * 128 + i % 32;
+        (0..4).fold(0, |byte, r| byte | (qs[first + 32 * r] & 3) << (2 * r))
+    })
+}
+
+/// Writes one block.
+pub fn encode_block(values: &[f32; LEN], block: &mut [u8; BYTES]) {
+    let found = affine::<16, 16>(values, 3, 15);
+    let scale = |s: usize| found.scales[s] | (found.mins[s] << 4);
+    put::<0, 16, _>(block, std::array::from_fn(scale));
+    put::<16, 64, _>(block, pack_low_bits(&found.qs));
+    put_f16::<80, _>(block, found.d);
+    put_f16::<82, _>(block, found.dmin);
 }

@@ -8,7 +8,9 @@
 //!
 //! `x = (d * (scale - 32)) * (q - 4)`.
 
-use super::{f16_at, field};
+use super::q2_k::pack_low_bits;
+use super::search::{Levels, inverse, nearest, symmetric};
+use super::{f16_at, field, put, put_f16};
 use ingle_formats::TensorType;
 
 /// Elements in a block.
@@ -51,4 +53,43 @@ pub fn decode_block(block: &[u8; BYTES], out: &mut [f32; LEN]) {
             *value = scale * f32::from(q as i8 - 4);
         }
     }
+}
+
+/// The integers from -4 to 3.
+struct Threes;
+
+impl Levels for Threes {
+    const LOW: f32 = -4.0;
+    const HIGH: f32 = 3.0;
+    const SPREAD: f32 = 0.3;
+
+    #[inline(always)]
+    fn level(value: f32) -> f32 {
+        nearest(value.clamp(Self::LOW, Self::HIGH))
+    }
+}
+
+/// Packs six-bit scales, the reverse of [`scales`].
+fn pack_scales(scales: &[i8; 16]) -> [u8; 12] {
+    let mut packed = [0; 12];
+    for (s, &scale) in scales.iter().enumerate() {
+        let scale = (scale + 32) as u8;
+        packed[s % 8] |= (scale & 0xf) << (s / 8 * 4);
+        packed[8 + s % 4] |= (scale >> 4) << (s / 4 * 2);
+    }
+    packed
+}
+
+/// Writes one block.
+pub fn encode_block(values: &[f32; LEN], block: &mut [u8; BYTES]) {
+    let found = symmetric::<Threes, 16, 16>(values, 32.0);
+    let qs: [u8; LEN] = std::array::from_fn(|i| {
+        let level = Threes::level(values[i] * inverse(found.d * f32::from(found.scales[i / 16])));
+        (level + 4.0) as u8
+    });
+    let high = |l: usize| (0..8).fold(0, |bits, r| bits | (qs[32 * r + l] >> 2) << r);
+    put::<0, 32, _>(block, std::array::from_fn(high));
+    put::<32, 64, _>(block, pack_low_bits(&qs));
+    put::<96, 12, _>(block, pack_scales(&found.scales));
+    put_f16::<108, _>(block, found.d);
 }

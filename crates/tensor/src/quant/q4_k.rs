@@ -9,7 +9,8 @@
 //!
 //! `x = (d * scale) * q - (dmin * min)`.
 
-use super::{f16_at, field};
+use super::search::affine;
+use super::{f16_at, field, put, put_f16};
 use ingle_formats::TensorType;
 
 /// Elements in a block.
@@ -59,4 +60,32 @@ pub fn decode_block(block: &[u8; BYTES], out: &mut [f32; LEN]) {
             *value = scale * f32::from((q >> shift) & 0xf) - min;
         }
     }
+}
+
+/// Packs six-bit scales and minima, the reverse of [`scales_and_mins`].
+pub(super) fn pack_scales_and_mins(scales: &[u8; SUBS], mins: &[u8; SUBS]) -> [u8; SCALE_BYTES] {
+    let mut packed = [0; SCALE_BYTES];
+    for s in 0..4 {
+        packed[s] = scales[s] | ((scales[4 + s] & 0x30) << 2);
+        packed[4 + s] = mins[s] | ((mins[4 + s] & 0x30) << 2);
+        packed[8 + s] = (scales[4 + s] & 0xf) | ((mins[4 + s] & 0xf) << 4);
+    }
+    packed
+}
+
+/// Packs the low four bits of 256 numbers as `qs` has them.
+pub(super) fn pack_low_bits(qs: &[u8; LEN]) -> [u8; LEN / 2] {
+    std::array::from_fn(|i| {
+        let first = i / 32 * 64 + i % 32;
+        (qs[first] & 0xf) | ((qs[first + 32] & 0xf) << 4)
+    })
+}
+
+/// Writes one block.
+pub fn encode_block(values: &[f32; LEN], block: &mut [u8; BYTES]) {
+    let found = affine::<SUBS, 32>(values, 15, 63);
+    put_f16::<0, _>(block, found.d);
+    put_f16::<2, _>(block, found.dmin);
+    put::<4, SCALE_BYTES, _>(block, pack_scales_and_mins(&found.scales, &found.mins));
+    put::<16, 128, _>(block, pack_low_bits(&found.qs));
 }

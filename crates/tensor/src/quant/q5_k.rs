@@ -9,8 +9,9 @@
 //!
 //! `x = (d * scale) * q - (dmin * min)`.
 
-use super::q4_k::{SCALE_BYTES, scales_and_mins};
-use super::{f16_at, field};
+use super::q4_k::{SCALE_BYTES, SUBS, pack_low_bits, pack_scales_and_mins, scales_and_mins};
+use super::search::affine;
+use super::{f16_at, field, put, put_f16};
 use ingle_formats::TensorType;
 
 /// Elements in a block.
@@ -39,4 +40,15 @@ pub fn decode_block(block: &[u8; BYTES], out: &mut [f32; LEN]) {
             *value = scale * f32::from(q) - min;
         }
     }
+}
+
+/// Writes one block.
+pub fn encode_block(values: &[f32; LEN], block: &mut [u8; BYTES]) {
+    let found = affine::<SUBS, 32>(values, 31, 63);
+    let high = |l: usize| (0..SUBS).fold(0, |bits, s| bits | (found.qs[32 * s + l] >> 4) << s);
+    put_f16::<0, _>(block, found.d);
+    put_f16::<2, _>(block, found.dmin);
+    put::<4, SCALE_BYTES, _>(block, pack_scales_and_mins(&found.scales, &found.mins));
+    put::<16, 32, _>(block, std::array::from_fn(high));
+    put::<48, 128, _>(block, pack_low_bits(&found.qs));
 }

@@ -10,7 +10,8 @@
 //!
 //! `x = (d * scale) * (q - 32)`.
 
-use super::{f16_at, field};
+use super::search::{Levels, inverse, nearest, symmetric};
+use super::{f16_at, field, put, put_f16};
 use ingle_formats::TensorType;
 
 /// Elements in a block.
@@ -41,4 +42,38 @@ pub fn decode_block(block: &[u8; BYTES], out: &mut [f32; LEN]) {
             }
         }
     }
+}
+
+/// The integers from -32 to 31.
+struct Sixes;
+
+impl Levels for Sixes {
+    const LOW: f32 = -32.0;
+    const HIGH: f32 = 31.0;
+    const SPREAD: f32 = 0.03;
+
+    #[inline(always)]
+    fn level(value: f32) -> f32 {
+        nearest(value.clamp(Self::LOW, Self::HIGH))
+    }
+}
+
+/// Writes one block.
+pub fn encode_block(values: &[f32; LEN], block: &mut [u8; BYTES]) {
+    let found = symmetric::<Sixes, 16, 16>(values, 128.0);
+    let qs: [u8; LEN] = std::array::from_fn(|i| {
+        let level = Sixes::level(values[i] * inverse(found.d * f32::from(found.scales[i / 16])));
+        (level + 32.0) as u8
+    });
+    // Element `l` of run `r` in a half.
+    let at = |half: usize, r: usize, l: usize| qs[128 * half + 32 * r + l];
+    let low = |i: usize| {
+        let (half, r, l) = (i / 64, i / 32 % 2, i % 32);
+        (at(half, r, l) & 0xf) | ((at(half, r + 2, l) & 0xf) << 4)
+    };
+    let high = |i: usize| (0..4).fold(0, |b, r| b | (at(i / 32, r, i % 32) >> 4) << (2 * r));
+    put::<0, 128, _>(block, std::array::from_fn(low));
+    put::<128, 64, _>(block, std::array::from_fn(high));
+    put::<192, 16, _>(block, found.scales.map(|scale| scale as u8));
+    put_f16::<208, _>(block, found.d);
 }

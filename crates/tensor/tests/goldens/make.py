@@ -119,4 +119,5 @@ def main() -> None:
     (HERE / "encoded.txt").write_text("".join(digests))
 
 
-main()
+if __name__ == "__main__":
+    main()
