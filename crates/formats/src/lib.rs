@@ -9,6 +9,7 @@ mod bytes;
 pub mod gguf;
 mod tensor_type;
 mod token;
+pub mod vocabulary;
 
 pub use bytes::Bytes;
 pub use tensor_type::TensorType;

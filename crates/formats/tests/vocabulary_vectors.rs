@@ -1,0 +1,82 @@
+//! The published test vectors: every text must become exactly the ids beside it.
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use ingle_formats::gguf::Header;
+use ingle_formats::vocabulary::{Encode, Vocabulary};
+
+/// `../shared/data` beside the repository, or under `INGLE_SHARED`.
+fn shared() -> PathBuf {
+    match std::env::var_os("INGLE_SHARED") {
+        Some(place) => PathBuf::from(place).join("data"),
+        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data"),
+    }
+}
+
+fn read(path: &Path) -> Vocabulary {
+    let bytes = fs::read(path).unwrap();
+    let len = u64::try_from(bytes.len()).unwrap();
+    let header = Header::read(&mut bytes.as_slice(), len).unwrap();
+    Vocabulary::from_metadata(&header.metadata).unwrap()
+}
+
+fn check(path: &Path) {
+    let vocabulary = read(path);
+    let beside = |ending: &str| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(ending);
+        fs::read_to_string(PathBuf::from(name)).unwrap()
+    };
+    let (texts, ids) = (beside(".inp"), beside(".out"));
+    let mut checked = 0;
+    for (text, line) in texts.split("\n__ggml_vocab_test__\n").zip(ids.lines()) {
+        let found = vocabulary.encode(text, Encode::default());
+        let found: Vec<String> = found.iter().map(ToString::to_string).collect();
+        let expected: Vec<&str> = line.split_whitespace().collect();
+        assert_eq!(found, expected, "{}: {text:?}", path.display());
+        checked += 1;
+    }
+    assert!(checked > 40, "{}: {checked} texts", path.display());
+    assert_eq!(vocabulary.warnings(), [], "{}", path.display());
+}
+
+#[test]
+fn published_vectors_match() {
+    let folder = shared().join("tokenizers");
+    let Ok(entries) = fs::read_dir(&folder) else {
+        println!(
+            "skipped: published_vectors_match, for {} is absent",
+            folder.display()
+        );
+        return;
+    };
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|ending| ending == "gguf"));
+    assert!(paths.len() >= 7, "{paths:?}");
+    paths.iter().for_each(|path| check(path));
+}
+
+#[test]
+fn stories260k_tokenizes_as_its_golden_says() {
+    let path = shared().join("models/stories260K/stories260K.gguf");
+    if !path.exists() {
+        println!(
+            "skipped: stories260k_tokenizes_as_its_golden_says, for {} is absent",
+            path.display()
+        );
+        return;
+    }
+    let vocabulary = read(&path);
+    let options = Encode {
+        add_special: true,
+        parse_special: false,
+    };
+    let ids: Vec<u32> = vocabulary
+        .encode("Once upon a time", options)
+        .iter()
+        .map(|id| id.0)
+        .collect();
+    assert_eq!(ids, [1, 403, 407, 261, 378]);
+}
