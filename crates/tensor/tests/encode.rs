@@ -237,6 +237,19 @@ proptest! {
     }
 }
 
+/// The reciprocal of such a scale is infinite, and infinity times a value made a code overflow.
+#[test]
+fn numbers_whose_scale_has_no_reciprocal_become_zero() {
+    for &(ty, _) in BOUNDS.iter().filter(|(ty, _)| ty.block_len() > 1) {
+        for tiny in [f32::from_bits(1), f32::MIN_POSITIVE, 1e-37, -1e-39] {
+            let mut values = [0.0; 256];
+            values[3] = tiny;
+            let decoded = round_trip(ty, &values);
+            assert!(decoded.iter().all(|y| y.abs() <= 1e-37), "{ty} {tiny:e}");
+        }
+    }
+}
+
 #[test]
 fn a_block_of_zeros_stays_zero() {
     for &(ty, _) in BOUNDS {

@@ -16,7 +16,8 @@
 //! `x = (d * (scale - 32)) * level[q]`.
 
 use super::q4::pairs;
-use super::search::{Levels, fit_scale, inverse, symmetric, weights};
+use super::rounding::reciprocal;
+use super::search::{Levels, fit_scale, symmetric, weights};
 use super::{f16_at, field, put, put_f16};
 use half::f16;
 use ingle_formats::TensorType;
@@ -102,7 +103,7 @@ pub fn encode_iq4_nl(values: &[f32; IQ4_NL_LEN], block: &mut [u8; IQ4_NL_BYTES])
     let d = fit_scale::<Uneven, IQ4_NL_LEN>(values, &weights(values));
     let d = f16::from_f32(d).to_f32();
     put_f16::<0, _>(block, d);
-    put::<2, 16, _>(block, pairs(&values.map(|x| code(x * inverse(d)))));
+    put::<2, 16, _>(block, pairs(&values.map(|x| code(x * reciprocal(d)))));
 }
 
 /// Writes one block of IQ4_XS.
@@ -116,7 +117,7 @@ pub fn encode_iq4_xs(values: &[f32; IQ4_XS_LEN], block: &mut [u8; IQ4_XS_BYTES])
         let scale = (found.scales[s] + 32) as u8;
         high |= u16::from(scale >> 4) << (2 * s);
         low[s / 2] |= (scale & 0xf) << (4 * (s % 2));
-        let inverse = inverse(found.d * f32::from(found.scales[s]));
+        let inverse = reciprocal(found.d * f32::from(found.scales[s]));
         *qs = pairs(&values.map(|x| code(x * inverse)));
     }
     put_f16::<0, _>(block, found.d);

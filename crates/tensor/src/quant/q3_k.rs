@@ -9,7 +9,8 @@
 //! `x = (d * (scale - 32)) * (q - 4)`.
 
 use super::q2_k::pack_low_bits;
-use super::search::{Levels, inverse, nearest, symmetric};
+use super::rounding::reciprocal;
+use super::search::{Levels, nearest, symmetric};
 use super::{f16_at, field, put, put_f16};
 use ingle_formats::TensorType;
 
@@ -84,7 +85,8 @@ fn pack_scales(scales: &[i8; 16]) -> [u8; 12] {
 pub fn encode_block(values: &[f32; LEN], block: &mut [u8; BYTES]) {
     let found = symmetric::<Threes, 16, 16>(values, 32.0);
     let qs: [u8; LEN] = std::array::from_fn(|i| {
-        let level = Threes::level(values[i] * inverse(found.d * f32::from(found.scales[i / 16])));
+        let level =
+            Threes::level(values[i] * reciprocal(found.d * f32::from(found.scales[i / 16])));
         (level + 4.0) as u8
     });
     let high = |l: usize| (0..8).fold(0, |bits, r| bits | (qs[32 * r + l] >> 2) << r);

@@ -10,7 +10,8 @@
 //!
 //! `x = (d * scale) * (q - 32)`.
 
-use super::search::{Levels, inverse, nearest, symmetric};
+use super::rounding::reciprocal;
+use super::search::{Levels, nearest, symmetric};
 use super::{f16_at, field, put, put_f16};
 use ingle_formats::TensorType;
 
@@ -62,7 +63,7 @@ impl Levels for Sixes {
 pub fn encode_block(values: &[f32; LEN], block: &mut [u8; BYTES]) {
     let found = symmetric::<Sixes, 16, 16>(values, 128.0);
     let qs: [u8; LEN] = std::array::from_fn(|i| {
-        let level = Sixes::level(values[i] * inverse(found.d * f32::from(found.scales[i / 16])));
+        let level = Sixes::level(values[i] * reciprocal(found.d * f32::from(found.scales[i / 16])));
         (level + 32.0) as u8
     });
     // Element `l` of run `r` in a half.

@@ -20,9 +20,15 @@ pub(super) fn min_max(values: &[f32]) -> (f32, f32) {
         })
 }
 
-/// `1 / d`, and 0 for 0.
+/// `1 / d`, and 0 where that is not finite: such a scale is far below what f16 holds, and is 0 there.
+#[inline(always)]
 pub(super) fn reciprocal(d: f32) -> f32 {
-    if d == 0.0 { 0.0 } else { 1.0 / d }
+    let reciprocal = 1.0 / d;
+    if reciprocal.is_finite() {
+        reciprocal
+    } else {
+        0.0
+    }
 }
 
 /// The integer part, from 0 to `top`.

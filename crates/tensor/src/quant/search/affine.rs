@@ -1,6 +1,7 @@
 //! Scales and minima: `x = (d * scale) * q - (dmin * min)` for Q2_K, Q4_K and Q5_K.
 
-use super::{LEN, inverse, nearest, sums, weights};
+use super::{LEN, nearest, sums, weights};
+use crate::quant::rounding::reciprocal;
 use half::f16;
 
 /// What the search found for a super-block.
@@ -105,7 +106,7 @@ impl<const N: usize> Sub<'_, N> {
             let (scale, min) = if det > 1e-6 * sw * sqq && min >= 0.0 {
                 (scale, min)
             } else {
-                (sxq * super::inverse(sqq), 0.0)
+                (sxq * reciprocal(sqq), 0.0)
             };
             (sxx - scale * sxq + min * sx, scale.max(0.0), min)
         };
@@ -118,7 +119,7 @@ impl<const N: usize> Sub<'_, N> {
             }
         }
         for _ in 0..2 {
-            let found = try_step(inverse(best.1), best.2);
+            let found = try_step(reciprocal(best.1), best.2);
             if found.0 < best.0 {
                 best = found;
             }
@@ -129,19 +130,23 @@ impl<const N: usize> Sub<'_, N> {
     /// The integer scale and minimum near a fit that leave the least error: error, scale, minimum.
     fn choose(&self, fit: (f32, f32), d: f32, dmin: f32, tops: Tops) -> (f32, f32, f32) {
         let mut best = (f32::INFINITY, 0.0, 0.0);
-        let near = nearest((fit.0 * inverse(d)).min(tops.scale));
+        let near = nearest((fit.0 * reciprocal(d)).min(tops.scale));
         for scale in [near - 1.0, near, near + 1.0] {
             if !(0.0..=tops.scale).contains(&scale) {
                 continue;
             }
             let step = d * scale;
-            let inverse_step = inverse(step);
+            let inverse_step = reciprocal(step);
             // With the codes of the fitted minimum, the minimum that suits this scale.
             let [sw, sr] = sums::<N, 2>(|i| {
                 let q = self.code(i, inverse_step, fit.1, tops.q);
                 [self.w[i], self.w[i] * (step * q - self.x[i])]
             });
-            let min = nearest((sr * inverse(sw) * inverse(dmin)).max(0.0).min(tops.scale));
+            let min = nearest(
+                (sr * reciprocal(sw) * reciprocal(dmin))
+                    .max(0.0)
+                    .min(tops.scale),
+            );
             let [error] = sums::<N, 1>(|i| {
                 let q = self.code(i, inverse_step, dmin * min, tops.q);
                 let e = step * q - dmin * min - self.x[i];
@@ -165,7 +170,7 @@ fn refit<const SUBS: usize, const N: usize>(
 ) -> (f32, f32) {
     let mut total = [0.0; 5];
     for (sub, &(scale, min)) in subs.iter().zip(chosen) {
-        let inverse_step = inverse(d * scale);
+        let inverse_step = reciprocal(d * scale);
         let sums = sums::<N, 5>(|i| {
             let a = scale * sub.code(i, inverse_step, dmin * min, tops.q);
             let (x, w) = (sub.x[i], sub.w[i]);
@@ -187,7 +192,7 @@ fn refit<const SUBS: usize, const N: usize>(
         let (new_d, new_dmin) = ((ax * bb - bx * ab) / det, (ax * ab - bx * aa) / det);
         (half(new_d.max(0.0)), half(new_dmin.max(0.0)))
     } else {
-        (half((ax * inverse(aa)).max(0.0)), dmin)
+        (half((ax * reciprocal(aa)).max(0.0)), dmin)
     }
 }
 
@@ -201,7 +206,7 @@ fn finish<const SUBS: usize>(
 ) -> Affine<SUBS> {
     let qs = std::array::from_fn(|i| {
         let (scale, min) = chosen[i / (LEN / SUBS)];
-        let q = (values[i] + dmin * min) * inverse(d * scale);
+        let q = (values[i] + dmin * min) * reciprocal(d * scale);
         nearest(q.max(0.0).min(tops.q)) as u8
     });
     Affine {

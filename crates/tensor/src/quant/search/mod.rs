@@ -46,10 +46,3 @@ pub(super) fn nearest(value: f32) -> f32 {
     const SHIFT: f32 = 12_582_912.0; // 1.5 * 2^23: one unit in the last place is one
     (value + SHIFT) - SHIFT
 }
-
-/// `1 / d`, and 0 where that is not a finite number.
-#[inline(always)]
-pub(super) fn inverse(d: f32) -> f32 {
-    let inverse = 1.0 / d;
-    if inverse.is_finite() { inverse } else { 0.0 }
-}

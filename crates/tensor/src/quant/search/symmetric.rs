@@ -1,6 +1,7 @@
 //! Scales alone: `x = (d * scale) * level` for Q3_K, Q6_K, IQ4_NL and IQ4_XS.
 
-use super::{LEN, inverse, nearest, sums, weights};
+use super::{LEN, nearest, sums, weights};
+use crate::quant::rounding::reciprocal;
 use half::f16;
 
 /// The numbers that a code can mean.
@@ -60,7 +61,7 @@ pub(in crate::quant) fn symmetric<L: Levels, const SUBS: usize, const N: usize>(
         if error < best.0 {
             best = (error, d, scales);
         }
-        d = f16::from_f32(ax * inverse(aa)).to_f32();
+        d = f16::from_f32(ax * reciprocal(aa)).to_f32();
     }
     Symmetric {
         d: best.1,
@@ -83,20 +84,20 @@ pub(in crate::quant) fn fit_scale<L: Levels, const N: usize>(x: &[f32; N], w: &[
             let wq = w[i] * q;
             [wq * x[i], wq * q]
         });
-        let scale = xq * super::inverse(qq);
+        let scale = xq * reciprocal(qq);
         (scale * xq, scale)
     };
     let mut best = (0.0, 0.0);
     for end in [L::LOW, L::HIGH] {
         for step in -STEPS..=STEPS {
             let target = end * (1.0 + L::SPREAD * step as f32 / STEPS as f32);
-            let found = try_step(target * inverse(largest));
+            let found = try_step(target * reciprocal(largest));
             if found.0 > best.0 {
                 best = found;
             }
         }
     }
-    let found = try_step(inverse(best.1));
+    let found = try_step(reciprocal(best.1));
     if found.0 > best.0 { found.1 } else { best.1 }
 }
 
@@ -110,13 +111,13 @@ fn choose<L: Levels, const N: usize>(
     scale_top: f32,
 ) -> (f32, [f32; 3]) {
     let range = -scale_top..=scale_top - 1.0;
-    let near = nearest((fit * inverse(d)).max(*range.start()).min(*range.end()));
+    let near = nearest((fit * reciprocal(d)).max(*range.start()).min(*range.end()));
     let mut best = (0.0, [f32::INFINITY, 0.0, 0.0]);
     for scale in [near - 1.0, near, near + 1.0] {
         if !range.contains(&scale) {
             continue;
         }
-        let inverse_step = inverse(d * scale);
+        let inverse_step = reciprocal(d * scale);
         let found = sums::<N, 3>(|i| {
             let a = scale * L::level(x[i] * inverse_step);
             let e = d * a - x[i];
