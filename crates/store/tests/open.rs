@@ -241,3 +241,33 @@ fn what_is_no_file_is_said_to_be_none() {
     let outcome = ModelFiles::open(&path);
     assert!(matches!(outcome, Err(StoreError::Gguf { .. })));
 }
+
+/// Written by gguf-py: `crates/formats/tests/goldens/gguf_files.py`.
+#[test]
+fn a_split_model_of_gguf_py_opens() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens");
+    let files = ModelFiles::open(folder.join("split-00002-of-00003.gguf")).unwrap();
+    let names: Vec<_> = files.tensors().iter().map(|t| t.name.as_str()).collect();
+    let wanted = [
+        "one",
+        "two",
+        "three",
+        "four",
+        "rows.Q8_0",
+        "rows.Q4_0",
+        "rows.BF16",
+        "rows.Q6_K",
+    ];
+    assert_eq!(names, wanted);
+    assert_eq!(
+        files.metadata().u32("llama.context_length").unwrap(),
+        Some(64)
+    );
+    // The same numbers as in the single file that the script makes.
+    let single = folder.join("../../../formats/tests/goldens/gguf/v3.gguf");
+    let single = ModelFiles::open(single).unwrap();
+    for tensor in single.tensors() {
+        let whole = |files: &ModelFiles| read(files, &tensor.name, 0, tensor.byte_len as usize);
+        assert_eq!(whole(&single), whole(&files), "{}", tensor.name);
+    }
+}

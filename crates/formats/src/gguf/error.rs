@@ -37,7 +37,8 @@ impl std::fmt::Display for Place {
 #[allow(missing_docs, reason = "the fields are what the messages print")]
 pub enum GgufError {
     #[error(
-        "this is not a GGUF file: it begins with the bytes {found:02x?}, not \"GGUF\"; give a model in the GGUF format"
+        "this is not a GGUF file: it begins with \"{}\", not \"GGUF\"; give a model in the GGUF format",
+        found.escape_ascii()
     )]
     NotGguf { found: [u8; 4] },
     #[error(
@@ -91,13 +92,15 @@ pub enum GgufError {
     #[error("{place} is not UTF-8 text (byte {at}); the file is damaged: get it again")]
     Utf8 { place: Place, at: u64 },
     #[error(
-        "{place} has the unknown value type {number} (byte {at}); the file is damaged, or newer than this program"
+        "{place} has the unknown value type {number} (byte {at}); the file is damaged, or newer than this program: get it again, or update the program"
     )]
     UnknownValueType { place: Place, at: u64, number: u32 },
-    #[error("{place} is neither true nor false: {byte} (byte {at}); the file is damaged")]
+    #[error(
+        "{place} is neither true nor false: {byte} (byte {at}); the file is damaged: get it again"
+    )]
     Bool { place: Place, at: u64, byte: u8 },
     #[error(
-        "{place} holds arrays inside arrays more than {limit} deep (byte {at}); no known model does, so the file is refused"
+        "{place} holds arrays inside arrays more than {limit} deep (byte {at}); no known model has such a value: convert the model again without it"
     )]
     Depth { place: Place, at: u64, limit: usize },
     #[error("the key `{}` is there twice; the file is damaged: convert the model again", key.escape_debug())]
@@ -133,7 +136,7 @@ pub enum GgufError {
         shape: Vec<u64>,
     },
     #[error(
-        "tensor `{}` has the unknown type number {number} (byte {at}); the file is damaged, or quantised in a way that this program does not know",
+        "tensor `{}` has the unknown type number {number} (byte {at}); the file is damaged, or quantised in a way that this program does not know: get the model in another quantisation, such as Q4_K_M",
         name.escape_debug()
     )]
     UnknownTensorType { name: String, at: u64, number: u32 },
@@ -183,11 +186,13 @@ pub enum GgufError {
         whole: u64,
     },
     #[error(
-        "the key `{key}` is missing; this file does not say what the model needs: convert it again with a current converter"
+        "the key `{}` is missing; this file does not say what the model needs: convert it again with a current converter",
+        key.escape_debug()
     )]
     MissingKey { key: String },
     #[error(
-        "the key `{key}` holds {found}, and {wanted} is needed; convert the model again with a current converter"
+        "the key `{}` holds {found}, and {wanted} is needed; convert the model again with a current converter",
+        key.escape_debug()
     )]
     WrongType {
         key: String,
@@ -195,7 +200,8 @@ pub enum GgufError {
         found: Kind,
     },
     #[error(
-        "the key `{key}` holds {value}, which is not {wanted}; convert the model again with a current converter"
+        "the key `{}` holds {value}, which is not {wanted}; convert the model again with a current converter",
+        key.escape_debug()
     )]
     OutOfRange {
         key: String,
@@ -203,7 +209,8 @@ pub enum GgufError {
         value: i128,
     },
     #[error(
-        "the key `{key}` holds {found} values, and {wanted} are needed; convert the model again with a current converter"
+        "the key `{}` holds {found} values, and {wanted} are needed; convert the model again with a current converter",
+        key.escape_debug()
     )]
     Length {
         key: String,

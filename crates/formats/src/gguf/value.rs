@@ -144,7 +144,7 @@ pub enum Kind {
 impl std::fmt::Display for Kind {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::One(ty) => ty.fmt(f),
+            Self::One(ty) => write!(f, "a value of type {ty}"),
             Self::ArrayOf(ty) => write!(f, "an array of {ty}"),
         }
     }
