@@ -1,0 +1,392 @@
+//! Requests in, events out, one batch a step.
+
+use crate::budget::{Budget, Lease, OverBudget};
+use crate::pages::{Pool, pages_for};
+use crate::plan::Plan;
+use crate::request::{
+    Event, FinishReason, MAX_STOP_LEN, MAX_STOPS, Refusal, Request, RequestId,
+};
+use crate::sampler::{Sampler, SamplingError, breaker_tokens};
+use crate::schedule::share;
+use crate::sequence::Sequence;
+use ingle_formats::TokenId;
+use ingle_formats::gguf::Metadata;
+use ingle_formats::vocabulary::{Vocabulary, VocabularyError};
+use ingle_model::{ModelError, Network};
+use ingle_tensor::WeightSource;
+use ingle_tensor::ops::{Batch, Ops, PageId, Row};
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// Why a model cannot be loaded.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EngineError {
+    /// Its weights.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// Its vocabulary.
+    #[error(transparent)]
+    Vocabulary(#[from] VocabularyError),
+    /// The vocabulary and the network do not belong together.
+    #[error(
+        "the vocabulary has {tokens} tokens and the embedding {rows} rows; the file is damaged or badly converted: get it again"
+    )]
+    VocabularySize {
+        /// Tokens of the vocabulary.
+        tokens: usize,
+        /// Rows of the embedding.
+        rows: usize,
+    },
+    /// The memory went to somebody else since the plan was made.
+    #[error(transparent)]
+    Memory(#[from] OverBudget),
+}
+
+/// A loaded model and the requests that it works on.
+///
+/// It has no clock, no thread and no socket: the caller calls [`Engine::step`] while
+/// [`Engine::is_idle`] is false, and hands the events on. `now` is the time since any fixed
+/// moment.
+///
+/// # Which tokens come
+/// The tokens of a request depend on its prompt, its sampling and the model alone, never on the
+/// requests beside it, nor on how many rows a step has.
+pub struct Engine<O: Ops> {
+    ops: O,
+    network: Box<dyn Network<O>>,
+    memory: O::Memory,
+    vocabulary: Vocabulary,
+    plan: Plan,
+    pool: Pool,
+    /// Requests that hold pages, oldest first.
+    running: Vec<Sequence>,
+    /// Requests that wait for pages, oldest first.
+    waiting: VecDeque<Sequence>,
+    /// Events of cancelled requests, for the next step.
+    cancelled: Vec<Event>,
+    next_id: u64,
+    step: Scratch,
+    _lease: Lease,
+}
+
+/// Scratch of one step, kept to be used again.
+#[derive(Default)]
+struct Scratch {
+    behind: Vec<usize>,
+    /// Rows of each running sequence.
+    counts: Vec<usize>,
+    rows: Vec<Row>,
+    outputs: Vec<u32>,
+    logits: Vec<f32>,
+}
+
+impl<O: Ops + 'static> Engine<O> {
+    /// Loads a model as `plan` says. `progress` is told the bytes of tensors loaded so far and
+    /// their total.
+    ///
+    /// # Errors
+    /// [`EngineError`]: the vocabulary or the weights cannot be read, or the budget has less left
+    /// than the plan needs.
+    pub fn load(
+        metadata: &Metadata,
+        source: &dyn WeightSource,
+        ops: O,
+        plan: Plan,
+        budget: &Budget,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<Self, EngineError> {
+        let vocabulary = Vocabulary::from_metadata(metadata)?;
+        let rows = plan.needs.shape.n_vocab;
+        if vocabulary.len() != rows {
+            return Err(EngineError::VocabularySize {
+                tokens: vocabulary.len(),
+                rows,
+            });
+        }
+        let lease = budget.take(plan.total())?;
+        let total = plan.needs.file_bytes;
+        let max_rows = plan.options.max_batch_rows as usize;
+        let network = ingle_model::load(metadata, source, &ops, max_rows, &mut |done| {
+            progress(done, total);
+        })?;
+        let memory = ops.memory(
+            &network.layers(),
+            plan.options.kv,
+            plan.n_pages as usize,
+        );
+        Ok(Self {
+            ops,
+            network,
+            memory,
+            vocabulary,
+            pool: Pool::new(plan.n_pages),
+            plan,
+            running: Vec::new(),
+            waiting: VecDeque::new(),
+            cancelled: Vec::new(),
+            next_id: 0,
+            step: Scratch::default(),
+            _lease: lease,
+        })
+    }
+
+    /// The model's vocabulary.
+    pub fn vocabulary(&self) -> &Vocabulary {
+        &self.vocabulary
+    }
+
+    /// How the model was loaded.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// Positions of a sequence: prompt and answer together.
+    pub fn context(&self) -> u32 {
+        self.plan.context
+    }
+
+    /// Whether a step would do nothing.
+    pub fn is_idle(&self) -> bool {
+        self.running.is_empty() && self.waiting.is_empty() && self.cancelled.is_empty()
+    }
+
+    /// Takes a request, to be worked on by the steps that follow.
+    ///
+    /// # Errors
+    /// [`Refusal`] says why it is not taken; nothing has then changed.
+    pub fn submit(&mut self, request: Request, now: Duration) -> Result<RequestId, Refusal> {
+        let max_len = self.check_request(&request)?;
+        let mut sampler = Sampler::new(&request.sampling, self.vocabulary.len())?;
+        if request.sampling.dry.is_on() {
+            sampler = sampler.with_breakers(self.breakers(&request)?);
+        }
+        if self.waiting.len() >= self.plan.options.max_waiting as usize {
+            return Err(Refusal::Busy {
+                waiting: self.waiting.len(),
+            });
+        }
+        let id = RequestId(self.next_id);
+        self.next_id += 1;
+        let sequence = Sequence::new(id, request, max_len, sampler, &self.vocabulary, now);
+        self.waiting.push_back(sequence);
+        Ok(id)
+    }
+
+    /// Ends a request; its last event comes with the next step. False where it is over already.
+    pub fn cancel(&mut self, id: RequestId, now: Duration) -> bool {
+        let sequence = if let Some(i) = self.running.iter().position(|s| s.id == id) {
+            let mut sequence = self.running.remove(i);
+            self.pool.release(std::mem::take(&mut sequence.pages));
+            sequence
+        } else if let Some(i) = self.waiting.iter().position(|s| s.id == id) {
+            match self.waiting.remove(i) {
+                Some(sequence) => sequence,
+                None => return false,
+            }
+        } else {
+            return false;
+        };
+        let event = sequence.finished(FinishReason::Cancelled, now);
+        self.cancelled.push(event);
+        true
+    }
+
+    /// Computes one batch, and answers what came of it.
+    pub fn step(&mut self, now: Duration) -> Vec<Event> {
+        let mut events = std::mem::take(&mut self.cancelled);
+        self.admit();
+        self.schedule(now);
+        if !self.step.rows.is_empty() {
+            self.forward();
+            self.choose(now, &mut events);
+        }
+        events
+    }
+
+    /// Says what is wrong unless every page is free or owned by exactly one running request that
+    /// has as many as it needs. Tests call it after every step.
+    ///
+    /// # Errors
+    /// What is wrong: a fault in this crate.
+    pub fn check(&self) -> Result<(), String> {
+        let owned = self.running.iter().map(|s| s.pages.as_slice());
+        self.pool.check(owned)?;
+        let running = self.running.iter().map(|s| (s, pages_for(s.max_len as u64)));
+        let waiting = self.waiting.iter().map(|s| (s, 0));
+        for (sequence, wanted) in running.chain(waiting) {
+            if sequence.pages.len() as u64 != wanted {
+                return Err(format!(
+                    "request {} has {} pages where it needs {wanted}",
+                    sequence.id.0,
+                    sequence.pages.len()
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// The length at which the request's generation ends.
+    fn check_request(&self, request: &Request) -> Result<usize, Refusal> {
+        let (prompt_tokens, context) = (request.prompt.len(), self.plan.context);
+        let n_vocab = self.vocabulary.len();
+        if prompt_tokens == 0 {
+            return Err(Refusal::EmptyPrompt);
+        }
+        let mut tokens = request.prompt.iter().chain(&request.stop_tokens);
+        if let Some(&token) = tokens.find(|t| t.0 as usize >= n_vocab) {
+            return Err(Refusal::NoSuchToken { token, n_vocab });
+        }
+        let lengths = || request.stop.iter().map(String::len);
+        let (longest, shortest) = (lengths().max().unwrap_or(1), lengths().min().unwrap_or(1));
+        if request.stop.len() > MAX_STOPS || longest > MAX_STOP_LEN || shortest == 0 {
+            return Err(Refusal::Stops {
+                count: request.stop.len(),
+                longest,
+                shortest,
+            });
+        }
+        let room = (context as usize).saturating_sub(prompt_tokens);
+        match request.max_tokens {
+            Some(0) => Err(Refusal::NothingToDo),
+            _ if room == 0 => Err(Refusal::PromptTooLong {
+                prompt_tokens,
+                context,
+            }),
+            Some(max_tokens) if max_tokens as usize > room => Err(Refusal::ContextOverflow {
+                prompt_tokens,
+                max_tokens,
+                context,
+            }),
+            Some(max_tokens) => Ok(prompt_tokens + max_tokens as usize),
+            None => Ok(context as usize),
+        }
+    }
+
+    /// The tokens at which DRY's repeated sequences end.
+    fn breakers(&self, request: &Request) -> Result<Vec<TokenId>, SamplingError> {
+        let (mut bytes, mut ends) = (Vec::new(), Vec::new());
+        let tokens = || (0..self.vocabulary.len() as u32).map(TokenId);
+        for token in tokens() {
+            self.vocabulary.piece(token, true, &mut bytes);
+            ends.push(bytes.len());
+        }
+        let starts = std::iter::once(0).chain(ends.iter().copied());
+        let pieces = starts.zip(&ends).map(|(start, &end)| &bytes[start..end]);
+        breaker_tokens(&request.sampling.dry.sequence_breakers, tokens().zip(pieces))
+    }
+
+    /// Gives pages to the requests that have waited longest. Nobody is passed over, so nobody
+    /// waits for ever; a request gets all that it can ever need, so it never stops half-way.
+    fn admit(&mut self) {
+        while self.running.len() < self.plan.options.max_sequences as usize
+            && let Some(first) = self.waiting.front()
+            && let Some(pages) = self.pool.take(pages_for(first.max_len as u64) as usize)
+            && let Some(mut sequence) = self.waiting.pop_front()
+        {
+            sequence.pages = pages;
+            self.running.push(sequence);
+        }
+    }
+
+    /// Fills the scratch with the rows of the next batch.
+    fn schedule(&mut self, now: Duration) {
+        let s = &mut self.step;
+        s.behind.clear();
+        s.behind.extend(self.running.iter().map(Sequence::behind));
+        let max_rows = self.plan.options.max_batch_rows as usize;
+        share(max_rows, &s.behind, &mut s.counts);
+        s.rows.clear();
+        s.outputs.clear();
+        let counts = s.counts.iter().zip(&s.behind);
+        for (index, (sequence, (&n, &behind))) in self.running.iter_mut().zip(counts).enumerate() {
+            if n == 0 {
+                continue;
+            }
+            sequence.rows(n, index as u32, now, &mut s.rows);
+            if n == behind {
+                s.outputs.push(s.rows.len() as u32 - 1);
+            }
+        }
+    }
+
+    fn forward(&mut self) {
+        let s = &mut self.step;
+        let sequences: Vec<&[PageId]> = self.running.iter().map(|q| q.pages.as_slice()).collect();
+        let batch = Batch {
+            rows: &s.rows,
+            sequences: &sequences,
+            outputs: &s.outputs,
+        };
+        self.network
+            .forward(&mut self.ops, &mut self.memory, &batch, &mut s.logits);
+    }
+
+    /// Chooses a token for every sequence whose known tokens are all computed now.
+    fn choose(&mut self, now: Duration, events: &mut Vec<Event>) {
+        let n_vocab = self.vocabulary.len();
+        let mut logits = self.step.logits.chunks_exact_mut(n_vocab);
+        let mut counts = self.step.counts.iter();
+        let (vocabulary, pool) = (&self.vocabulary, &mut self.pool);
+        self.running.retain_mut(|sequence| {
+            let n = counts.next().copied().unwrap_or(0);
+            sequence.advance(n);
+            if n == 0 || sequence.behind() > 0 {
+                return true;
+            }
+            let Some(logits) = logits.next() else {
+                return true;
+            };
+            let Some(reason) = sequence.choose(logits, vocabulary, events) else {
+                return true;
+            };
+            events.push(sequence.finished(reason, now));
+            pool.release(std::mem::take(&mut sequence.pages));
+            false
+        });
+    }
+
+    /// Works on one request until it is over; events of others are dropped, so this is for
+    /// programs with one request at a time.
+    ///
+    /// # Errors
+    /// As [`Engine::submit`].
+    pub fn generate(&mut self, request: Request) -> Result<Generation<'_, O>, Refusal> {
+        let id = self.submit(request, Duration::ZERO)?;
+        Ok(Generation {
+            engine: self,
+            id,
+            events: VecDeque::new(),
+            over: false,
+        })
+    }
+}
+
+/// The events of one request, computed as they are asked for. Dropping it cancels the request.
+pub struct Generation<'a, O: Ops + 'static> {
+    engine: &'a mut Engine<O>,
+    id: RequestId,
+    events: VecDeque<Event>,
+    over: bool,
+}
+
+impl<O: Ops + 'static> Iterator for Generation<'_, O> {
+    type Item = Event;
+
+    fn next(&mut self) -> Option<Event> {
+        while self.events.is_empty() && !self.over {
+            let id = self.id;
+            let events = self.engine.step(Duration::ZERO).into_iter();
+            self.events.extend(events.filter(|e| e.request() == id));
+        }
+        let event = self.events.pop_front()?;
+        self.over |= matches!(event, Event::Finished { .. });
+        Some(event)
+    }
+}
+
+impl<O: Ops + 'static> Drop for Generation<'_, O> {
+    fn drop(&mut self) {
+        self.engine.cancel(self.id, Duration::ZERO);
+    }
+}

@@ -1,0 +1,270 @@
+//! What a model will take, said before anything is loaded.
+
+use crate::pages::pages_for;
+use ingle_formats::gguf::Metadata;
+use ingle_model::{ModelError, Needs, inspect};
+use ingle_tensor::WeightSource;
+use ingle_tensor::ops::{KvType, Ops, PAGE_LEN};
+
+/// The context where nobody asked for one, if the model was trained for that many positions and
+/// they fit: enough for a conversation, small enough for most machines.
+pub const DEFAULT_CONTEXT: u32 = 8192;
+
+/// How to load a model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoadOptions {
+    /// Positions of a sequence, prompt and answer together. `None`: as many as the model was
+    /// trained for, [`DEFAULT_CONTEXT`] at most, and fewer where those do not fit in memory.
+    pub context: Option<u32>,
+    /// How keys and values are stored.
+    pub kv: KvType,
+    /// The most rows that one step computes.
+    pub max_batch_rows: u32,
+    /// Sequences that run at the same time; there is memory for the whole context of each.
+    pub max_sequences: u32,
+    /// Requests that may wait for a place.
+    pub max_waiting: u32,
+}
+
+impl Default for LoadOptions {
+    fn default() -> Self {
+        Self {
+            context: None,
+            kv: KvType::F16,
+            max_batch_rows: 512,
+            max_sequences: 1,
+            max_waiting: 128,
+        }
+    }
+}
+
+/// What a model will take, in bytes, and what is free.
+///
+/// `Display` is a table of a few aligned lines for a person.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// How the model will be loaded.
+    pub options: LoadOptions,
+    /// Positions of a sequence.
+    pub context: u32,
+    /// What the network asks for.
+    pub needs: Needs,
+    /// Pages of [`PAGE_LEN`] positions for all sequences.
+    pub n_pages: u32,
+    /// Bytes of keys and values of all pages.
+    pub sequence_bytes: u64,
+    /// Bytes of the buffers of a batch, logits among them.
+    pub buffer_bytes: u64,
+    /// Bytes that may be used.
+    pub free: u64,
+    /// What a person should know before trusting the answers.
+    pub warnings: Vec<String>,
+}
+
+/// Why a model cannot be loaded as asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PlanError {
+    /// The file cannot be run at all.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// The weights and buffers alone are more than what is free.
+    #[error(
+        "this model does not fit: its weights take {} and its buffers {}, and {} is free; use a smaller model or quantisation, or free memory",
+        size(*weights), size(*buffers), size(*free)
+    )]
+    Weights {
+        /// Bytes of the weights.
+        weights: u64,
+        /// Bytes of the buffers.
+        buffers: u64,
+        /// Bytes that may be used.
+        free: u64,
+    },
+    /// The context asked for does not fit.
+    #[error(
+        "a context of {context} does not fit: {} is needed, and {} is free; the largest that fits is {largest}",
+        size(*total), size(*free)
+    )]
+    Context {
+        /// Positions asked for.
+        context: u32,
+        /// Bytes needed with it.
+        total: u64,
+        /// Bytes that may be used.
+        free: u64,
+        /// The largest context that fits.
+        largest: u32,
+    },
+    /// An option is 0 or beyond its bound.
+    #[error("`{option}` is {value}; it must be from {low} to {high}")]
+    Option {
+        /// Its name.
+        option: &'static str,
+        /// What was given.
+        value: u32,
+        /// Smallest allowed.
+        low: u32,
+        /// Largest allowed.
+        high: u32,
+    },
+}
+
+impl Plan {
+    /// Plans a load with `free` bytes. Reads no weights.
+    ///
+    /// # Errors
+    /// [`PlanError`]: the file cannot be run, an option is out of its range, or the model does not
+    /// fit; the message says what would.
+    pub fn new<O: Ops + 'static>(
+        metadata: &Metadata,
+        source: &dyn WeightSource,
+        ops: &O,
+        options: &LoadOptions,
+        free: u64,
+    ) -> Result<Self, PlanError> {
+        let options = checked(options)?;
+        let needs = inspect(metadata, source, ops, options.max_batch_rows as usize)?;
+        let logits = u64::from(options.max_sequences) * needs.shape.n_vocab as u64 * 4;
+        let mut plan = Self {
+            context: 0,
+            n_pages: 0,
+            sequence_bytes: 0,
+            buffer_bytes: needs.buffer_bytes.saturating_add(logits),
+            free,
+            warnings: needs.warnings.clone(),
+            options,
+            needs,
+        };
+        plan.choose_context()?;
+        Ok(plan)
+    }
+
+    fn choose_context(&mut self) -> Result<(), PlanError> {
+        let trained = self.needs.shape.context_len;
+        let largest = self.largest_context();
+        if largest == 0 {
+            return Err(PlanError::Weights {
+                weights: self.needs.weight_bytes,
+                buffers: self.buffer_bytes,
+                free: self.free,
+            });
+        }
+        let wanted = match self.options.context {
+            Some(context) => context,
+            None => trained.min(DEFAULT_CONTEXT).min(largest),
+        };
+        self.set_context(wanted);
+        if wanted > largest {
+            return Err(PlanError::Context {
+                context: wanted,
+                total: self.total(),
+                free: self.free,
+                largest,
+            });
+        }
+        if wanted > trained {
+            self.warnings.push(format!(
+                "the context is {wanted} and the model was trained for {trained}: answers may become nonsense beyond that"
+            ));
+        }
+        if self.options.context.is_none() && wanted < trained.min(DEFAULT_CONTEXT) {
+            self.warnings.push(format!(
+                "the context is {wanted}, because no more fits in the memory that is free; the model was trained for {trained}"
+            ));
+        }
+        Ok(())
+    }
+
+    fn set_context(&mut self, context: u32) {
+        self.context = context;
+        // At most 2^31 / PAGE_LEN * 2^10 pages: see `checked`.
+        let pages = pages_for(u64::from(context)) * u64::from(self.options.max_sequences);
+        self.n_pages = u32::try_from(pages).unwrap_or(u32::MAX);
+        self.sequence_bytes = pages.saturating_mul(self.page_bytes());
+    }
+
+    fn page_bytes(&self) -> u64 {
+        let position = self.needs.position_bytes(self.options.kv);
+        position.saturating_mul(PAGE_LEN as u64)
+    }
+
+    /// The largest context that fits beside weights and buffers, in whole pages; 0 where none does.
+    fn largest_context(&self) -> u32 {
+        let fixed = self.needs.weight_bytes.saturating_add(self.buffer_bytes);
+        let Some(left) = self.free.checked_sub(fixed) else {
+            return 0;
+        };
+        let per_sequence = left / u64::from(self.options.max_sequences);
+        let pages = per_sequence / self.page_bytes().max(1);
+        let context = pages.saturating_mul(PAGE_LEN as u64);
+        context.min(u64::from(MAX_CONTEXT)) as u32
+    }
+
+    /// Bytes of weights, sequence memory and buffers together.
+    pub fn total(&self) -> u64 {
+        let total = self.needs.weight_bytes.saturating_add(self.sequence_bytes);
+        total.saturating_add(self.buffer_bytes)
+    }
+}
+
+/// Beyond any model's context; keeps page counts in 32 bits.
+const MAX_CONTEXT: u32 = 1 << 27;
+
+fn checked(options: &LoadOptions) -> Result<LoadOptions, PlanError> {
+    let check = |option, value: u32, high| match (1..=high).contains(&value) {
+        true => Ok(()),
+        false => Err(PlanError::Option {
+            option,
+            value,
+            low: 1,
+            high,
+        }),
+    };
+    check("context", options.context.unwrap_or(1), MAX_CONTEXT)?;
+    check("max_batch_rows", options.max_batch_rows, 8192)?;
+    check("max_sequences", options.max_sequences, 1024)?;
+    check("max_waiting", options.max_waiting, 65_536)?;
+    let mut options = options.clone();
+    // Every running sequence must be able to advance in every step.
+    options.max_batch_rows = options.max_batch_rows.max(options.max_sequences);
+    Ok(options)
+}
+
+/// A number of bytes as a person reads it: `1.25 GiB`.
+pub fn size(bytes: u64) -> String {
+    let units = [("GiB", 30), ("MiB", 20), ("KiB", 10)];
+    for (unit, shift) in units {
+        if bytes >= 1 << shift {
+            return format!("{:.2} {unit}", bytes as f64 / (1_u64 << shift) as f64);
+        }
+    }
+    format!("{bytes} B")
+}
+
+impl std::fmt::Display for Plan {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let kv = match self.options.kv {
+            KvType::F16 => "f16",
+            KvType::F32 => "f32",
+        };
+        let sequences = match self.options.max_sequences {
+            1 => format!("{} positions, {kv}", self.context),
+            n => format!("{n} x {} positions, {kv}", self.context),
+        };
+        let batch = format!("batches of {} rows", self.options.max_batch_rows);
+        let lines = [
+            ("weights", self.needs.weight_bytes, self.needs.architecture.as_str()),
+            ("sequences", self.sequence_bytes, &sequences),
+            ("buffers", self.buffer_bytes, &batch),
+            ("total", self.total(), ""),
+            ("free", self.free, ""),
+        ];
+        for (i, (name, bytes, note)) in lines.into_iter().enumerate() {
+            let line = format!("{name:<10}{:>12}  {note}", size(bytes));
+            let end = if i + 1 < lines.len() { "\n" } else { "" };
+            write!(f, "{}{end}", line.trim_end())?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,178 @@
+//! What is asked of an engine, and what it answers.
+
+use crate::sampler::{Sampling, SamplingError};
+use ingle_formats::TokenId;
+use std::time::Duration;
+
+/// The most stop texts of a request.
+pub const MAX_STOPS: usize = 64;
+/// The most bytes of a stop text.
+pub const MAX_STOP_LEN: usize = 1024;
+
+/// A text to continue.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Request {
+    /// The tokens to continue, the beginning-of-text token included where the model wants one.
+    pub prompt: Vec<TokenId>,
+    /// Tokens to generate at most; `None`: until the context is full.
+    pub max_tokens: Option<u32>,
+    /// How tokens are chosen.
+    pub sampling: Sampling,
+    /// Texts at which the answer ends; they are not part of it.
+    pub stop: Vec<String>,
+    /// Tokens at which the answer ends, beside those that end it in the model's vocabulary.
+    pub stop_tokens: Vec<TokenId>,
+    /// Go on behind the tokens that end an answer (for measuring speed).
+    pub ignore_end: bool,
+    /// Control tokens appear in the text.
+    pub show_control: bool,
+}
+
+impl Request {
+    /// A request with the default sampling and no limit but the context.
+    pub fn new(prompt: Vec<TokenId>) -> Self {
+        Self {
+            prompt,
+            max_tokens: None,
+            sampling: Sampling::default(),
+            stop: Vec::new(),
+            stop_tokens: Vec::new(),
+            ignore_end: false,
+            show_control: false,
+        }
+    }
+}
+
+/// Names a request in its engine; never used again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RequestId(pub u64);
+
+/// Why a request is not taken.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// There is nothing to continue.
+    #[error("the prompt has no token; begin with the beginning-of-text token, or some text")]
+    EmptyPrompt,
+    /// A token that the model does not have.
+    #[error("token {token} is not in the vocabulary, whose tokens are 0 to {}", n_vocab.saturating_sub(1))]
+    NoSuchToken {
+        /// Which.
+        token: TokenId,
+        /// Tokens of the vocabulary.
+        n_vocab: usize,
+    },
+    /// The prompt alone fills the context.
+    #[error(
+        "the prompt has {prompt_tokens} tokens, and the context of {context} leaves no room for an answer; shorten the prompt or load the model with a larger context"
+    )]
+    PromptTooLong {
+        /// Tokens of the prompt.
+        prompt_tokens: usize,
+        /// Positions of a sequence.
+        context: u32,
+    },
+    /// Prompt and answer together are longer than the context.
+    #[error(
+        "the prompt has {prompt_tokens} tokens and {max_tokens} more are asked for, together {} where the context is {context}; ask for at most {}, shorten the prompt, or load the model with a larger context",
+        *prompt_tokens as u64 + u64::from(*max_tokens),
+        u64::from(*context).saturating_sub(*prompt_tokens as u64)
+    )]
+    ContextOverflow {
+        /// Tokens of the prompt.
+        prompt_tokens: usize,
+        /// Tokens that may be generated.
+        max_tokens: u32,
+        /// Positions of a sequence.
+        context: u32,
+    },
+    /// No token may be generated.
+    #[error("`max_tokens` is 0; ask for at least 1 token")]
+    NothingToDo,
+    /// Too many stop texts, or one that is empty or too long.
+    #[error(
+        "a request may have {MAX_STOPS} stop texts of 1 to {MAX_STOP_LEN} bytes; this one has {count}, the longest of {longest} bytes and the shortest of {shortest}"
+    )]
+    Stops {
+        /// How many there are.
+        count: usize,
+        /// Bytes of the longest.
+        longest: usize,
+        /// Bytes of the shortest.
+        shortest: usize,
+    },
+    /// Too many requests are waiting.
+    #[error("{waiting} requests are waiting already; try again later")]
+    Busy {
+        /// How many are waiting.
+        waiting: usize,
+    },
+    /// A sampling parameter is out of its range.
+    #[error(transparent)]
+    Sampling(#[from] SamplingError),
+}
+
+/// Something that happened to a request.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// A token was generated.
+    Token {
+        /// For which request.
+        request: RequestId,
+        /// The token; the one that ends an answer comes too.
+        token: TokenId,
+        /// Text that became certain: whole characters; empty where a character or perhaps a stop
+        /// text has only begun. All these together are the answer.
+        text: String,
+        /// Log-probability of the token (nats), if asked for.
+        logprob: Option<f32>,
+        /// The most probable tokens, if asked for.
+        top: Vec<(TokenId, f32)>,
+    },
+    /// The request is over; no event follows.
+    Finished {
+        /// Which request.
+        request: RequestId,
+        /// Why.
+        reason: FinishReason,
+        /// Tokens in and out.
+        usage: Usage,
+        /// From `submit` to the first step that computed a row of it.
+        waited: Duration,
+    },
+}
+
+impl Event {
+    /// The request that it is about.
+    pub fn request(&self) -> RequestId {
+        match self {
+            Self::Token { request, .. } | Self::Finished { request, .. } => *request,
+        }
+    }
+}
+
+/// Why a request is over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FinishReason {
+    /// The model ended its answer with this token.
+    End(TokenId),
+    /// One of [`Request::stop_tokens`] came.
+    StopToken(TokenId),
+    /// One of [`Request::stop`] came.
+    StopText(String),
+    /// [`Request::max_tokens`] were generated, or, where that is `None`, the context is full.
+    Length,
+    /// Somebody called `cancel`.
+    Cancelled,
+    /// It could not go on; the text says why and what to do.
+    Failed(String),
+}
+
+/// Tokens in and out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Usage {
+    /// Tokens of the prompt.
+    pub prompt_tokens: u32,
+    /// Tokens generated, the one that ended the answer included.
+    pub generated_tokens: u32,
+}
