@@ -3,9 +3,7 @@
 use crate::budget::{Budget, Lease, OverBudget};
 use crate::pages::{Pool, pages_for};
 use crate::plan::Plan;
-use crate::request::{
-    Event, FinishReason, MAX_STOP_LEN, MAX_STOPS, Refusal, Request, RequestId,
-};
+use crate::request::{Event, FinishReason, MAX_STOP_LEN, MAX_STOPS, Refusal, Request, RequestId};
 use crate::sampler::{Sampler, SamplingError, breaker_tokens};
 use crate::schedule::share;
 use crate::sequence::Sequence;
@@ -110,11 +108,7 @@ impl<O: Ops + 'static> Engine<O> {
         let network = ingle_model::load(metadata, source, &ops, max_rows, &mut |done| {
             progress(done, total);
         })?;
-        let memory = ops.memory(
-            &network.layers(),
-            plan.options.kv,
-            plan.n_pages as usize,
-        );
+        let memory = ops.memory(&network.layers(), plan.options.kv, plan.n_pages as usize);
         Ok(Self {
             ops,
             network,
@@ -212,7 +206,10 @@ impl<O: Ops + 'static> Engine<O> {
     pub fn check(&self) -> Result<(), String> {
         let owned = self.running.iter().map(|s| s.pages.as_slice());
         self.pool.check(owned)?;
-        let running = self.running.iter().map(|s| (s, pages_for(s.max_len as u64)));
+        let running = self
+            .running
+            .iter()
+            .map(|s| (s, pages_for(s.max_len as u64)));
         let waiting = self.waiting.iter().map(|s| (s, 0));
         for (sequence, wanted) in running.chain(waiting) {
             if sequence.pages.len() as u64 != wanted {
@@ -273,7 +270,10 @@ impl<O: Ops + 'static> Engine<O> {
         }
         let starts = std::iter::once(0).chain(ends.iter().copied());
         let pieces = starts.zip(&ends).map(|(start, &end)| &bytes[start..end]);
-        breaker_tokens(&request.sampling.dry.sequence_breakers, tokens().zip(pieces))
+        breaker_tokens(
+            &request.sampling.dry.sequence_breakers,
+            tokens().zip(pieces),
+        )
     }
 
     /// Gives pages to the requests that have waited longest. Nobody is passed over, so nobody

@@ -23,11 +23,6 @@ impl Pool {
         }
     }
 
-    /// Pages in all.
-    pub fn total(&self) -> u32 {
-        self.total
-    }
-
     /// `n` pages, or `None` where fewer are free; nothing is then taken.
     pub fn take(&mut self, n: usize) -> Option<Vec<PageId>> {
         let rest = self.free.len().checked_sub(n)?;
@@ -42,7 +37,7 @@ impl Pool {
     /// Says what is wrong unless every page is free or in exactly one of `owned`.
     pub fn check<'a>(&self, owned: impl Iterator<Item = &'a [PageId]>) -> Result<(), String> {
         let mut owners = vec![0_u32; self.total as usize];
-        let owned = owned.flatten().chain(&self.free);
+        let owned = owned.flatten().copied().chain(self.free.iter().copied());
         for page in owned {
             match owners.get_mut(page.0 as usize) {
                 Some(n) => *n += 1,

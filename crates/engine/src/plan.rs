@@ -68,16 +68,18 @@ pub enum PlanError {
     /// The file cannot be run at all.
     #[error(transparent)]
     Model(#[from] ModelError),
-    /// The weights and buffers alone are more than what is free.
+    /// Not even the smallest context fits beside the weights and buffers.
     #[error(
-        "this model does not fit: its weights take {} and its buffers {}, and {} is free; use a smaller model or quantisation, or free memory",
-        size(*weights), size(*buffers), size(*free)
+        "this model does not fit: its weights take {}, its buffers {} and the smallest context {}, and {} is free; use a smaller model or quantisation, or free memory",
+        size(*weights), size(*buffers), size(*smallest), size(*free)
     )]
     Weights {
         /// Bytes of the weights.
         weights: u64,
         /// Bytes of the buffers.
         buffers: u64,
+        /// Bytes of one page for each sequence.
+        smallest: u64,
         /// Bytes that may be used.
         free: u64,
     },
@@ -147,6 +149,7 @@ impl Plan {
             return Err(PlanError::Weights {
                 weights: self.needs.weight_bytes,
                 buffers: self.buffer_bytes,
+                smallest: u64::from(self.options.max_sequences).saturating_mul(self.page_bytes()),
                 free: self.free,
             });
         }
@@ -254,7 +257,11 @@ impl std::fmt::Display for Plan {
         };
         let batch = format!("batches of {} rows", self.options.max_batch_rows);
         let lines = [
-            ("weights", self.needs.weight_bytes, self.needs.architecture.as_str()),
+            (
+                "weights",
+                self.needs.weight_bytes,
+                self.needs.architecture.as_str(),
+            ),
             ("sequences", self.sequence_bytes, &sequences),
             ("buffers", self.buffer_bytes, &batch),
             ("total", self.total(), ""),

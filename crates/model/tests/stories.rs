@@ -3,7 +3,7 @@
 mod support;
 
 use ingle_formats::TokenId;
-use ingle_formats::gguf::Metadata;
+use ingle_formats::vocabulary::{Decode, Encode, Vocabulary};
 use ingle_model::{Network, load};
 use ingle_tensor::cpu::Cpu;
 use ingle_tensor::kernel::Isa;
@@ -15,7 +15,7 @@ struct Loaded {
     ops: Cpu,
     network: Box<dyn Network<Cpu>>,
     memory: <Cpu as Ops>::Memory,
-    metadata: Metadata,
+    vocabulary: Vocabulary,
     pages: Vec<PageId>,
 }
 
@@ -31,7 +31,7 @@ fn stories(isa: Isa) -> Option<Loaded> {
         memory: ops.memory(&network.layers(), KvType::F32, 8),
         ops,
         network,
-        metadata,
+        vocabulary: Vocabulary::from_metadata(&metadata).unwrap(),
         pages: (0..8).map(PageId).collect(),
     })
 }
@@ -74,14 +74,56 @@ fn greedy_text_is_the_golden_one() {
             let logits = m.forward(&tokens[at..], at, false);
             tokens.push(largest(&logits));
         }
-        let pieces = m.metadata.require_strings("tokenizer.ggml.tokens").unwrap();
-        let piece = |&t: &u32| pieces.get(t as usize).unwrap().to_owned();
-        let text: String = tokens[1..].iter().map(piece).collect();
-        let text = text.replace('\u{2581}', " ").replace("<0x0A>", "\n");
+        let tokens: Vec<TokenId> = tokens.into_iter().map(TokenId).collect();
+        let decode = Decode {
+            start_of_text: true,
+            ..Decode::default()
+        };
+        let text = m.vocabulary.decode(&tokens, decode);
         let golden = support::shared().join("data/models/stories260K/GOLDEN.md");
         let golden = std::fs::read_to_string(golden).unwrap();
         let start = golden.find("\nOnce upon a time,").unwrap() + 1;
         let end = golden.find("\n\nOver the first").unwrap();
-        assert_eq!(text.trim(), golden[start..end].trim(), "{isa}");
+        assert_eq!(text, golden[start..end], "{isa}");
     }
+}
+
+/// Minus log-probabilities of the tokens behind the first, summed.
+fn nats(m: &mut Loaded, tokens: &[u32]) -> f64 {
+    let logits = m.forward(tokens, 0, true);
+    let rows = logits.chunks(m.vocabulary.len());
+    let surprise = |(row, &next): (&[f32], &u32)| {
+        let max = f64::from(row.iter().copied().fold(f32::MIN, f32::max));
+        let sum: f64 = row.iter().map(|&x| (f64::from(x) - max).exp()).sum();
+        max + sum.ln() - f64::from(row[next as usize])
+    };
+    rows.zip(&tokens[1..]).map(surprise).sum()
+}
+
+#[test]
+fn perplexity_is_the_golden_one() {
+    let Some(mut m) = stories(Isa::best()) else {
+        return;
+    };
+    let path = support::shared().join("data/corpora/tinystories_1000.json");
+    let Ok(json) = std::fs::read_to_string(path) else {
+        println!("skipped: tinystories_1000.json is not in the folder of shared data");
+        return;
+    };
+    let texts: Vec<String> = serde_json::from_str(&json).unwrap();
+    let (mut sum, mut n) = (0.0, 0);
+    for text in &texts[..20] {
+        let encode = Encode {
+            add_special: true,
+            parse_special: false,
+        };
+        let mut tokens = m.vocabulary.encode(text.trim(), encode);
+        tokens.truncate(512);
+        let tokens: Vec<u32> = tokens.into_iter().map(|t| t.0).collect();
+        sum += nats(&mut m, &tokens);
+        n += tokens.len() - 1;
+    }
+    assert_eq!(n, 6560);
+    let mean = sum / f64::from(n as u32);
+    assert!((mean - 1.3344).abs() < 1e-4, "{mean} nats a token");
 }

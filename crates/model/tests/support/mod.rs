@@ -19,7 +19,7 @@ impl Model {
     /// A model of this architecture: 3 layers, width 32, 4 heads of 16 on 2 key-value heads.
     pub fn random(arch: &str) -> Self {
         let mut model = Self::default();
-        model.set_str("general.architecture", arch);
+        model.set("general.architecture", arch);
         for (key, value) in [
             ("block_count", 3_u32),
             ("context_length", 512),
@@ -46,6 +46,23 @@ impl Model {
             model.layer(&mut rng, arch, i);
         }
         model
+    }
+
+    /// Adds a vocabulary: `<unk>`, `<s>`, `</s>`, every byte, and the words `w0` to `w40`.
+    pub fn with_vocabulary(mut self) -> Self {
+        let mut tokens: Vec<String> = ["<unk>", "<s>", "</s>"].map(String::from).to_vec();
+        let mut kinds = vec![2, 3, 3];
+        tokens.extend((0..256).map(|byte| format!("<0x{byte:02X}>")));
+        kinds.extend([6; 256]);
+        tokens.extend((0..N_VOCAB - 259).map(|i| format!("\u{2581}w{i}")));
+        kinds.resize(tokens.len(), 1);
+        self.set("tokenizer.ggml.model", "llama");
+        self.set("tokenizer.ggml.scores", vec![0_f32; tokens.len()]);
+        self.set("tokenizer.ggml.token_type", kinds);
+        self.set("tokenizer.ggml.tokens", tokens);
+        self.set("tokenizer.ggml.bos_token_id", 1_u32);
+        self.set("tokenizer.ggml.eos_token_id", 2_u32);
+        self
     }
 
     fn layer(&mut self, rng: &mut Rng, arch: &str, i: usize) {
@@ -100,10 +117,6 @@ impl Model {
     pub fn set(&mut self, key: &str, value: impl Into<Value>) {
         self.remove(key);
         self.pairs.push((key.to_owned(), value.into()));
-    }
-
-    fn set_str(&mut self, key: &str, value: &str) {
-        self.set(key, value);
     }
 
     pub fn remove(&mut self, key: &str) {
