@@ -1,5 +1,6 @@
 //! Every network against Hugging Face transformers, on the tiny models of `goldens/make.py`:
 //! logits of every position, over a prompt longer than one batch, cut at awkward places.
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 mod support;
 

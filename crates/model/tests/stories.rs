@@ -1,4 +1,5 @@
 //! A real trained model: stories260K, whose greedy text and perplexity are known.
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 mod support;
 

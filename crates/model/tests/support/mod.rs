@@ -1,5 +1,6 @@
 //! Tiny models with random weights, made in memory.
 #![allow(dead_code, reason = "each test file uses a part")]
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 use ingle_formats::TensorType;
 use ingle_formats::gguf::{Header, Metadata, TensorInfo, Value};
