@@ -34,6 +34,7 @@ struct Ingle {
 enum Command {
     Show(commands::show::Args),
     List(commands::list::Args),
+    Tokenize(commands::tokenize::Args),
     Doctor(commands::doctor::Args),
 }
 
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
     let done = match Ingle::parse().command {
         Command::Show(args) => commands::show::run(&args),
         Command::List(args) => commands::list::run(&args),
+        Command::Tokenize(args) => commands::tokenize::run(&args),
         Command::Doctor(args) => commands::doctor::run(&args),
     };
     match done {

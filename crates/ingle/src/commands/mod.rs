@@ -3,3 +3,4 @@
 pub mod doctor;
 pub mod list;
 pub mod show;
+pub mod tokenize;

@@ -2,7 +2,6 @@
 
 pub mod advice;
 mod args;
-pub mod bandwidth;
 pub mod memory;
 pub mod processors;
 

@@ -1,0 +1,84 @@
+//! `ingle tokenize`: a text as the tokens of a model.
+
+use crate::{Usage, model_file, out};
+use anyhow::Context;
+use ingle::TokenId;
+use ingle::formats::vocabulary::{Encode, Vocabulary};
+use serde_json::json;
+use std::io::Read;
+
+/// More text than any context holds; a pipe without end must not fill memory.
+const MOST_BYTES: u64 = 1 << 30;
+
+/// A text as the tokens of a model; a file that holds a vocabulary only will do
+#[derive(clap::Args)]
+pub struct Args {
+    /// A .gguf file
+    model: String,
+    /// The text; when absent, standard input, byte for byte (a line end at its end counts)
+    text: Option<String>,
+    /// Add no beginning or end token
+    #[arg(long)]
+    no_special: bool,
+    /// Read the text of a control token, as <|im_end|>, as that token
+    #[arg(long)]
+    parse_special: bool,
+    /// Print {"ids": [...]}
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    let files = model_file::open(&args.model)?;
+    let vocabulary =
+        Vocabulary::from_metadata(files.metadata()).with_context(|| args.model.clone())?;
+    let text = match &args.text {
+        Some(text) => text.clone(),
+        None => stdin_text()?,
+    };
+    let options = Encode {
+        add_special: !args.no_special,
+        parse_special: args.parse_special,
+    };
+    let ids = vocabulary.encode(&text, options);
+    if args.json {
+        let ids: Vec<u32> = ids.iter().map(|id| id.0).collect();
+        out::json(&json!({ "ids": ids }))
+    } else {
+        out::answer(&table(&vocabulary, &ids))
+    }
+}
+
+fn stdin_text() -> anyhow::Result<String> {
+    let mut bytes = Vec::new();
+    let read = std::io::stdin()
+        .lock()
+        .take(MOST_BYTES + 1)
+        .read_to_end(&mut bytes);
+    read.context("standard input could not be read")?;
+    if bytes.len() as u64 > MOST_BYTES {
+        return Err(Usage("the text is larger than 1 GiB; give a part of it".into()).into());
+    }
+    String::from_utf8(bytes).map_err(|e| {
+        let at = e.utf8_error().valid_up_to();
+        Usage(format!(
+            "the text is not UTF-8 (byte {at}); convert it first, as with iconv"
+        ))
+        .into()
+    })
+}
+
+fn table(vocabulary: &Vocabulary, ids: &[TokenId]) -> String {
+    let rows: Vec<Vec<String>> = ids
+        .iter()
+        .map(|&id| {
+            let mut piece = Vec::new();
+            vocabulary.piece(id, true, &mut piece);
+            vec![
+                id.to_string(),
+                format!("{:?}", String::from_utf8_lossy(&piece)),
+            ]
+        })
+        .collect();
+    out::table(&rows)
+}
