@@ -1,4 +1,5 @@
 //! The engine on a tiny random model.
+#![allow(clippy::unwrap_used, reason = "a test")]
 
 #[path = "../../model/tests/support/mod.rs"]
 mod support;

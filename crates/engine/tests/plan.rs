@@ -1,4 +1,5 @@
 //! What a model will take is said before it is loaded, and a refusal says what would fit.
+#![allow(clippy::unwrap_used, reason = "a test")]
 
 #[path = "../../model/tests/support/mod.rs"]
 mod support;

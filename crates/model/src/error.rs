@@ -42,7 +42,7 @@ pub enum ModelError {
     },
     /// The file has tensors that this network would not use, so that its answers would be wrong.
     #[error(
-        "the file has {count} tensors that this version would not use ({some}): its answers would not be the model's; this file cannot be run yet"
+        "this version would not use some tensors of the file ({some}; {count} in all), so its answers would not be the model's; this file cannot be run yet"
     )]
     Unused {
         /// How many.

@@ -70,7 +70,7 @@ impl<'a> Keys<'a> {
     pub fn optional_count(&self, key: &str, most: usize) -> Result<Option<usize>, ModelError> {
         match self.u32(key)? {
             Some(n) if n == 0 || n as usize > most => {
-                Err(self.bad_value(key, n, "it is 0 or far too large"))
+                Err(self.bad_value(key, n, "it must be at least 1 and of a believable size"))
             }
             n => Ok(n.map(|n| n as usize)),
         }
@@ -99,7 +99,11 @@ impl<'a> Keys<'a> {
             ));
         }
         if first == 0 || first > 1 << 20 {
-            return Err(self.bad_value(key, first, "it is 0 or far too large"));
+            return Err(self.bad_value(
+                key,
+                first,
+                "it must be at least 1 and of a believable size",
+            ));
         }
         Ok(first as usize)
     }
