@@ -61,6 +61,14 @@ unsafe impl Simd for Scalar {
         // SAFETY: the caller gives LANES writable f32.
         unsafe { p.cast::<[f32; L]>().write_unaligned(x) }
     }
+    unsafe fn f_transpose(from: *const f32, stride: usize, to: *mut f32) {
+        for r in 0..16 {
+            for i in 0..8 {
+                // SAFETY: the caller gives sixteen rows of eight, and room for as many.
+                unsafe { to.add(16 * i + r).write(from.add(stride * r + i).read()) };
+            }
+        }
+    }
     unsafe fn f_add(a: Self::F, b: Self::F) -> Self::F {
         lanes(|i| a[i] + b[i])
     }

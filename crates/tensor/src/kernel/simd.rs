@@ -39,6 +39,8 @@ pub unsafe trait Simd: Copy + 'static {
     unsafe fn f_load_bf16(p: *const u8) -> Self::F;
     /// Writes `LANES` f32.
     unsafe fn f_store(p: *mut f32, x: Self::F);
+    /// Transposes eight elements of sixteen rows: `to[16 i + r] = from[stride r + i]`.
+    unsafe fn f_transpose(from: *const f32, stride: usize, to: *mut f32);
     /// `a + b`
     unsafe fn f_add(a: Self::F, b: Self::F) -> Self::F;
     /// `a * b`

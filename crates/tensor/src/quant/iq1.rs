@@ -39,7 +39,7 @@ const _: () = assert!(LEN == TensorType::Iq1M.block_len() as usize);
 const SHIFT: f32 = 0.125;
 
 /// Reads one block of IQ1_S.
-#[inline]
+#[inline(always)]
 pub fn decode_iq1_s(block: &[u8; IQ1_S_BYTES], out: &mut [f32; LEN]) {
     let d = f16_at::<0, _>(block);
     let qs = field::<2, 32, _>(block).as_chunks::<4>().0;
@@ -57,7 +57,7 @@ pub fn decode_iq1_s(block: &[u8; IQ1_S_BYTES], out: &mut [f32; LEN]) {
 }
 
 /// Reads one block of IQ1_M.
-#[inline]
+#[inline(always)]
 pub fn decode_iq1_m(block: &[u8; IQ1_M_BYTES], out: &mut [f32; LEN]) {
     let qs = field::<0, 32, _>(block);
     let qh = field::<32, 16, _>(block);

@@ -45,7 +45,7 @@ const _: () = assert!(LEN == TensorType::Iq2Xs.block_len() as usize);
 const _: () = assert!(LEN == TensorType::Iq2S.block_len() as usize);
 
 /// Reads one block of IQ2_XXS.
-#[inline]
+#[inline(always)]
 pub fn decode_iq2_xxs(block: &[u8; IQ2_XXS_BYTES], out: &mut [f32; LEN]) {
     let d = f16_at::<0, _>(block);
     let subs = field::<2, 64, _>(block).as_chunks::<8>().0;
@@ -61,7 +61,7 @@ pub fn decode_iq2_xxs(block: &[u8; IQ2_XXS_BYTES], out: &mut [f32; LEN]) {
 }
 
 /// Reads one block of IQ2_XS.
-#[inline]
+#[inline(always)]
 pub fn decode_iq2_xs(block: &[u8; IQ2_XS_BYTES], out: &mut [f32; LEN]) {
     let d = f16_at::<0, _>(block);
     let qs = field::<2, 64, _>(block).as_chunks::<2>().0;
@@ -77,7 +77,7 @@ pub fn decode_iq2_xs(block: &[u8; IQ2_XS_BYTES], out: &mut [f32; LEN]) {
 }
 
 /// Reads one block of IQ2_S.
-#[inline]
+#[inline(always)]
 pub fn decode_iq2_s(block: &[u8; IQ2_S_BYTES], out: &mut [f32; LEN]) {
     let d = f16_at::<0, _>(block);
     let qs = field::<2, 32, _>(block);

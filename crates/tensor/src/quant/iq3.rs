@@ -36,7 +36,7 @@ const _: () = assert!(LEN == TensorType::Iq3Xxs.block_len() as usize);
 const _: () = assert!(LEN == TensorType::Iq3S.block_len() as usize);
 
 /// Reads one block of IQ3_XXS.
-#[inline]
+#[inline(always)]
 pub fn decode_iq3_xxs(block: &[u8; IQ3_XXS_BYTES], out: &mut [f32; LEN]) {
     let d = f16_at::<0, _>(block);
     let qs = field::<2, 64, _>(block).as_chunks::<8>().0;
@@ -55,7 +55,7 @@ pub fn decode_iq3_xxs(block: &[u8; IQ3_XXS_BYTES], out: &mut [f32; LEN]) {
 }
 
 /// Reads one block of IQ3_S.
-#[inline]
+#[inline(always)]
 pub fn decode_iq3_s(block: &[u8; IQ3_S_BYTES], out: &mut [f32; LEN]) {
     let d = f16_at::<0, _>(block);
     let qs = field::<2, 64, _>(block).as_chunks::<8>().0;

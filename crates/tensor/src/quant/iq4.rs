@@ -44,13 +44,13 @@ pub const LEVELS: [i8; 16] = [
 ];
 
 /// Reads one block of IQ4_NL.
-#[inline]
+#[inline(always)]
 pub fn decode_iq4_nl(block: &[u8; IQ4_NL_BYTES], out: &mut [f32; IQ4_NL_LEN]) {
     decode_sub(f16_at::<0, _>(block), field::<2, 16, _>(block), out);
 }
 
 /// Reads one block of IQ4_XS.
-#[inline]
+#[inline(always)]
 pub fn decode_iq4_xs(block: &[u8; IQ4_XS_BYTES], out: &mut [f32; IQ4_XS_LEN]) {
     let d = f16_at::<0, _>(block);
     let high = u16::from_le_bytes(*field::<2, 2, _>(block));

@@ -44,6 +44,14 @@ use ingle_formats::TensorType;
 /// untouched.
 pub fn decode(ty: TensorType, blocks: &[u8], out: &mut [f32]) -> Result<(), QuantError> {
     check_lengths(ty, blocks.len(), out.len())?;
+    decode_whole(ty, blocks, out);
+    Ok(())
+}
+
+/// As [`decode`], for lengths that are known to fit: `blocks` are whole and `out` holds exactly their
+/// elements. Always inlined, so that a kernel gets it compiled for its own instruction set.
+#[inline(always)]
+pub fn decode_whole(ty: TensorType, blocks: &[u8], out: &mut [f32]) {
     match ty {
         TensorType::F32 => float::decode_f32(blocks, out),
         TensorType::F16 => float::decode_f16(blocks, out),
@@ -71,7 +79,6 @@ pub fn decode(ty: TensorType, blocks: &[u8], out: &mut [f32]) -> Result<(), Quan
         TensorType::Tq2_0 => each_block(blocks, out, ternary::decode_tq2_0),
         TensorType::Mxfp4 => each_block(blocks, out, mxfp4::decode_block),
     }
-    Ok(())
 }
 
 /// Writes `values` as blocks of type `ty` into `out`.

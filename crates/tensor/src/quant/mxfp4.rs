@@ -27,7 +27,7 @@ const _: () = assert!(LEN == TensorType::Mxfp4.block_len() as usize);
 pub const LEVELS: [i8; 16] = [0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12];
 
 /// `2^(e - 128)`; the lowest two are subnormal.
-#[inline]
+#[inline(always)]
 pub fn half_scale(e: u8) -> f32 {
     f32::from_bits(match e {
         0 | 1 => 0x0020_0000 << e,
@@ -36,7 +36,7 @@ pub fn half_scale(e: u8) -> f32 {
 }
 
 /// Reads one block.
-#[inline]
+#[inline(always)]
 pub fn decode_block(block: &[u8; BYTES], out: &mut [f32; LEN]) {
     let d = half_scale(block[0]);
     let qs = field::<1, 16, _>(block);

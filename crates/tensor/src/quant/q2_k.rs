@@ -23,7 +23,7 @@ const _: () = assert!(BYTES == TensorType::Q2K.block_bytes() as usize);
 const _: () = assert!(LEN == TensorType::Q2K.block_len() as usize);
 
 /// Reads one block.
-#[inline]
+#[inline(always)]
 pub fn decode_block(block: &[u8; BYTES], out: &mut [f32; LEN]) {
     let scales = field::<0, 16, _>(block);
     let qs = field::<16, 64, _>(block).as_chunks::<16>().0;

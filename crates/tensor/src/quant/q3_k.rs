@@ -27,7 +27,7 @@ const _: () = assert!(LEN == TensorType::Q3K.block_len() as usize);
 ///
 /// The low four bits of scale `s` are in byte `s % 8` (low half for 0 to 7, high half for 8 to 15);
 /// its upper two are bits `2 (s / 4)` and the next of byte `8 + s % 4`.
-#[inline]
+#[inline(always)]
 pub fn scales(packed: &[u8; 12]) -> [i8; 16] {
     let mut scales = [0; 16];
     for (s, scale) in scales.iter_mut().enumerate() {
@@ -39,7 +39,7 @@ pub fn scales(packed: &[u8; 12]) -> [i8; 16] {
 }
 
 /// Reads one block.
-#[inline]
+#[inline(always)]
 pub fn decode_block(block: &[u8; BYTES], out: &mut [f32; LEN]) {
     let hmask = field::<0, 32, _>(block).as_chunks::<16>().0;
     let qs = field::<32, 64, _>(block).as_chunks::<16>().0;

@@ -33,7 +33,7 @@ const _: () = assert!(LEN == TensorType::Q4_0.block_len() as usize);
 const _: () = assert!(LEN == TensorType::Q4_1.block_len() as usize);
 
 /// Reads one block of Q4_0.
-#[inline]
+#[inline(always)]
 pub fn decode_q4_0(block: &[u8; Q4_0_BYTES], out: &mut [f32; LEN]) {
     let d = f16_at::<0, _>(block);
     let qs = field::<2, 16, _>(block);
@@ -44,7 +44,7 @@ pub fn decode_q4_0(block: &[u8; Q4_0_BYTES], out: &mut [f32; LEN]) {
 }
 
 /// Reads one block of Q4_1.
-#[inline]
+#[inline(always)]
 pub fn decode_q4_1(block: &[u8; Q4_1_BYTES], out: &mut [f32; LEN]) {
     let d = f16_at::<0, _>(block);
     let m = f16_at::<2, _>(block);

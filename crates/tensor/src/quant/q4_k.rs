@@ -31,7 +31,7 @@ const _: () = assert!(LEN == TensorType::Q4K.block_len() as usize);
 /// For sub-blocks 0 to 3, byte `s` holds the scale and byte `4 + s` the minimum in the low six
 /// bits. For sub-blocks 4 to 7, the low four bits of both are in byte `4 + s` (scale low, minimum
 /// high), and the high two bits on top of bytes `s - 4` and `s`.
-#[inline]
+#[inline(always)]
 pub fn scales_and_mins(packed: &[u8; SCALE_BYTES]) -> ([u8; SUBS], [u8; SUBS]) {
     let mut scales = [0; SUBS];
     let mut mins = [0; SUBS];
@@ -46,7 +46,7 @@ pub fn scales_and_mins(packed: &[u8; SCALE_BYTES]) -> ([u8; SUBS], [u8; SUBS]) {
 }
 
 /// Reads one block.
-#[inline]
+#[inline(always)]
 pub fn decode_block(block: &[u8; BYTES], out: &mut [f32; LEN]) {
     let d = f16_at::<0, _>(block);
     let dmin = f16_at::<2, _>(block);

@@ -36,7 +36,7 @@ const _: () = assert!(LEN == TensorType::Q5_0.block_len() as usize);
 const _: () = assert!(LEN == TensorType::Q5_1.block_len() as usize);
 
 /// Reads one block of Q5_0.
-#[inline]
+#[inline(always)]
 pub fn decode_q5_0(block: &[u8; Q5_0_BYTES], out: &mut [f32; LEN]) {
     let d = f16_at::<0, _>(block);
     let qs = fives(field::<2, 4, _>(block), field::<6, 16, _>(block));
@@ -46,7 +46,7 @@ pub fn decode_q5_0(block: &[u8; Q5_0_BYTES], out: &mut [f32; LEN]) {
 }
 
 /// Reads one block of Q5_1.
-#[inline]
+#[inline(always)]
 pub fn decode_q5_1(block: &[u8; Q5_1_BYTES], out: &mut [f32; LEN]) {
     let d = f16_at::<0, _>(block);
     let m = f16_at::<2, _>(block);
@@ -57,7 +57,7 @@ pub fn decode_q5_1(block: &[u8; Q5_1_BYTES], out: &mut [f32; LEN]) {
 }
 
 /// Joins the fifth bits to the low four: 32 numbers from 0 to 31.
-#[inline]
+#[inline(always)]
 fn fives(high: &[u8; 4], low: &[u8; 16]) -> [u8; LEN] {
     let high = u32::from_le_bytes(*high);
     let mut qs = [0; LEN];

@@ -24,7 +24,7 @@ const _: () = assert!(BYTES == TensorType::Q5K.block_bytes() as usize);
 const _: () = assert!(LEN == TensorType::Q5K.block_len() as usize);
 
 /// Reads one block.
-#[inline]
+#[inline(always)]
 pub fn decode_block(block: &[u8; BYTES], out: &mut [f32; LEN]) {
     let d = f16_at::<0, _>(block);
     let dmin = f16_at::<2, _>(block);

@@ -25,7 +25,7 @@ const _: () = assert!(BYTES == TensorType::Q6K.block_bytes() as usize);
 const _: () = assert!(LEN == TensorType::Q6K.block_len() as usize);
 
 /// Reads one block.
-#[inline]
+#[inline(always)]
 pub fn decode_block(block: &[u8; BYTES], out: &mut [f32; LEN]) {
     let ql = field::<0, 128, _>(block).as_chunks::<32>().0;
     let qh = field::<128, 64, _>(block).as_chunks::<32>().0;

@@ -20,7 +20,7 @@ const _: () = assert!(BYTES == TensorType::Q8_0.block_bytes() as usize);
 const _: () = assert!(LEN == TensorType::Q8_0.block_len() as usize);
 
 /// Reads one block.
-#[inline]
+#[inline(always)]
 pub fn decode_block(block: &[u8; BYTES], out: &mut [f32; LEN]) {
     let d = f16_at::<0, _>(block);
     let qs = field::<2, 32, _>(block);

@@ -34,7 +34,7 @@ const _: () = assert!(LEN == TensorType::Tq1_0.block_len() as usize);
 const _: () = assert!(LEN == TensorType::Tq2_0.block_len() as usize);
 
 /// Reads one block of TQ1_0.
-#[inline]
+#[inline(always)]
 pub fn decode_tq1_0(block: &[u8; TQ1_0_BYTES], out: &mut [f32; LEN]) {
     let d = f16_at::<52, _>(block);
     let (first, rest) = out.split_at_mut(160);
@@ -58,7 +58,7 @@ fn decode_digits<const N: usize>(d: f32, bytes: &[u8; N], out: &mut [f32]) {
 }
 
 /// Reads one block of TQ2_0.
-#[inline]
+#[inline(always)]
 pub fn decode_tq2_0(block: &[u8; TQ2_0_BYTES], out: &mut [f32; LEN]) {
     let qs = field::<0, 64, _>(block).as_chunks::<32>().0;
     let d = f16_at::<64, _>(block);

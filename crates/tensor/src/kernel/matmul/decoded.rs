@@ -1,12 +1,14 @@
-//! Every other storage type: decoded to f32 a block at a time, then as F32 weights.
+//! Every other storage type: decoded to f32 some elements at a time, then as F32 weights.
 
 use super::{Column, PANEL};
 use crate::kernel::simd::Simd;
 use crate::quant;
 use ingle_formats::TensorType;
 
-/// The longest block.
-const LONGEST: usize = 256;
+/// Elements of each row that are decoded at a time: a multiple of every block length.
+const STEP: usize = 256;
+/// Elements of each row that are transposed at a time.
+const PART: usize = 32;
 
 /// As [`super::matmul`], for a panel that holds sixteen rows of `ty` as they stand in the file.
 ///
@@ -22,34 +24,81 @@ pub unsafe fn decoded<S: Simd>(
 ) {
     let (len, bytes) = (ty.block_len() as usize, ty.block_bytes() as usize);
     let row_bytes = k / len * bytes;
-    let mut row = [0.0f32; LONGEST];
-    let mut tile = [0.0f32; LONGEST * PANEL]; // [element, row]
-    // SAFETY: columns are good for k values and sixteen outputs at `offset`; the tile is ours.
-    unsafe {
-        for column in columns {
-            std::slice::from_raw_parts_mut(column.out.add(offset), PANEL).fill(0.0);
+    let mut rows = [0.0f32; PANEL * STEP];
+    for column in columns {
+        // SAFETY: the column has sixteen outputs at `offset`.
+        unsafe { std::slice::from_raw_parts_mut(column.out.add(offset), PANEL).fill(0.0) };
+    }
+    for start in (0..k).step_by(STEP) {
+        let step = STEP.min(k - start);
+        for (r, row) in rows.chunks_exact_mut(STEP).enumerate() {
+            let blocks = &panel[r * row_bytes + start / len * bytes..][..step / len * bytes];
+            quant::decode_whole(ty, blocks, &mut row[..step]);
         }
-        for b in 0..k / len {
-            for r in 0..PANEL {
-                let at = r * row_bytes + b * bytes;
-                // The lengths fit by construction, so that decoding cannot fail.
-                let _ = quant::decode(ty, &panel[at..at + bytes], &mut row[..len]);
-                for (i, x) in row[..len].iter().enumerate() {
-                    tile[i * PANEL + r] = *x;
+        // SAFETY: `rows` holds `step` elements a row; the columns are the caller's.
+        unsafe { multiply::<S>(&rows, start, step, columns, offset) };
+    }
+}
+
+/// Adds the products of elements `start..start + step` of each row to the outputs. `step` is a
+/// multiple of [`PART`].
+///
+/// # Safety
+/// As [`super::matmul`].
+#[inline(always)]
+unsafe fn multiply<S: Simd>(
+    rows: &[f32; PANEL * STEP],
+    start: usize,
+    step: usize,
+    columns: &[Column],
+    offset: usize,
+) {
+    let mut tile = [0.0f32; PART * PANEL]; // [element, row]
+    for part in (0..step).step_by(PART) {
+        // SAFETY: eight elements from `part + i` lie in each row, and in the tile from `i`.
+        unsafe {
+            for i in (0..PART).step_by(8) {
+                S::f_transpose(
+                    rows.as_ptr().add(part + i),
+                    STEP,
+                    tile.as_mut_ptr().add(i * PANEL),
+                );
+            }
+            let (fours, rest) = columns.as_chunks::<4>();
+            for columns in fours {
+                add_products::<S, 4>(&tile, start + part, columns, offset);
+            }
+            for column in rest {
+                add_products::<S, 1>(&tile, start + part, &[*column], offset);
+            }
+        }
+    }
+}
+
+/// Adds the products of a tile, whose first element is `start`, to the outputs of `N` columns.
+///
+/// # Safety
+/// As [`super::matmul`].
+#[inline(always)]
+unsafe fn add_products<S: Simd, const N: usize>(
+    tile: &[f32; PART * PANEL],
+    start: usize,
+    columns: &[Column; N],
+    offset: usize,
+) {
+    for lane in (0..PANEL).step_by(S::LANES) {
+        // SAFETY: the columns are good for `start + PART` values and sixteen outputs at `offset`.
+        unsafe {
+            let mut sums = columns.map(|column| S::f_load(column.out.add(offset + lane)));
+            for i in 0..PART {
+                let w = S::f_load(tile.as_ptr().add(i * PANEL + lane));
+                for (sum, column) in sums.iter_mut().zip(columns) {
+                    let x = column.values.cast::<f32>().add(start + i);
+                    *sum = S::f_fma(w, S::f_splat(x.read_unaligned()), *sum);
                 }
             }
-            for column in columns {
-                let values = column.values.cast::<f32>().add(b * len);
-                for part in 0..PANEL / S::LANES {
-                    let lane = part * S::LANES;
-                    let out = column.out.add(offset + lane);
-                    let mut acc = S::f_load(out);
-                    for i in 0..len {
-                        let w = S::f_load(tile.as_ptr().add(i * PANEL + lane));
-                        acc = S::f_fma(w, S::f_splat(values.add(i).read_unaligned()), acc);
-                    }
-                    S::f_store(out, acc);
-                }
+            for (sum, column) in sums.into_iter().zip(columns) {
+                S::f_store(column.out.add(offset + lane), sum);
             }
         }
     }

@@ -55,6 +55,11 @@ unsafe impl Simd for Avx2 {
         _mm256_storeu_ps(p, x)
     }
     #[inline(always)]
+    unsafe fn f_transpose(from: *const f32, stride: usize, to: *mut f32) {
+        transpose_8(from, stride, to);
+        transpose_8(from.add(8 * stride), stride, to.add(8));
+    }
+    #[inline(always)]
     unsafe fn f_add(a: __m256, b: __m256) -> __m256 {
         _mm256_add_ps(a, b)
     }
@@ -158,5 +163,25 @@ unsafe impl Simd for Avx2 {
     #[inline(always)]
     unsafe fn prefetch(p: *const u8) {
         _mm_prefetch::<_MM_HINT_T0>(p.cast())
+    }
+}
+
+/// Transposes eight elements of eight rows, `stride` apart, into vectors sixteen apart. A vector
+/// is read as four elements of a row and of the row four below; then pairs are joined, then fours.
+#[inline(always)]
+unsafe fn transpose_8(from: *const f32, stride: usize, to: *mut f32) {
+    let rows = |r: usize, at: usize| {
+        let low = _mm256_castps128_ps256(_mm_loadu_ps(from.add(stride * r + at)));
+        _mm256_insertf128_ps::<1>(low, _mm_loadu_ps(from.add(stride * (4 + r) + at)))
+    };
+    for at in [0, 4] {
+        let (a, b, c, d) = (rows(0, at), rows(1, at), rows(2, at), rows(3, at));
+        let (ab_low, ab_high) = (_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
+        let (cd_low, cd_high) = (_mm256_unpacklo_ps(c, d), _mm256_unpackhi_ps(c, d));
+        let to = to.add(16 * at);
+        _mm256_storeu_ps(to, _mm256_shuffle_ps::<0x44>(ab_low, cd_low));
+        _mm256_storeu_ps(to.add(16), _mm256_shuffle_ps::<0xee>(ab_low, cd_low));
+        _mm256_storeu_ps(to.add(32), _mm256_shuffle_ps::<0x44>(ab_high, cd_high));
+        _mm256_storeu_ps(to.add(48), _mm256_shuffle_ps::<0xee>(ab_high, cd_high));
     }
 }
