@@ -1,7 +1,8 @@
 //! Speed of the matrix kernels on one thread: `cargo run --release -p ingle-tensor --example kernels`.
 //!
-//! For each leaf and storage type: GB/s of weights with one column (a matrix larger than the
-//! caches), and billions of operations a second with many columns (a panel in the first level).
+//! For each leaf and storage type: GB/s of weights with one column, from memory (a matrix larger
+//! than the caches) and from the caches (one panel), and billions of operations a second with 64
+//! columns.
 #![allow(
     unsafe_code,
     reason = "kernels are called as the CPU implementation calls them"
@@ -15,12 +16,15 @@ use ingle_tensor::pack::Layout;
 use std::time::Instant;
 
 const K: usize = 2048;
+/// Bytes of weights: larger than any cache.
+const BYTES: usize = 256 << 20;
 
 fn main() {
     println!(
-        "{:8} {:6} {:>10} {:>10} {:>10}",
-        "leaf", "type", "1 col GB/s", "1 col GOPS", "64 col GOPS"
+        "{:8} {:6} {:>11} {:>11} {:>11}",
+        "leaf", "type", "1 col GB/s", "cached GB/s", "64 col GOPS"
     );
+    let weights = huge(BYTES);
     for isa in Isa::ALL {
         let Some(leaf) = Leaf::new(isa) else { continue };
         for (ty, kernel) in [
@@ -34,12 +38,8 @@ fn main() {
             (TensorType::Q6K, leaf.q6_k),
         ] {
             let size = Layout::new(ty).panel_bytes(K);
-            let panels = if isa == Isa::Scalar {
-                16
-            } else {
-                (256 << 20) / size
-            };
-            let weights = vec![17u8; size * panels + 64];
+            let panels = if isa == Isa::Scalar { 16 } else { BYTES / size };
+
             let values = vec![1u8; K * 4];
             let (scales, sums) = (
                 vec![1.0f32; K / 32],
@@ -60,7 +60,7 @@ fn main() {
                     let start = Instant::now();
                     for i in 0..panels * times {
                         // SAFETY: the weights hold that many panels; columns have K values.
-                        unsafe { kernel(weights.as_ptr().add(i % panels * stride), K, columns, 0) }
+                        unsafe { kernel(weights.add(i % panels * stride), K, columns, 0) }
                     }
                     best = best.min(start.elapsed().as_secs_f64() / (panels * times) as f64);
                 }
@@ -68,15 +68,36 @@ fn main() {
             };
             let one = time(&columns[..1], panels, size, 1);
             let many = time(&columns, 1, 0, if isa == Isa::Scalar { 4 } else { 500 });
+            let cached = time(
+                &columns[..1],
+                1,
+                0,
+                if isa == Isa::Scalar { 4 } else { 4000 },
+            );
             let ops = (2 * K * PANEL) as f64 / 1e9;
             println!(
-                "{:8} {:6} {:10.1} {:10.1} {:10.1}",
+                "{:8} {:6} {:11.1} {:11.1} {:11.1}",
                 isa.name(),
                 ty.name(),
                 size as f64 / one / 1e9,
-                ops / one,
+                size as f64 / cached / 1e9,
                 ops * 64.0 / many
             );
         }
     }
+}
+
+/// Bytes of 17 in huge pages, as weights are held; never given back.
+fn huge(len: usize) -> *const u8 {
+    const HUGE_PAGE: usize = 2 << 20;
+    let memory = Vec::leak(vec![0u8; len + HUGE_PAGE]);
+    let start = memory.as_ptr().align_offset(HUGE_PAGE);
+    let memory = &mut memory[start..start + len];
+    // SAFETY: advice on memory that we own.
+    #[cfg(target_os = "linux")]
+    unsafe {
+        libc::madvise(memory.as_mut_ptr().cast(), len, libc::MADV_HUGEPAGE);
+    }
+    memory.fill(17);
+    memory.as_ptr()
 }

@@ -1,10 +1,11 @@
 //! How weights lie in memory: panels of sixteen rows, side by side.
 //!
-//! A panel has one area for each field of the type's block (scales, sub-scales, quants ...). In an
-//! area the blocks follow each other, and in a block the sixteen rows' units of 2 or 4 bytes stand
-//! next to each other, so that a vector load brings the same four columns of sixteen rows: the
-//! lane is the row. The same order is the one that matrix units want. The 6-bit sub-scales of Q4_K
-//! and Q5_K are spread to bytes; everything else takes the bytes of the file.
+//! In a panel the sixteen rows' units of 2 or 4 bytes stand next to each other, so that a vector
+//! load brings the same four columns of sixteen rows: the lane is the row. The same order is the
+//! one that matrix units want. Everything that a kernel reads stands in the order in which it reads
+//! it: one ascending stream of whole cache lines, which is what the processor fetches ahead best.
+//! Two blocks with an f16 scale each share a line of scales. The 6-bit sub-scales of Q4_K and Q5_K
+//! are spread to bytes; everything else takes the bytes of the file.
 //!
 //! Types without a kernel of their own keep their rows as they are in the file.
 
@@ -12,34 +13,72 @@ use crate::kernel::matmul::PANEL;
 use crate::quant;
 use ingle_formats::TensorType;
 
-/// Bytes that a row has in each area, for one block.
+/// Where the parts of a block stand in a panel.
 #[derive(Debug, Clone, Copy)]
-pub struct Areas<const N: usize>(pub [usize; N]);
+pub struct Places {
+    /// Blocks that follow a line with their scales (no such line: 1).
+    group: usize,
+    /// Bytes of that line.
+    header: usize,
+    /// Bytes of a block of sixteen rows, without such a scale.
+    body: usize,
+}
 
-impl<const N: usize> Areas<N> {
-    /// Where each area begins in a panel of rows of `blocks` blocks.
-    #[inline(always)]
-    pub const fn offsets(self, blocks: usize) -> [usize; N] {
-        let mut out = [0; N];
-        let mut i = 1;
-        while i < N {
-            out[i] = out[i - 1] + (self.0[i - 1] * PANEL * blocks).next_multiple_of(64);
-            i += 1;
+impl Places {
+    const fn alone(body: usize) -> Self {
+        Self {
+            group: 1,
+            header: 0,
+            body,
         }
-        out
+    }
+
+    const fn paired(body: usize) -> Self {
+        Self {
+            group: 2,
+            header: 64,
+            body,
+        }
+    }
+
+    /// Where block `b` begins.
+    #[inline(always)]
+    pub const fn body(self, b: usize) -> usize {
+        self.group_start(b) + self.header + b % self.group * self.body
+    }
+
+    /// Where the scales of block `b` stand, for types whose blocks share a line of them.
+    #[inline(always)]
+    pub const fn scales(self, b: usize) -> usize {
+        self.group_start(b) + b % self.group * 2 * PANEL
+    }
+
+    const fn group_start(self, b: usize) -> usize {
+        b / self.group * (self.header + self.group * self.body)
+    }
+
+    /// Bytes of a panel of `blocks` blocks.
+    const fn panel(self, blocks: usize) -> usize {
+        let rest = blocks % self.group * self.body;
+        self.group_start(blocks) + if rest > 0 { self.header + rest } else { 0 }
     }
 }
 
-/// Scale; quants.
-pub const Q8_0_AREAS: Areas<2> = Areas([2, 32]);
-/// Scale; quants.
-pub const Q4_0_AREAS: Areas<2> = Areas([2, 16]);
-/// Scale and scale of minimums; 8 sub-scales, 8 minimums; quants.
-pub const Q4K_AREAS: Areas<3> = Areas([4, 16, 128]);
-/// Scale and scale of minimums; 8 sub-scales, 8 minimums; fifth bits; quants.
-pub const Q5K_AREAS: Areas<4> = Areas([4, 16, 32, 128]);
-/// Scale; 16 sub-scales; upper bits; lower bits.
-pub const Q6K_AREAS: Areas<4> = Areas([2, 16, 64, 128]);
+/// A scale; 8 lines of quants.
+pub const Q8_0: Places = Places::paired(8 * 64);
+/// A scale; 4 lines of quants.
+pub const Q4_0: Places = Places::paired(4 * 64);
+/// A line of scales and scales of minimums, 4 of sub-scales and minimums, 32 of quants.
+pub const Q4_K: Places = Places::alone(37 * 64);
+/// As Q4_K, with 8 lines of fifth bits before the quants.
+pub const Q5_K: Places = Places::alone(45 * 64);
+/// A scale; 4 lines of sub-scales, then two of lower bits and one of upper bits, 16 times.
+pub const Q6_K: Places = Places::paired(52 * 64);
+
+/// Units of a row's block and where they go: where the first begins in the spread block, bytes of
+/// a unit, how many, and the place of the first and the step between them in the packed block, in
+/// units of sixteen rows.
+type Run = (usize, usize, usize, usize, usize);
 
 /// The longest block with its sub-scales spread.
 const LONGEST: usize = 256;
@@ -48,37 +87,58 @@ const LONGEST: usize = 256;
 #[derive(Debug, Clone, Copy)]
 pub struct Layout {
     ty: TensorType,
-    /// Of each area: bytes of a row for one block, bytes of a unit, where the field begins in the
-    /// spread block. Empty: rows stay as they are.
-    fields: &'static [(usize, usize, usize)],
+    places: Places,
+    /// Where the scale begins in a block, for types whose blocks share a line of them.
+    scale: usize,
+    /// Empty: rows stay as they are.
+    runs: &'static [Run],
 }
 
 impl Layout {
     /// The layout of `ty`.
     pub const fn new(ty: TensorType) -> Self {
-        let fields: &[(usize, usize, usize)] = match ty {
-            TensorType::F32 => &[(4, 4, 0)],
-            TensorType::F16 | TensorType::Bf16 => &[(2, 2, 0)],
-            TensorType::Q8_0 => &[(2, 2, 0), (32, 4, 2)],
-            TensorType::Q4_0 => &[(2, 2, 0), (16, 4, 2)],
-            TensorType::Q4K => &[(4, 2, 0), (16, 2, 4), (128, 4, 20)],
-            TensorType::Q5K => &[(4, 2, 0), (16, 2, 4), (32, 4, 20), (128, 4, 52)],
-            TensorType::Q6K => &[(2, 2, 208), (16, 2, 192), (64, 4, 128), (128, 4, 0)],
-            _ => &[],
+        let (places, scale, runs): (_, _, &[Run]) = match ty {
+            TensorType::F32 => (Places::alone(64), 0, &[(0, 4, 1, 0, 1)]),
+            TensorType::F16 | TensorType::Bf16 => (Places::alone(32), 0, &[(0, 2, 1, 0, 1)]),
+            TensorType::Q8_0 => (Q8_0, 0, &[(2, 4, 8, 0, 1)]),
+            TensorType::Q4_0 => (Q4_0, 0, &[(2, 4, 4, 0, 1)]),
+            TensorType::Q4K => (Q4_K, 0, &[(0, 2, 10, 0, 1), (20, 4, 32, 5, 1)]),
+            TensorType::Q5K => (
+                Q5_K,
+                0,
+                &[(0, 2, 10, 0, 1), (20, 4, 8, 5, 1), (52, 4, 32, 13, 1)],
+            ),
+            TensorType::Q6K => (
+                Q6_K,
+                208,
+                &[
+                    (192, 2, 8, 0, 1),
+                    (0, 4, 8, 4, 3),
+                    (32, 4, 8, 5, 3),
+                    (128, 4, 8, 6, 3),
+                    (64, 4, 8, 28, 3),
+                    (96, 4, 8, 29, 3),
+                    (160, 4, 8, 30, 3),
+                ],
+            ),
+            _ => (Places::alone(0), 0, &[]),
         };
-        Self { ty, fields }
+        Self {
+            ty,
+            places,
+            scale,
+            runs,
+        }
     }
 
     /// Bytes of a panel of `columns` columns; a multiple of 64.
     pub fn panel_bytes(&self, columns: usize) -> usize {
-        let blocks = columns / self.ty.block_len() as usize;
-        if self.fields.is_empty() {
-            return (PANEL * self.row_bytes(columns)).next_multiple_of(64);
-        }
-        self.fields
-            .iter()
-            .map(|(bytes, _, _)| (bytes * PANEL * blocks).next_multiple_of(64))
-            .sum()
+        let bytes = if self.runs.is_empty() {
+            PANEL * self.row_bytes(columns)
+        } else {
+            self.places.panel(columns / self.ty.block_len() as usize)
+        };
+        bytes.next_multiple_of(64)
     }
 
     /// Bytes of a row as it stands in the file.
@@ -88,19 +148,16 @@ impl Layout {
 
     /// Packs up to sixteen rows as they stand in the file into a zeroed panel.
     pub fn pack(&self, rows: &[u8], columns: usize, panel: &mut [u8]) {
-        if self.fields.is_empty() {
+        if self.runs.is_empty() {
             panel[..rows.len()].copy_from_slice(rows);
             return;
         }
-        let (block_bytes, blocks) = (
-            self.ty.block_bytes() as usize,
-            columns / self.ty.block_len() as usize,
-        );
+        let block_bytes = self.ty.block_bytes() as usize;
         let mut spread = [0; LONGEST];
         for (r, row) in rows.chunks_exact(self.row_bytes(columns)).enumerate() {
             for (b, block) in row.chunks_exact(block_bytes).enumerate() {
                 let spread = self.spread(block, &mut spread);
-                self.units(blocks, b, r, |from, to, unit| match unit {
+                self.units(b, r, |from, to, unit| match unit {
                     4 => panel[to..to + 4].copy_from_slice(&spread[from..from + 4]),
                     _ => panel[to..to + 2].copy_from_slice(&spread[from..from + 2]),
                 });
@@ -115,10 +172,10 @@ impl Layout {
         let mut spread = [0; LONGEST];
         let mut block = [0; LONGEST];
         for b in 0..columns / len {
-            let block = if self.fields.is_empty() {
+            let block = if self.runs.is_empty() {
                 &panel[r * row_bytes + b * block_bytes..][..block_bytes]
             } else {
-                self.units(columns / len, b, r, |to, from, unit| {
+                self.units(b, r, |to, from, unit| {
                     spread[to..to + unit].copy_from_slice(&panel[from..from + unit]);
                 });
                 self.gather(&spread, &mut block)
@@ -130,14 +187,16 @@ impl Layout {
 
     /// Calls `copy(in_block, in_panel, bytes)` for every unit of block `b` of row `r`.
     #[inline(always)]
-    fn units(&self, blocks: usize, b: usize, r: usize, mut copy: impl FnMut(usize, usize, usize)) {
-        let mut area = 0;
-        for &(bytes, unit, from) in self.fields {
-            let start = area + b * bytes * PANEL + r * unit;
-            for i in 0..bytes / unit {
-                copy(from + i * unit, start + i * unit * PANEL, unit);
+    fn units(&self, b: usize, r: usize, mut copy: impl FnMut(usize, usize, usize)) {
+        if self.places.header > 0 {
+            copy(self.scale, self.places.scales(b) + r * 2, 2);
+        }
+        let body = self.places.body(b);
+        for &(from, unit, count, place, step) in self.runs {
+            for i in 0..count {
+                let at = body + ((place + i * step) * PANEL + r) * unit;
+                copy(from + i * unit, at, unit);
             }
-            area += (bytes * PANEL * blocks).next_multiple_of(64);
         }
     }
 

@@ -3,9 +3,9 @@
 //! Per block: the integer sum `s` of products, exact; then
 //! `acc = fma(d_w * d_a, f32(s), acc)`.
 
-use super::{Column, Format, PANEL, PREFETCH, splat4};
+use super::{Column, Format, PANEL, splat4};
 use crate::kernel::simd::Simd;
-use crate::pack::{Q4_0_AREAS, Q8_0_AREAS};
+use crate::pack;
 
 /// `s = sum(w * a)`
 #[derive(Debug)]
@@ -23,20 +23,16 @@ impl Format for Q8_0 {
         offset: usize,
     ) {
         let blocks = k / 32;
-        let [scales, quants] = Q8_0_AREAS.offsets(blocks);
         // SAFETY: offsets stay inside the panel and the columns, as `matmul` requires.
         unsafe {
             for part in 0..PANEL / S::LANES {
                 let lane = part * S::LANES;
                 let mut acc = [S::f_zero(); N];
                 for b in 0..blocks {
-                    let q = panel.add(quants + b * 512 + lane * 4);
+                    let q = panel.add(pack::Q8_0.body(b) + lane * 4);
                     let mut sum = [S::i_zero(); N];
                     for j in 0..8 {
                         let w = S::b_load(q.add(j * 64));
-                        if N == 1 {
-                            S::prefetch(q.wrapping_add(j * 64 + PREFETCH));
-                        }
                         for c in 0..N {
                             sum[c] = S::dot_i8(
                                 sum[c],
@@ -45,7 +41,7 @@ impl Format for Q8_0 {
                             );
                         }
                     }
-                    let d = S::f_load_f16(panel.add(scales + b * 32 + lane * 2));
+                    let d = S::f_load_f16(panel.add(pack::Q8_0.scales(b) + lane * 2));
                     for c in 0..N {
                         let bias = S::I8_BIAS * i32::from(*columns[c].sums.add(b));
                         acc[c] = scaled::<S>(acc[c], d, *columns[c].scales.add(b), sum[c], bias);
@@ -68,20 +64,16 @@ impl Format for Q4_0 {
         offset: usize,
     ) {
         let blocks = k / 32;
-        let [scales, quants] = Q4_0_AREAS.offsets(blocks);
         // SAFETY: offsets stay inside the panel and the columns, as `matmul` requires.
         unsafe {
             for part in 0..PANEL / S::LANES {
                 let lane = part * S::LANES;
                 let mut acc = [S::f_zero(); N];
                 for b in 0..blocks {
-                    let q = panel.add(quants + b * 256 + lane * 4);
+                    let q = panel.add(pack::Q4_0.body(b) + lane * 4);
                     let mut sum = [S::i_zero(); N];
                     for j in 0..4 {
                         let w = S::b_load(q.add(j * 64));
-                        if N == 1 {
-                            S::prefetch(q.wrapping_add(j * 64 + PREFETCH));
-                        }
                         let (low, high) = (S::b_and(w, 15), S::b_shr_and::<4>(w, 15));
                         for c in 0..N {
                             let values = columns[c].values;
@@ -90,7 +82,7 @@ impl Format for Q4_0 {
                                 S::dot_u7(sum[c], high, splat4::<S>(values, b * 32 + 16 + j * 4));
                         }
                     }
-                    let d = S::f_load_f16(panel.add(scales + b * 32 + lane * 2));
+                    let d = S::f_load_f16(panel.add(pack::Q4_0.scales(b) + lane * 2));
                     for c in 0..N {
                         let bias = 8 * i32::from(*columns[c].sums.add(b));
                         acc[c] = scaled::<S>(acc[c], d, *columns[c].scales.add(b), sum[c], bias);

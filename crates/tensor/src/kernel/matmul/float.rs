@@ -1,6 +1,6 @@
 //! F32, F16 and BF16 weights on f32 activations: `acc = fma(w, a, acc)`, k ascending.
 
-use super::{Column, Format, PANEL, PREFETCH};
+use super::{Column, Format, PANEL};
 use crate::kernel::simd::Simd;
 
 /// 4 bytes a weight.
@@ -31,9 +31,6 @@ macro_rules! format {
                         for i in 0..k {
                             let $p = panel.add((i * PANEL + lane) * $bytes);
                             let w = $load;
-                            if N == 1 {
-                                S::prefetch($p.wrapping_add(PREFETCH));
-                            }
                             for c in 0..N {
                                 let a = S::f_splat(
                                     columns[c].values.cast::<f32>().add(i).read_unaligned(),

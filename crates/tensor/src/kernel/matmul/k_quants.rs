@@ -4,10 +4,10 @@
 //! `sub-scale * product` is one exact integer `s` (and `m` for the minimums):
 //! `acc = fma(d_w * d_a, f32(s), acc)`, then `acc = fma(-(dmin_w * d_a), f32(m), acc)`.
 
-use super::{Column, Format, PANEL, PREFETCH, splat4};
+use super::{Column, Format, PANEL, splat4};
 use crate::kernel::quantise::SUMS_256;
 use crate::kernel::simd::Simd;
-use crate::pack::{Q4K_AREAS, Q5K_AREAS, Q6K_AREAS};
+use crate::pack;
 
 /// 4 bits, 8 sub-blocks of 32 with a scale and a minimum each.
 #[derive(Debug)]
@@ -28,23 +28,20 @@ impl Format for Q4K {
         offset: usize,
     ) {
         let blocks = k / 256;
-        let [scales, subs, quants] = Q4K_AREAS.offsets(blocks);
         // SAFETY: offsets stay inside the panel and the columns, as `matmul` requires.
         unsafe {
             for part in 0..PANEL / S::LANES {
                 let lane = part * S::LANES;
                 let mut acc = [S::f_zero(); N];
                 for b in 0..blocks {
-                    let sub = panel.add(subs + b * 256 + lane * 2);
+                    let block = panel.add(pack::Q4_K.body(b));
+                    let sub = block.add(64 + lane * 2);
                     let mut sum = [S::i_zero(); N];
                     for chunk in 0..4 {
-                        let q = panel.add(quants + b * 2048 + chunk * 512 + lane * 4);
+                        let q = block.add(320 + chunk * 512 + lane * 4);
                         let (mut low, mut high) = ([S::i_zero(); N], [S::i_zero(); N]);
                         for j in 0..8 {
                             let w = S::b_load(q.add(j * 64));
-                            if N == 1 {
-                                S::prefetch(q.wrapping_add(j * 64 + PREFETCH));
-                            }
                             let (l, h) = (S::b_and(w, 15), S::b_shr_and::<4>(w, 15));
                             for c in 0..N {
                                 let (values, at) =
@@ -62,7 +59,7 @@ impl Format for Q4K {
                     }
                     finish_with_minimums::<S, N>(
                         &mut acc,
-                        panel.add(scales + b * 64 + lane * 2),
+                        block.add(lane * 2),
                         sub,
                         &sum,
                         columns,
@@ -86,24 +83,28 @@ impl Format for Q5K {
         offset: usize,
     ) {
         let blocks = k / 256;
-        let [scales, subs, fifths, quants] = Q5K_AREAS.offsets(blocks);
         // SAFETY: offsets stay inside the panel and the columns, as `matmul` requires.
         unsafe {
             for part in 0..PANEL / S::LANES {
                 let lane = part * S::LANES;
                 let mut acc = [S::f_zero(); N];
                 for b in 0..blocks {
-                    let sub = panel.add(subs + b * 256 + lane * 2);
-                    let q = panel.add(quants + b * 2048 + lane * 4);
-                    let h = panel.add(fifths + b * 512 + lane * 4);
+                    let block = panel.add(pack::Q5_K.body(b));
+                    let sub = block.add(64 + lane * 2);
+                    // Read once: going back would hide from the processor that this is one stream.
+                    let mut fifths = [S::b_load(block.add(320 + lane * 4)); 8];
+                    for (j, f) in fifths.iter_mut().enumerate().skip(1) {
+                        *f = S::b_load(block.add(320 + j * 64 + lane * 4));
+                    }
+                    let (q, f) = (block.add(832 + lane * 4), &fifths);
                     let mut sum = [S::i_zero(); N];
-                    q5_chunk::<S, N, 4, 3>(&mut sum, q, h, sub, 0, columns, b);
-                    q5_chunk::<S, N, 2, 1>(&mut sum, q, h, sub, 1, columns, b);
-                    q5_chunk::<S, N, 0, -1>(&mut sum, q, h, sub, 2, columns, b);
-                    q5_chunk::<S, N, -2, -3>(&mut sum, q, h, sub, 3, columns, b);
+                    q5_chunk::<S, N, 4, 3>(&mut sum, q, f, sub, 0, columns, b);
+                    q5_chunk::<S, N, 2, 1>(&mut sum, q, f, sub, 1, columns, b);
+                    q5_chunk::<S, N, 0, -1>(&mut sum, q, f, sub, 2, columns, b);
+                    q5_chunk::<S, N, -2, -3>(&mut sum, q, f, sub, 3, columns, b);
                     finish_with_minimums::<S, N>(
                         &mut acc,
-                        panel.add(scales + b * 64 + lane * 2),
+                        block.add(lane * 2),
                         sub,
                         &sum,
                         columns,
@@ -124,7 +125,7 @@ impl Format for Q5K {
 unsafe fn q5_chunk<S: Simd, const N: usize, const A: i32, const B: i32>(
     sum: &mut [S::I; N],
     quants: *const u8,
-    fifths: *const u8,
+    fifths: &[S::B; 8],
     subs: *const u8,
     chunk: usize,
     columns: &[Column; N],
@@ -133,14 +134,10 @@ unsafe fn q5_chunk<S: Simd, const N: usize, const A: i32, const B: i32>(
     // SAFETY: as the caller's.
     unsafe {
         let (mut low, mut high) = ([S::i_zero(); N], [S::i_zero(); N]);
-        for j in 0..8 {
+        for (j, f) in fifths.iter().enumerate() {
             let w = S::b_load(quants.add(chunk * 512 + j * 64));
-            let f = S::b_load(fifths.add(j * 64));
-            if N == 1 {
-                S::prefetch(quants.wrapping_add(chunk * 512 + j * 64 + PREFETCH));
-            }
-            let l = S::b_or(S::b_and(w, 15), bit4::<S, A>(f));
-            let h = S::b_or(S::b_shr_and::<4>(w, 15), bit4::<S, B>(f));
+            let l = S::b_or(S::b_and(w, 15), bit4::<S, A>(*f));
+            let h = S::b_or(S::b_shr_and::<4>(w, 15), bit4::<S, B>(*f));
             for c in 0..N {
                 let (values, at) = (columns[c].values, b * 256 + chunk * 64 + j * 4);
                 low[c] = S::dot_u7(low[c], l, splat4::<S>(values, at));
@@ -178,21 +175,20 @@ impl Format for Q6K {
         offset: usize,
     ) {
         let blocks = k / 256;
-        let [scales, subs, uppers, lowers] = Q6K_AREAS.offsets(blocks);
         // SAFETY: offsets stay inside the panel and the columns, as `matmul` requires.
         unsafe {
             for part in 0..PANEL / S::LANES {
                 let lane = part * S::LANES;
                 let mut acc = [S::f_zero(); N];
                 for b in 0..blocks {
-                    let sub = panel.add(subs + b * 256 + lane * 2);
+                    let block = panel.add(pack::Q6_K.body(b));
+                    let sub = block.add(lane * 2);
                     let mut sum = [S::i_zero(); N];
                     for half in 0..2 {
-                        let l = panel.add(lowers + b * 2048 + half * 1024 + lane * 4);
-                        let u = panel.add(uppers + b * 1024 + half * 512 + lane * 4);
+                        let q = block.add(256 + half * 1536 + lane * 4);
                         let at = b * 256 + half * 128;
-                        q6_quarters::<S, N, 0>(&mut sum, l, u, sub.add(half * 128), columns, at);
-                        q6_quarters::<S, N, 1>(&mut sum, l, u, sub.add(half * 128), columns, at);
+                        q6_quarters::<S, N, 0>(&mut sum, q, sub.add(half * 128), columns, at);
+                        q6_quarters::<S, N, 1>(&mut sum, q, sub.add(half * 128), columns, at);
                     }
                     // The weights are stored 32 too large.
                     let mut raised = [S::i_zero(); N];
@@ -203,7 +199,7 @@ impl Format for Q6K {
                             raised[c] = S::i_dot_pairs(raised[c], s, splat4::<S>(sums, 0));
                         }
                     }
-                    let d = S::f_load_f16(panel.add(scales + b * 32 + lane * 2));
+                    let d = S::f_load_f16(panel.add(pack::Q6_K.scales(b) + lane * 2));
                     for c in 0..N {
                         let s = S::i_sub(sum[c], S::i_mul(raised[c], S::i_splat(32)));
                         let d = S::f_mul(d, S::f_splat(*columns[c].scales.add(b)));
@@ -223,8 +219,7 @@ impl Format for Q6K {
 #[inline(always)]
 unsafe fn q6_quarters<S: Simd, const N: usize, const NIBBLE: usize>(
     sum: &mut [S::I; N],
-    lowers: *const u8,
-    uppers: *const u8,
+    quants: *const u8,
     subs: *const u8,
     columns: &[Column; N],
     at: usize,
@@ -234,16 +229,9 @@ unsafe fn q6_quarters<S: Simd, const N: usize, const NIBBLE: usize>(
         for sixteen in 0..2 {
             let (mut first, mut second) = ([S::i_zero(); N], [S::i_zero(); N]);
             for j in sixteen * 4..sixteen * 4 + 4 {
-                let (a, b) = (
-                    S::b_load(lowers.add(j * 64)),
-                    S::b_load(lowers.add(512 + j * 64)),
-                );
-                let u = S::b_load(uppers.add(j * 64));
-                if N == 1 && NIBBLE == 0 {
-                    S::prefetch(lowers.wrapping_add(j * 64 + PREFETCH));
-                    S::prefetch(lowers.wrapping_add(512 + j * 64 + PREFETCH));
-                    S::prefetch(uppers.wrapping_add(j * 64 + PREFETCH / 2));
-                }
+                let line = quants.add(j * 192);
+                let (a, b) = (S::b_load(line), S::b_load(line.add(64)));
+                let u = S::b_load(line.add(128));
                 let (a, b) = if NIBBLE == 0 {
                     let a = S::b_or(S::b_and(a, 15), S::b_shl::<4>(S::b_and(u, 3)));
                     (a, S::b_or(S::b_and(b, 15), S::b_shl::<2>(S::b_and(u, 12))))

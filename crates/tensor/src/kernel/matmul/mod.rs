@@ -94,6 +94,3 @@ unsafe fn splat4<S: Simd>(values: *const u8, at: usize) -> S::I {
     // SAFETY: the caller's column holds at least `at + 4` values.
     unsafe { S::i_splat(values.add(at).cast::<i32>().read_unaligned()) }
 }
-
-/// How far ahead of a single column's reads the next bytes are asked for.
-const PREFETCH: usize = 2048;
