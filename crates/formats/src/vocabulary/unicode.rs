@@ -60,13 +60,24 @@ mod tests {
             let Ok(hir) = regex_syntax::parse(&format!(r"[\p{{{name}}}&&\p{{age:15.1}}]")) else {
                 continue; // Cs: not in a string
             };
-            let HirKind::Class(Class::Unicode(class)) = hir.kind() else {
-                continue; // no assigned character
-            };
-            for range in class.ranges() {
-                for code in u32::from(range.start())..=u32::from(range.end()) {
-                    of[usize::try_from(code).unwrap()] = index;
+            match hir.kind() {
+                HirKind::Class(Class::Unicode(class)) => {
+                    for range in class.ranges() {
+                        for c in range.start()..=range.end() {
+                            of[usize::try_from(u32::from(c)).unwrap()] = index;
+                        }
+                    }
                 }
+                // A category of one character.
+                HirKind::Literal(literal) => {
+                    let c = std::str::from_utf8(&literal.0)
+                        .unwrap()
+                        .chars()
+                        .next()
+                        .unwrap();
+                    of[usize::try_from(u32::from(c)).unwrap()] = index;
+                }
+                kind => panic!("{name}: {kind:?}"),
             }
         }
         of[0xd800..0xe000].fill(27);
@@ -113,11 +124,12 @@ mod tests {
     #[test]
     fn categories_of_well_known_characters() {
         let name = |c| NAMES[usize::from(Category::of(c).0)];
-        let found: Vec<_> = "aÀǅʰ中\u{301}ि1Ⅷ½_-(+$^©\u{a0}\0\u{200d}\u{e000}\u{378}"
-            .chars()
-            .map(name)
-            .collect();
-        let expected = "Ll Lu Lt Lm Lo Mn Mc Nd Nl No Pc Pd Ps Sm Sc Sk So Zs Cc Cf Co Cn";
+        let found: Vec<_> =
+            "aÀǅʰ中\u{301}ि1Ⅷ½_-(+$^©\u{a0}\u{2028}\u{2029}\0\u{200d}\u{e000}\u{378}"
+                .chars()
+                .map(name)
+                .collect();
+        let expected = "Ll Lu Lt Lm Lo Mn Mc Nd Nl No Pc Pd Ps Sm Sc Sk So Zs Zl Zp Cc Cf Co Cn";
         assert_eq!(found.join(" "), expected);
     }
 }

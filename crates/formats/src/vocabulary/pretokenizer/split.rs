@@ -369,18 +369,19 @@ impl Spaces {
     }
 }
 
-/// A run of `len` spaces as the longest powers of two, up to 512, that leave a space before text.
+/// A run of `len` spaces as powers of two up to 512, the longest first; the last space is left to
+/// the text that follows, if there is more than one.
 fn powers_of_two(len: usize, at_end: bool, mut push: impl FnMut(usize)) -> usize {
-    let mut left = len;
+    let kept = if at_end || len == 1 { len } else { len - 1 };
+    let mut left = kept;
     while left > 0 {
-        let free = if at_end { left } else { left - 1 };
         let size = (0..=9)
             .rev()
             .map(|power| 1 << power)
-            .find(|size| *size <= free)
+            .find(|size| *size <= left)
             .unwrap_or(1);
         push(size);
         left -= size;
     }
-    len
+    kept
 }
