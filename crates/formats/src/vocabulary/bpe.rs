@@ -2,12 +2,12 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::hash::BuildHasher;
 
-use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
+use hashbrown::HashMap;
 
 use super::alphabet::Alphabet;
 use super::pretokenizer::{Encoding, PreTokenizer};
+use super::remembered::Remembered;
 use super::tokens::Tokens;
 use super::{VocabularyError, Warning};
 use crate::TokenId;
@@ -15,11 +15,6 @@ use crate::gguf::StringArray;
 
 /// More merges than any published vocabulary has (the largest have about 600 thousand).
 const MAX_MERGES: usize = 1 << 23;
-/// Pieces that one call of `encode` remembers.
-const MAX_REMEMBERED: usize = 1 << 16;
-/// Bytes of the longest piece that is remembered.
-const MAX_REMEMBERED_BYTES: usize = 64;
-
 /// What a merge makes.
 #[derive(Debug, Clone, Copy)]
 struct Merge {
@@ -308,6 +303,7 @@ fn read_merges(
     }
     let mut table = HashMap::with_capacity(count);
     let mut joined = String::new();
+    let mut last = 0_u32;
     for (index, text) in merges.iter().enumerate() {
         // A part may itself begin with a space.
         let space = text
@@ -325,42 +321,17 @@ fn read_merges(
         joined.clear();
         joined.push_str(left);
         joined.push_str(right);
-        let result = symbols.find_or_add(&joined);
+        // Most files list the results of merges in the order of the merges.
+        let next = TokenId(last.saturating_add(1));
+        let result = match symbols.tokens.text(next) {
+            Some(text) if text == joined => next.0,
+            _ => symbols.find_or_add(&joined),
+        };
+        last = result;
         let pair = (symbols.find_or_add(left), symbols.find_or_add(right));
         let rank = u32::try_from(index).unwrap_or(u32::MAX);
         // The first of two equal merges counts.
         table.entry(pair).or_insert(Merge { rank, result });
     }
     Ok(table)
-}
-
-/// Pieces of one text that were encoded before, and where in the output their tokens lie.
-#[derive(Default)]
-struct Remembered<'a> {
-    pieces: HashTable<(&'a str, usize, usize)>,
-    hasher: DefaultHashBuilder,
-}
-
-impl<'a> Remembered<'a> {
-    /// Copies the tokens of a piece that was encoded before.
-    fn repeat(&self, piece: &str, out: &mut Vec<TokenId>) -> bool {
-        if piece.len() > MAX_REMEMBERED_BYTES || self.pieces.is_empty() {
-            return false;
-        }
-        let same = |(text, _, _): &(&str, usize, usize)| *text == piece;
-        let found = self.pieces.find(self.hasher.hash_one(piece), same);
-        let Some(&(_, start, end)) = found else {
-            return false;
-        };
-        out.extend_from_within(start..end);
-        true
-    }
-
-    fn remember(&mut self, piece: &'a str, start: usize, end: usize) {
-        if piece.len() <= MAX_REMEMBERED_BYTES && self.pieces.len() < MAX_REMEMBERED {
-            let Self { pieces, hasher } = self;
-            let rehash = |(text, _, _): &(&str, usize, usize)| hasher.hash_one(text);
-            pieces.insert_unique(hasher.hash_one(piece), (piece, start, end), rehash);
-        }
-    }
 }

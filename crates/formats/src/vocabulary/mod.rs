@@ -15,6 +15,7 @@ mod decode;
 mod error;
 mod partition;
 mod pretokenizer;
+mod remembered;
 mod sentencepiece;
 mod special;
 mod tokens;

@@ -5,6 +5,9 @@
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
+use hashbrown::HashSet;
+
+use super::remembered::Remembered;
 use super::tokens::Tokens;
 use super::{VocabularyError, Warning};
 use crate::TokenId;
@@ -14,6 +17,9 @@ use crate::TokenId;
 pub(super) struct SentencePiece {
     scores: Vec<f32>,
     bytes: Vec<Option<TokenId>>,
+    /// The characters that stand before `▁` inside some token. Behind any other, text can be cut
+    /// before a `▁`, for no merge can join the two.
+    before_space: HashSet<char>,
 }
 
 /// A part of the text, in the list of those that are left.
@@ -34,6 +40,13 @@ struct Candidate {
     right: usize,
     /// Bytes of both; another length means that one of the two has been merged since.
     len: usize,
+}
+
+/// What one call of `encode` needs, kept between words.
+#[derive(Debug, Default)]
+struct Scratch {
+    symbols: Vec<Symbol>,
+    candidates: BinaryHeap<Candidate>,
 }
 
 impl Ord for Candidate {
@@ -67,7 +80,17 @@ impl SentencePiece {
         super::warn_of_missing_bytes(&bytes, warnings);
         // Adding zero makes -0.0 equal to 0.0 in the total order.
         let scores = scores.into_iter().map(|score| score + 0.0).collect();
-        Ok(Self { scores, bytes })
+        let mut before_space = HashSet::new();
+        for (_, text) in tokens.iter() {
+            for (at, _) in text.match_indices(super::SPACE) {
+                before_space.extend(text.get(..at).and_then(|before| before.chars().next_back()));
+            }
+        }
+        Ok(Self {
+            scores,
+            bytes,
+            before_space,
+        })
     }
 
     /// Appends the tokens of `text`, in which spaces are `▁` already.
@@ -78,26 +101,59 @@ impl SentencePiece {
         unknown: Option<TokenId>,
         out: &mut Vec<TokenId>,
     ) {
-        let mut symbols = Vec::with_capacity(text.len());
+        let mut known = Remembered::default();
+        let mut scratch = Scratch::default();
+        let mut rest = text;
+        while !rest.is_empty() {
+            let (word, after) = rest.split_at_checked(self.word(rest)).unwrap_or((rest, ""));
+            rest = after;
+            if known.repeat(word, out) {
+                continue;
+            }
+            let start = out.len();
+            self.merge(tokens, word, &mut scratch);
+            self.emit(tokens, word, &scratch.symbols, unknown, out);
+            known.remember(word, start, out.len());
+        }
+    }
+
+    /// Bytes of the text up to where it can be cut.
+    fn word(&self, text: &str) -> usize {
+        let cut = |&(at, _): &(usize, &str)| {
+            let before = text.get(..at).and_then(|before| before.chars().next_back());
+            before.is_some_and(|c| !self.before_space.contains(&c))
+        };
+        text.match_indices(super::SPACE)
+            .find(cut)
+            .map_or(text.len(), |(at, _)| at)
+    }
+
+    /// Makes all merges inside a word; `scratch.symbols` are what is left.
+    fn merge(&self, tokens: &Tokens, text: &str, scratch: &mut Scratch) {
+        let Scratch {
+            symbols,
+            candidates,
+        } = scratch;
+        symbols.clear();
+        candidates.clear();
         for (index, (start, c)) in text.char_indices().enumerate() {
-            let next = Some(index + 1);
+            let (previous, next) = (index.checked_sub(1), Some(index + 1));
             symbols.push(Symbol {
                 start,
                 len: c.len_utf8(),
-                previous: index.checked_sub(1),
+                previous,
                 next,
             });
         }
         if let Some(last) = symbols.last_mut() {
             last.next = None;
         }
-        let mut candidates = BinaryHeap::new();
         for left in 0..symbols.len().saturating_sub(1) {
             self.offer(
                 tokens,
                 text,
-                &symbols,
-                &mut candidates,
+                symbols,
+                candidates,
                 Some(left),
                 Some(left + 1),
             );
@@ -122,16 +178,19 @@ impl SentencePiece {
             if let Some(symbol) = r.next.and_then(|next| symbols.get_mut(next)) {
                 symbol.previous = Some(left);
             }
-            self.offer(
-                tokens,
-                text,
-                &symbols,
-                &mut candidates,
-                l.previous,
-                Some(left),
-            );
-            self.offer(tokens, text, &symbols, &mut candidates, Some(left), r.next);
+            self.offer(tokens, text, symbols, candidates, l.previous, Some(left));
+            self.offer(tokens, text, symbols, candidates, Some(left), r.next);
         }
+    }
+
+    fn emit(
+        &self,
+        tokens: &Tokens,
+        text: &str,
+        symbols: &[Symbol],
+        unknown: Option<TokenId>,
+        out: &mut Vec<TokenId>,
+    ) {
         for symbol in symbols.iter().filter(|symbol| symbol.len > 0) {
             let piece = text
                 .get(symbol.start..symbol.start + symbol.len)

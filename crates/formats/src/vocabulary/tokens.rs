@@ -2,6 +2,7 @@
 
 use std::hash::BuildHasher;
 
+use hashbrown::hash_table::Entry;
 use hashbrown::{DefaultHashBuilder, HashTable};
 
 use super::VocabularyError;
@@ -172,14 +173,26 @@ impl Tokens {
                 limit: MAX_TOKEN_BYTES,
             });
         }
-        if let Some(first) = self.find(text) {
-            let text = text.to_owned();
-            return Err(VocabularyError::DuplicateToken {
-                first: first.0,
-                second: id,
-                text,
-            });
-        }
+        let Self {
+            texts,
+            ends,
+            by_text,
+            hasher,
+            ..
+        } = self;
+        let same = |&other: &u32| text_of(texts, ends, other) == Some(text);
+        let rehash = |&other: &u32| hasher.hash_one(text_of(texts, ends, other).unwrap_or(""));
+        match by_text.entry(hasher.hash_one(text), same, rehash) {
+            Entry::Occupied(found) => {
+                let (first, text) = (*found.get(), text.to_owned());
+                return Err(VocabularyError::DuplicateToken {
+                    first,
+                    second: id,
+                    text,
+                });
+            }
+            Entry::Vacant(place) => place.insert(id),
+        };
         self.texts.push_str(text);
         // Fails beyond 4 GiB of text.
         let end = u32::try_from(self.texts.len()).map_err(|_| VocabularyError::TokenTooLong {
@@ -189,15 +202,6 @@ impl Tokens {
         })?;
         self.ends.push(end);
         self.longest = self.longest.max(len);
-        let Self {
-            texts,
-            ends,
-            by_text,
-            hasher,
-            ..
-        } = self;
-        let rehash = |&id: &u32| hasher.hash_one(text_of(texts, ends, id).unwrap_or_default());
-        by_text.insert_unique(hasher.hash_one(text), id, rehash);
         Ok(())
     }
 

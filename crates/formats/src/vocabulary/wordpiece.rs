@@ -1,6 +1,11 @@
 //! WordPiece with the normalisation of BERT (Devlin et al. 2019): words at white space, each
 //! punctuation mark and each Chinese character, then the longest tokens from the left.
 //!
+//! This is BERT's own normalisation. llama.cpp departs from it in three places, where text becomes
+//! other tokens than in training: it keeps only the first part of a Hangul syllable, drops spacing
+//! and enclosing marks as if they were accents, and takes vertical tabs, form feeds and U+0085 as
+//! spaces where BERT drops them.
+//!
 //! In GGUF files a token that begins a word begins with `▁`, and a token that continues one has no
 //! mark (the vocabulary of BERT itself marks the latter with `##`).
 
