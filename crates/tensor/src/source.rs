@@ -179,3 +179,49 @@ impl WeightSource for MemorySource {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn two() -> MemorySource {
+        let parts = [
+            ("a", vec![4], TensorType::F32, (0..16).collect()),
+            ("b", vec![32, 2], TensorType::Q8_0, (100..168).collect()),
+        ];
+        MemorySource::from_parts(parts).unwrap()
+    }
+
+    #[test]
+    fn ranges_are_read_by_name() {
+        let source = two();
+        let mut into = [0; 5];
+        source.read("b", 60, &mut into).unwrap();
+        assert_eq!(into, [160, 161, 162, 163, 164]);
+        source.read("a", 16, &mut []).unwrap();
+        assert_eq!(source.tensors().len(), 2);
+        assert_eq!(source.tensor("b").map(|tensor| tensor.byte_len), Some(68));
+    }
+
+    #[test]
+    fn ranges_that_leave_a_tensor_are_refused() {
+        for (offset, len) in [(0, 17), (16, 1), (17, 0), (u64::MAX, 1), (u64::MAX - 3, 8)] {
+            let outcome = two().read("a", offset, &mut vec![0; len]);
+            assert!(
+                matches!(outcome, Err(SourceError::Range { .. })),
+                "{offset}"
+            );
+        }
+        let outcome = two().read("c", 0, &mut []);
+        assert!(matches!(outcome, Err(SourceError::Missing { .. })));
+    }
+
+    #[test]
+    fn tensors_that_do_not_lie_in_the_bytes_are_refused() {
+        let tensors = two().tensors().to_vec();
+        assert!(MemorySource::new(tensors.clone(), vec![0; 83]).is_err());
+        assert!(MemorySource::new(tensors, vec![0; 84]).is_ok());
+        let short = [("a", vec![4], TensorType::F32, vec![0; 15])];
+        assert!(MemorySource::from_parts(short).is_err());
+    }
+}

@@ -100,12 +100,17 @@ impl<'r> Cursor<'r> {
         }
     }
 
-    /// The next bytes that are ready, at least one; an error at the end of the file.
+    /// Makes at least one byte ready; an error at the end of the file.
     fn fill(&mut self) -> Result<(), GgufError> {
         while self.ready.is_empty() {
             match self.reader.read(&mut self.buffer) {
                 Ok(0) => return Err(self.cut_short(1)),
-                Ok(count) => self.ready = 0..count.min(self.buffer.len()),
+                // What a reader has beyond the promised length is not the file's.
+                Ok(count) => {
+                    let left = self.file_len.min(MAX_HEADER_BYTES).saturating_sub(self.at);
+                    let left = usize::try_from(left).unwrap_or(usize::MAX);
+                    self.ready = 0..count.min(self.buffer.len()).min(left);
+                }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => {
                     return Err(GgufError::Read {
@@ -119,27 +124,44 @@ impl<'r> Cursor<'r> {
         Ok(())
     }
 
-    /// Fills all of `into`.
-    pub(super) fn take_into(&mut self, mut into: &mut [u8]) -> Result<(), GgufError> {
-        self.check(u64::try_from(into.len()).unwrap_or(u64::MAX))?;
-        while !into.is_empty() {
-            self.fill()?;
-            let ready = self.buffer.get(self.ready.clone()).unwrap_or_default();
-            let count = ready.len().min(into.len());
-            let (now, later) = into.split_at_mut(count);
-            if let Some(source) = ready.get(..count) {
-                now.copy_from_slice(source);
-            }
-            self.ready.start = self.ready.start.saturating_add(count);
-            self.at = self.at.saturating_add(u64::try_from(count).unwrap_or(0));
-            into = later;
-        }
-        Ok(())
+    /// Up to `len` bytes that are ready, and at least one; they count as taken. `len` is not zero,
+    /// and so many bytes are left.
+    fn some(&mut self, len: usize) -> Result<&[u8], GgufError> {
+        self.fill()?;
+        let count = self.ready.len().min(len);
+        let start = self.ready.start;
+        self.advance(count);
+        let end = self.ready.start;
+        Ok(self.buffer.get(start..end).unwrap_or_default())
     }
 
+    fn advance(&mut self, count: usize) {
+        self.ready.start = self.ready.start.saturating_add(count);
+        self.at = self.at.saturating_add(u64::try_from(count).unwrap_or(0));
+    }
+
+    #[inline]
     pub(super) fn take<const N: usize>(&mut self) -> Result<[u8; N], GgufError> {
+        let ready = self.buffer.get(self.ready.clone());
+        if let Some(bytes) = ready.and_then(|ready| ready.first_chunk().copied()) {
+            self.advance(N);
+            return Ok(bytes);
+        }
+        self.take_across()
+    }
+
+    /// [`Cursor::take`] where a value lies across two fillings of the buffer.
+    #[cold]
+    fn take_across<const N: usize>(&mut self) -> Result<[u8; N], GgufError> {
+        self.check(u64::try_from(N).unwrap_or(u64::MAX))?;
         let mut bytes = [0; N];
-        self.take_into(&mut bytes)?;
+        let mut into = bytes.as_mut_slice();
+        while !into.is_empty() {
+            let source = self.some(into.len())?;
+            let (now, later) = into.split_at_mut(source.len());
+            now.copy_from_slice(source);
+            into = later;
+        }
         Ok(bytes)
     }
 
@@ -154,21 +176,20 @@ impl<'r> Cursor<'r> {
     /// Adds `len` bytes of the file to the end of `bytes`.
     pub(super) fn append(&mut self, len: u64, bytes: &mut Vec<u8>) -> Result<(), GgufError> {
         self.check(len)?;
-        let start = bytes.len();
-        let end = usize::try_from(len)
-            .ok()
-            .and_then(|len| start.checked_add(len))
-            .ok_or_else(|| self.cut_short(len))?;
-        if end > bytes.capacity() {
+        let mut left = usize::try_from(len).map_err(|_| self.cut_short(len))?;
+        if left > bytes.capacity().saturating_sub(bytes.len()) {
             // Doubled, so that many small strings cost few moves, but never beyond what the file
             // can still fill.
-            let left = self.file_len.saturating_sub(self.at);
-            let most = start.saturating_add(usize::try_from(left).unwrap_or(usize::MAX));
-            let wanted = bytes.capacity().saturating_mul(2).min(most).max(end);
-            bytes.reserve_exact(wanted.saturating_sub(start));
+            let fillable = self.file_len.saturating_sub(self.at);
+            let fillable = usize::try_from(fillable).unwrap_or(usize::MAX);
+            bytes.reserve_exact(bytes.capacity().max(left).min(fillable));
         }
-        bytes.resize(end, 0);
-        self.take_into(bytes.get_mut(start..).unwrap_or_default())
+        while left > 0 {
+            let source = self.some(left)?;
+            bytes.extend_from_slice(source);
+            left = left.saturating_sub(source.len());
+        }
+        Ok(())
     }
 
     /// A length and so many bytes of UTF-8.
