@@ -45,7 +45,8 @@ pub fn fuzz(seconds: &str) -> Result<(), String> {
     let seconds: u32 = seconds
         .parse()
         .map_err(|_| format!("not a number of seconds: {seconds}"))?;
-    let folder = tidy::repository_root()?.join("fuzz/fuzz_targets");
+    let root = tidy::repository_root()?.join("fuzz");
+    let folder = root.join("fuzz_targets");
     let mut targets: Vec<String> = std::fs::read_dir(&folder)
         .map_err(|e| format!("cannot list {}: {e}", folder.display()))?
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
@@ -54,15 +55,14 @@ pub fn fuzz(seconds: &str) -> Result<(), String> {
     targets.sort();
     let limit = format!("-max_total_time={seconds}");
     for target in &targets {
-        let args = [
-            "fuzz",
-            "run",
-            target,
-            "--",
-            &limit,
-            "-timeout=10",
-            "-rss_limit_mb=2048",
-        ];
+        // What runs find goes to the first folder; the seeds are only read.
+        let corpus = root.join("corpus").join(target).display().to_string();
+        let seeds = root.join("seeds").join(target);
+        std::fs::create_dir_all(&corpus).map_err(|e| format!("cannot make {corpus}: {e}"))?;
+        let seeds = seeds.is_dir().then(|| seeds.display().to_string());
+        let mut args = vec!["fuzz", "run", target, &corpus];
+        args.extend(seeds.as_deref());
+        args.extend(["--", &limit, "-timeout=10", "-rss_limit_mb=2048"]);
         sh("cargo", &args, &[("RUSTC_BOOTSTRAP", "1")])?;
     }
     Ok(())
