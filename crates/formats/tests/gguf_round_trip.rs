@@ -8,6 +8,8 @@
 
 use ingle_formats::TensorType;
 use ingle_formats::gguf::{Array, GgufError, Header, Metadata, Value, Writer};
+use proptest::collection::{btree_map, vec};
+use proptest::prelude::*;
 
 fn read(bytes: &[u8]) -> Result<Header, GgufError> {
     Header::read(&mut { bytes }, bytes.len() as u64)
@@ -126,4 +128,84 @@ fn getters_accept_any_width_that_fits_and_name_what_does_not() {
         metadata.require_u32("absent"),
         Err(GgufError::MissingKey { .. })
     ));
+}
+
+fn any_array() -> impl Strategy<Value = Array> {
+    let flat = prop_oneof![
+        vec(any::<u8>(), 0..9).prop_map(Array::U8),
+        vec(any::<i8>(), 0..9).prop_map(Array::I8),
+        vec(any::<u16>(), 0..9).prop_map(Array::U16),
+        vec(any::<i16>(), 0..9).prop_map(Array::I16),
+        vec(any::<u32>(), 0..9).prop_map(Array::U32),
+        vec(any::<i32>(), 0..9).prop_map(Array::I32),
+        vec(any::<f32>(), 0..9).prop_map(Array::F32),
+        vec(any::<bool>(), 0..9).prop_map(Array::Bool),
+        vec(any::<String>(), 0..9).prop_map(|v| Array::Strings(v.into_iter().collect())),
+        vec(any::<u64>(), 0..9).prop_map(Array::U64),
+        vec(any::<i64>(), 0..9).prop_map(Array::I64),
+        vec(any::<f64>(), 0..9).prop_map(Array::F64),
+    ];
+    flat.prop_recursive(3, 16, 4, |inner| vec(inner, 0..4).prop_map(Array::Arrays))
+}
+
+fn any_value() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        any::<u8>().prop_map(Value::U8),
+        any::<i8>().prop_map(Value::I8),
+        any::<u16>().prop_map(Value::U16),
+        any::<i16>().prop_map(Value::I16),
+        any::<u32>().prop_map(Value::U32),
+        any::<i32>().prop_map(Value::I32),
+        any::<f32>().prop_map(Value::F32),
+        any::<bool>().prop_map(Value::Bool),
+        any::<String>().prop_map(Value::String),
+        any::<u64>().prop_map(Value::U64),
+        any::<i64>().prop_map(Value::I64),
+        any::<f64>().prop_map(Value::F64),
+        any_array().prop_map(Value::Array),
+    ]
+}
+
+proptest! {
+    /// Read through a reader that gives a few bytes at a time, as a slow disk or a pipe may.
+    #[test]
+    fn any_metadata_and_tensors_come_back(
+        pairs in btree_map(".{1,20}", any_value(), 0..12),
+        rows in btree_map("[a-z.]{1,60}", 1..5_u64, 0..8),
+        alignment in 0..9_u32,
+        step in 1..40_usize,
+    ) {
+        let mut writer = Writer::new().pair("general.alignment", 1_u32 << alignment);
+        for (key, value) in &pairs {
+            writer = writer.pair(key.as_str(), value.clone());
+        }
+        let mut data = Vec::new();
+        for (name, &rows) in &rows {
+            writer = writer.tensor(name.as_str(), &[32, rows], TensorType::Q4_0);
+            data.push(vec![rows as u8; rows as usize * 18]);
+        }
+        let bytes = writer.file(&data).unwrap();
+        let mut few = Few { bytes: &bytes, step };
+        let header = Header::read(&mut few, bytes.len() as u64).unwrap();
+        let found = header.metadata.iter().skip(1);
+        prop_assert!(found.eq(pairs.iter().map(|(key, value)| (key.as_str(), value))));
+        prop_assert_eq!(header.tensors.len(), rows.len());
+        for (tensor, data) in header.tensors.iter().zip(&data) {
+            let place = tensor.offset as usize..(tensor.offset + tensor.byte_len) as usize;
+            prop_assert_eq!(&bytes[place], data.as_slice());
+        }
+    }
+}
+
+/// Gives at most `step` bytes a call.
+struct Few<'a> {
+    bytes: &'a [u8],
+    step: usize,
+}
+
+impl std::io::Read for Few<'_> {
+    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+        let count = into.len().min(self.step);
+        self.bytes.read(&mut into[..count])
+    }
 }

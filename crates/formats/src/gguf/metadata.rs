@@ -182,6 +182,7 @@ impl Metadata {
     }
 
     /// One unsigned integer a layer: an array of `n_layers`, or a single value that holds for all.
+    /// The caller has bounded `n_layers`: so many values are allocated.
     ///
     /// # Errors
     /// As described at [`Metadata`]; [`GgufError::Length`] where the array has another length.
