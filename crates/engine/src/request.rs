@@ -143,6 +143,14 @@ pub enum Event {
 }
 
 impl Event {
+    /// The text that it adds to the answer.
+    pub fn text(&self) -> &str {
+        match self {
+            Self::Token { text, .. } => text,
+            Self::Finished { .. } => "",
+        }
+    }
+
     /// The request that it is about.
     pub fn request(&self) -> RequestId {
         match self {

@@ -4,11 +4,19 @@
 //! Invariant: stdout carries the answer and nothing else.
 #![forbid(unsafe_code)]
 
+mod answer;
+mod chat_input;
+mod clock;
 mod commands;
+mod interrupt;
+mod load;
 mod machine;
 mod metadata_view;
 mod model_file;
 mod out;
+mod reasoning;
+mod sampling_args;
+mod stdin;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -32,9 +40,12 @@ struct Ingle {
 
 #[derive(Subcommand)]
 enum Command {
+    Run(commands::run::Args),
     Show(commands::show::Args),
     List(commands::list::Args),
     Tokenize(commands::tokenize::Args),
+    Template(commands::template::Args),
+    Bench(commands::bench::Args),
     Doctor(commands::doctor::Args),
 }
 
@@ -45,9 +56,12 @@ struct Usage(String);
 
 fn main() -> ExitCode {
     let done = match Ingle::parse().command {
+        Command::Run(args) => commands::run::run(&args),
         Command::Show(args) => commands::show::run(&args),
         Command::List(args) => commands::list::run(&args),
         Command::Tokenize(args) => commands::tokenize::run(&args),
+        Command::Template(args) => commands::template::run(&args),
+        Command::Bench(args) => commands::bench::run(&args),
         Command::Doctor(args) => commands::doctor::run(&args),
     };
     match done {

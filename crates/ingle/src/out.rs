@@ -39,6 +39,20 @@ pub fn note(line: impl Display) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
+/// Writes a part of a line for people.
+pub fn part_of_note(text: impl Display) {
+    let mut stderr = std::io::stderr();
+    let _ = write!(stderr, "{text}").and_then(|()| stderr.flush());
+}
+
+/// `text` without control characters, line ends and tabs apart: what a model says is not trusted
+/// with the terminal.
+pub fn without_control(text: &str) -> String {
+    text.chars()
+        .filter(|c| !c.is_control() || matches!(c, '\n' | '\t'))
+        .collect()
+}
+
 /// `text` on one line, with nothing in it that moves a cursor or changes a colour: what a file says
 /// of itself is not trusted with the terminal.
 pub fn plain(text: &str) -> String {

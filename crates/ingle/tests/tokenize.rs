@@ -1,4 +1,4 @@
-//! `ingle tokenize` on public vocabularies and their vectors.
+//! `ingle tokenize` on public vocabularies. All their vectors are tested in `formats`.
 
 mod support;
 
@@ -15,7 +15,7 @@ const VOCABULARIES: [&str; 7] = [
 ];
 
 #[test]
-fn every_vector_matches() {
+fn some_vectors_of_each_match() {
     for name in VOCABULARIES {
         let Some(file) = shared(&format!("tokenizers/ggml-vocab-{name}.gguf")) else {
             return;
@@ -26,7 +26,7 @@ fn every_vector_matches() {
         let texts: Vec<&str> = texts.split("\n__ggml_vocab_test__\n").collect();
         let ids: Vec<&str> = ids.split('\n').collect();
         assert_eq!(texts.len(), ids.len());
-        for (text, ids) in texts.into_iter().zip(ids) {
+        for (text, ids) in texts.into_iter().zip(ids).step_by(9) {
             let done = run_with(
                 &["tokenize", file, "--json", "--no-special"],
                 text.as_bytes(),

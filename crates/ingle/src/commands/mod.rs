@@ -1,6 +1,10 @@
 //! One file a command: its flags, what it does, what it prints.
 
+pub mod bench;
+mod chat;
 pub mod doctor;
 pub mod list;
+pub mod run;
 pub mod show;
+pub mod template;
 pub mod tokenize;

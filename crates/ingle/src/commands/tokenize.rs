@@ -1,14 +1,10 @@
 //! `ingle tokenize`: a text as the tokens of a model.
 
-use crate::{Usage, model_file, out};
+use crate::{model_file, out, stdin};
 use anyhow::Context;
 use ingle::TokenId;
 use ingle::formats::vocabulary::{Encode, Vocabulary};
 use serde_json::json;
-use std::io::Read;
-
-/// More text than any context holds; a pipe without end must not fill memory.
-const MOST_BYTES: u64 = 1 << 30;
 
 /// A text as the tokens of a model; a file that holds a vocabulary only will do
 #[derive(clap::Args)]
@@ -34,7 +30,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         Vocabulary::from_metadata(files.metadata()).with_context(|| args.model.clone())?;
     let text = match &args.text {
         Some(text) => text.clone(),
-        None => stdin_text()?,
+        None => stdin::text()?,
     };
     let options = Encode {
         add_special: !args.no_special,
@@ -47,25 +43,6 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     } else {
         out::answer(&table(&vocabulary, &ids))
     }
-}
-
-fn stdin_text() -> anyhow::Result<String> {
-    let mut bytes = Vec::new();
-    let read = std::io::stdin()
-        .lock()
-        .take(MOST_BYTES + 1)
-        .read_to_end(&mut bytes);
-    read.context("standard input could not be read")?;
-    if bytes.len() as u64 > MOST_BYTES {
-        return Err(Usage("the text is larger than 1 GiB; give a part of it".into()).into());
-    }
-    String::from_utf8(bytes).map_err(|e| {
-        let at = e.utf8_error().valid_up_to();
-        Usage(format!(
-            "the text is not UTF-8 (byte {at}); convert it first, as with iconv"
-        ))
-        .into()
-    })
 }
 
 fn table(vocabulary: &Vocabulary, ids: &[TokenId]) -> String {

@@ -1,5 +1,9 @@
 //! Running the binary, and where the shared data are.
-#![allow(dead_code, reason = "each test file uses a part")]
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    reason = "each test file uses a part, and a test may fail"
+)]
 
 use std::io::Write;
 use std::path::PathBuf;

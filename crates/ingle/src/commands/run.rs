@@ -1,0 +1,310 @@
+//! `ingle run`: one answer, or a chat.
+
+use super::chat;
+use crate::answer::{Answer, Reading, Show, answer};
+use crate::interrupt::Interrupt;
+use crate::load::{LoadArgs, Loaded, load};
+use crate::sampling_args::{SamplingArgs, new_seed, to_json};
+use crate::stdin::Piped;
+use crate::{Usage, clock, model_file, out};
+use ingle::{Chat, FinishReason, Request, Sampling};
+use serde_json::json;
+
+/// A chat with a model, or one answer where PROMPT is given or standard input is a pipe
+///
+/// What comes through a pipe is put behind PROMPT, or is the prompt. With no MODEL the small model
+/// that is built in answers. In a chat, /help shows what can be typed.
+#[derive(clap::Args)]
+pub struct Args {
+    /// A .gguf file, or any one of the files of a split model [default: the built-in model]
+    model: Option<String>,
+    /// What to answer, or with --raw what to continue
+    prompt: Option<String>,
+    /// Use no chat template: continue the prompt as it stands, an empty one from the beginning token
+    #[arg(long, help_heading = "Answer")]
+    raw: bool,
+    /// What the model is told before anything else
+    #[arg(
+        long,
+        value_name = "TEXT",
+        help_heading = "Answer",
+        conflicts_with = "raw"
+    )]
+    system: Option<String>,
+    /// Stop after N tokens [default: when the model ends its answer or the context is full]
+    #[arg(short = 'n', long, value_name = "N", help_heading = "Answer")]
+    max_tokens: Option<u32>,
+    /// A text at which the answer stops, and which is not part of it; repeat the flag for more
+    #[arg(long, value_name = "TEXT", help_heading = "Answer")]
+    stop: Vec<String>,
+    /// Let the model reason before it answers, where its template has that switch
+    #[arg(long, help_heading = "Answer", conflicts_with = "no_think")]
+    think: bool,
+    /// Do not let it
+    #[arg(long, help_heading = "Answer")]
+    no_think: bool,
+    /// Print one JSON object when the answer is complete
+    #[arg(long, help_heading = "Answer")]
+    json: bool,
+    /// With --json: log-probabilities of the answer's tokens and of the N most probable ones
+    #[arg(long, value_name = "N", help_heading = "Answer", requires = "json")]
+    logprobs: Option<u32>,
+    #[command(flatten)]
+    sampling: SamplingArgs,
+    #[command(flatten)]
+    load: LoadArgs,
+}
+
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    let (model, prompt) = model_and_prompt(args)?;
+    let piped = Piped::begin();
+    if piped.is_none() && prompt.is_none() && args.json {
+        return Err(Usage("--json is for one answer; give a PROMPT".into()).into());
+    }
+    let mut session = Session::new(args)?;
+    let mut loaded = load(model, &args.load)?;
+    session.settle(&loaded);
+    let prompt = match piped {
+        Some(piped) => Some(joined(prompt, &piped.text(prompt.is_some())?)),
+        None => prompt.map(str::to_owned),
+    };
+    let interrupt = Interrupt::listen()?;
+    match prompt {
+        Some(prompt) => one_answer(&session, &mut loaded, &prompt, args.json, &interrupt),
+        None => chat::chat(session, &mut loaded, &interrupt),
+    }
+}
+
+/// MODEL and PROMPT, of which either may be absent.
+fn model_and_prompt(args: &Args) -> Result<(Option<&str>, Option<&str>), Usage> {
+    match (args.model.as_deref(), args.prompt.as_deref()) {
+        (Some(model), prompt) if model_file::is_path(model) || model.starts_with("hf.co/") => {
+            Ok((Some(model), prompt))
+        }
+        (prompt, None) => Ok((None, prompt)),
+        (first, Some(_)) => Err(Usage(format!(
+            "`{}` is not a model; give the path of a .gguf file, or put the whole prompt in quotation marks",
+            out::plain(first.unwrap_or_default())
+        ))),
+    }
+}
+
+/// A prompt and what came through a pipe.
+fn joined(prompt: Option<&str>, piped: &str) -> String {
+    match prompt {
+        None => piped.to_owned(),
+        Some(prompt) if piped.is_empty() => prompt.to_owned(),
+        Some(prompt) => format!("{prompt}\n\n{piped}"),
+    }
+}
+
+/// What stays the same from answer to answer, until somebody changes it.
+pub struct Session {
+    pub sampling: Sampling,
+    /// Every answer gets a seed of its own.
+    pub new_seeds: bool,
+    pub system: Option<String>,
+    pub max_tokens: Option<u32>,
+    pub stop: Vec<String>,
+    /// `enable_thinking` of the template.
+    pub think: Option<bool>,
+    /// No template.
+    pub raw: bool,
+}
+
+impl Session {
+    fn new(args: &Args) -> anyhow::Result<Self> {
+        let sampling = args.sampling.sampling(args.logprobs);
+        // Before minutes of loading, not after.
+        sampling.validate().map_err(|e| Usage(e.to_string()))?;
+        let think = match (args.think, args.no_think) {
+            (true, _) => Some(true),
+            (_, true) => Some(false),
+            _ => None,
+        };
+        Ok(Self {
+            sampling,
+            new_seeds: !args.sampling.has_seed(),
+            system: args.system.clone(),
+            max_tokens: args.max_tokens,
+            stop: args.stop.clone(),
+            think,
+            raw: args.raw,
+        })
+    }
+
+    /// Without a template there is only the text itself.
+    fn settle(&mut self, loaded: &Loaded) {
+        if !self.raw && !loaded.model.has_template() {
+            out::note("note: this model has no chat template; the text is continued as it stands");
+            if self.system.take().is_some() {
+                out::note(
+                    "warning: --system has no effect without a chat template; put it into the prompt",
+                );
+            }
+            self.raw = true;
+        }
+    }
+
+    /// The conversation as the template will see it.
+    pub fn conversation(&self) -> Chat {
+        let mut chat = Chat::new();
+        if let Some(system) = &self.system {
+            chat = chat.message("system", system);
+        }
+        match self.think {
+            Some(think) => chat.variable("enable_thinking", think),
+            None => chat,
+        }
+    }
+
+    /// Computes the answer to a prompt text, which is a rendered chat unless the session is raw.
+    pub fn answer(
+        &self,
+        loaded: &mut Loaded,
+        prompt: &str,
+        show: Show,
+        interrupt: &Interrupt,
+    ) -> anyhow::Result<Answer> {
+        let (tokens, reading) = match self.raw {
+            true => (loaded.model.encode(prompt), Reading::Raw),
+            false => (loaded.model.encode_chat(prompt), Reading::Chat(prompt)),
+        };
+        let request = Request {
+            max_tokens: self.max_tokens,
+            sampling: self.sampling.clone(),
+            stop: self.stop.clone(),
+            ..Request::new(tokens)
+        };
+        answer(&mut loaded.model, request, reading, show, interrupt)
+    }
+
+    /// A seed for the next answer.
+    pub fn reseed(&mut self) {
+        if self.new_seeds {
+            self.sampling.seed = new_seed();
+        }
+    }
+}
+
+fn one_answer(
+    session: &Session,
+    loaded: &mut Loaded,
+    prompt: &str,
+    json: bool,
+    interrupt: &Interrupt,
+) -> anyhow::Result<()> {
+    let prompt = match session.raw {
+        true => prompt.to_owned(),
+        false => {
+            let chat = session.conversation().message("user", prompt);
+            loaded.model.chat_prompt(&chat, clock::now())?
+        }
+    };
+    let show = if json { Show::Nothing } else { Show::Stream };
+    let answer = session.answer(loaded, &prompt, show, interrupt)?;
+    if json {
+        let mut object = answer.to_json(loaded.model.vocabulary());
+        object["timings"]["load_s"] = loaded.load_time.as_secs_f64().into();
+        object["model"] = json!({
+            "name": loaded.name, "context": loaded.model.plan().context,
+            "threads": loaded.threads, "isa": loaded.isa,
+        });
+        object["parameters"] = to_json(&session.sampling);
+        object["parameters"]["max_tokens"] = session.max_tokens.into();
+        object["parameters"]["stop"] = session.stop.clone().into();
+        object["parameters"]["raw"] = session.raw.into();
+        out::json(&object)?;
+    } else {
+        out::note(answer.summary());
+    }
+    outcome(&answer, session.max_tokens.is_some(), loaded)
+}
+
+/// Notes on how the answer ended, and an error where it did not end well.
+fn outcome(answer: &Answer, limited: bool, loaded: &Loaded) -> anyhow::Result<()> {
+    match &answer.reason {
+        FinishReason::Failed(why) => anyhow::bail!("{why}"),
+        FinishReason::Cancelled => anyhow::bail!("stopped before the answer was complete"),
+        FinishReason::Length if !limited => {
+            out::note(full(loaded));
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What to do about a full context.
+pub fn full(loaded: &Loaded) -> String {
+    let context = loaded.model.plan().context;
+    format!(
+        "note: the answer stops here because the context of {context} tokens is full; --ctx N makes it larger"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        run: Args,
+    }
+
+    fn parse(line: &[&str]) -> Args {
+        Line::try_parse_from([&["x"], line].concat())
+            .map(|l| l.run)
+            .unwrap_or_else(|e| panic!("{e}"))
+    }
+
+    #[test]
+    fn the_model_may_be_absent() {
+        let split = |line: &[&str]| {
+            let args = parse(line);
+            let (model, prompt) = model_and_prompt(&args).map_err(|e| e.to_string())?;
+            Ok::<_, String>((model.map(str::to_owned), prompt.map(str::to_owned)))
+        };
+        let some = |text: &str| Some(text.to_owned());
+        assert_eq!(split(&[]), Ok((None, None)));
+        assert_eq!(
+            split(&["Tell me a story"]),
+            Ok((None, some("Tell me a story")))
+        );
+        assert_eq!(split(&["m/a.gguf"]), Ok((some("m/a.gguf"), None)));
+        assert_eq!(split(&["a.gguf", ""]), Ok((some("a.gguf"), some(""))));
+        assert!(
+            split(&["Tell", "me"])
+                .unwrap_err()
+                .contains("quotation marks")
+        );
+    }
+
+    #[test]
+    fn a_pipe_comes_behind_the_prompt() {
+        assert_eq!(joined(None, "text"), "text");
+        assert_eq!(joined(Some("Sum up:"), "text"), "Sum up:\n\ntext");
+        assert_eq!(joined(Some(""), ""), "");
+    }
+
+    #[test]
+    fn wrong_sampling_is_refused_before_loading() {
+        let refused = Session::new(&parse(&["x", "--top-p", "2"])).err().unwrap();
+        assert!(refused.is::<Usage>());
+        assert_eq!(refused.to_string(), "`top_p` is 2; it must be from 0 to 1");
+    }
+
+    #[test]
+    fn thinking_is_a_switch_of_the_template() {
+        assert_eq!(
+            Session::new(&parse(&["--think"])).unwrap().think,
+            Some(true)
+        );
+        assert_eq!(
+            Session::new(&parse(&["--no-think"])).unwrap().think,
+            Some(false)
+        );
+        assert_eq!(Session::new(&parse(&[])).unwrap().think, None);
+    }
+}

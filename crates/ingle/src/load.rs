@@ -1,0 +1,225 @@
+//! From an argument to a loaded model: the plan first, then progress, all on stderr.
+
+use crate::machine::{MachineArgs, Memory, advice};
+use crate::{Usage, model_file, out};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use ingle::tensor::WeightSource;
+use ingle::{KvType, LoadOptions, Loader, Model, ModelFiles, Options};
+use std::time::{Duration, Instant};
+
+/// The model that is built in: see `models/ingle-mini`.
+static BUILT_IN: &[u8] = include_bytes!("../../../models/ingle-mini/ingle-mini.gguf");
+/// Its name.
+const BUILT_IN_NAME: &str = "ingle-mini";
+
+/// How a model is loaded.
+#[derive(clap::Args, Clone, Debug)]
+pub struct LoadArgs {
+    /// Context in tokens, prompt and answer together [default: what the model was trained for, at
+    /// most 8192, less where memory is short]
+    #[arg(long, value_name = "N", help_heading = "Model")]
+    ctx: Option<u32>,
+    /// How keys and values are stored
+    #[arg(
+        long,
+        value_name = "TYPE",
+        default_value = "f16",
+        help_heading = "Model"
+    )]
+    kv: Kv,
+    /// Memory that the model may take, as 6GiB or 800MB [default: what is free]
+    #[arg(long, value_name = "SIZE", value_parser = size, help_heading = "Model")]
+    memory: Option<u64>,
+    #[command(flatten)]
+    machine: MachineArgs,
+}
+
+#[derive(clap::ValueEnum, Clone, Copy, Debug)]
+enum Kv {
+    F16,
+    F32,
+}
+
+/// A loaded model, and what a person or a script may want to know of it.
+pub struct Loaded {
+    pub model: Model,
+    pub name: String,
+    pub load_time: Duration,
+    pub threads: usize,
+    pub isa: &'static str,
+    /// Bytes of weights, as the file stores them, that computing one token reads.
+    pub token_bytes: u64,
+}
+
+/// Loads MODEL, or the model that is built in.
+///
+/// # Errors
+/// It is not there, cannot be run, or does not fit; the message says what to do.
+pub fn load(argument: Option<&str>, args: &LoadArgs) -> anyhow::Result<Loaded> {
+    let started = Instant::now();
+    let files = match argument {
+        Some(path) => model_file::open(path)?,
+        None => built_in()?,
+    };
+    let name = files.name().to_owned();
+    let token_bytes = token_bytes(&files);
+    let options = args.options()?;
+    let loader = Loader::new(files, &options)?;
+    out::note(format!("{}\n{}", out::plain(&name), loader.plan()));
+    for warning in &loader.plan().warnings {
+        out::note(format!("warning: {}", out::plain(warning)));
+    }
+    let bar = progress_bar(loader.plan().needs.file_bytes);
+    let model = loader.load(&mut |done, _| bar.set_position(done))?;
+    bar.finish_and_clear();
+    Ok(Loaded {
+        model,
+        name,
+        load_time: started.elapsed(),
+        threads: options.threads,
+        isa: options.isa.name(),
+        token_bytes,
+    })
+}
+
+fn built_in() -> anyhow::Result<ModelFiles> {
+    out::note(format!(
+        "No model was given: this is {BUILT_IN_NAME}, a very small one that is built in."
+    ));
+    if let Some(model) = Memory::measure().and_then(|m| advice::largest_that_fits(m.available)) {
+        out::note(model.lines());
+    }
+    out::note("");
+    Ok(ModelFiles::from_bytes(BUILT_IN_NAME, BUILT_IN)?)
+}
+
+/// All of it but the embedding, of which a token takes one row (unless it is the head too), and of
+/// the experts as many as a token uses.
+fn token_bytes(files: &ModelFiles) -> u64 {
+    let architecture = files.summary().architecture;
+    let count = |key: &str| {
+        files
+            .metadata()
+            .u64(&format!("{architecture}.{key}"))
+            .ok()
+            .flatten()
+    };
+    let (experts, used) = (
+        count("expert_count").unwrap_or(1),
+        count("expert_used_count").unwrap_or(1),
+    );
+    let tied = files.tensor("output.weight").is_none();
+    let bytes = files.tensors().iter().map(|t| match t.name.as_str() {
+        "token_embd.weight" if !tied => 0,
+        name if name.contains("_exps.") => t.byte_len / experts.max(1) * used.min(experts),
+        _ => t.byte_len,
+    });
+    bytes.fold(0, u64::saturating_add)
+}
+
+impl LoadArgs {
+    /// How much of the machine to use.
+    pub fn machine(&self) -> &MachineArgs {
+        &self.machine
+    }
+
+    /// With this context where none was asked for.
+    #[must_use]
+    pub fn or_context(mut self, context: u32) -> Self {
+        self.ctx.get_or_insert(context);
+        self
+    }
+
+    fn options(&self) -> anyhow::Result<Options> {
+        let measured = Memory::measure().map(|m| m.available);
+        let free = match (self.memory, measured) {
+            (Some(limit), Some(free)) => limit.min(free),
+            (Some(limit), None) => limit,
+            (None, Some(free)) => free,
+            (None, None) => {
+                let message = "this system does not say how much memory is free; give a limit, as --memory 6GiB";
+                return Err(Usage(message.into()).into());
+            }
+        };
+        Ok(Options {
+            threads: self.machine.threads(),
+            isa: self.machine.isa().0,
+            memory: free,
+            load: LoadOptions {
+                context: self.ctx,
+                kv: match self.kv {
+                    Kv::F16 => KvType::F16,
+                    Kv::F32 => KvType::F32,
+                },
+                ..LoadOptions::default()
+            },
+        })
+    }
+}
+
+/// Shown where loading takes so long that a person would wonder.
+fn progress_bar(total: u64) -> ProgressBar {
+    /// Read in well under a second.
+    const SOON: u64 = 64 << 20;
+    let target = if total < SOON {
+        ProgressDrawTarget::hidden()
+    } else {
+        ProgressDrawTarget::stderr()
+    };
+    let bar = ProgressBar::with_draw_target(Some(total), target);
+    let template = "loading {wide_bar} {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec}";
+    match ProgressStyle::with_template(template) {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}
+
+/// `6GiB`, `800MB`, `4G` (binary, as people mean it), `123456789`.
+fn size(text: &str) -> Result<u64, String> {
+    let wrong = || format!("`{text}` is not a size; write it as 6GiB, 800MB or a number of bytes");
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic() || c == ' ');
+    let unit: u64 = match text[digits.len()..].trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "k" | "kib" => 1 << 10,
+        "m" | "mib" => 1 << 20,
+        "g" | "gib" => 1 << 30,
+        "t" | "tib" => 1 << 40,
+        "kb" => 1_000,
+        "mb" => 1_000_000,
+        "gb" => 1_000_000_000,
+        "tb" => 1_000_000_000_000,
+        _ => return Err(wrong()),
+    };
+    let number: f64 = digits.parse().map_err(|_| wrong())?;
+    let bytes = number * unit as f64;
+    if bytes >= 1.0 && bytes < u64::MAX as f64 {
+        Ok(bytes as u64)
+    } else {
+        Err(wrong())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes() {
+        assert_eq!(size("6GiB"), Ok(6 << 30));
+        assert_eq!(size("6g"), Ok(6 << 30));
+        assert_eq!(size("1.5 MiB"), Ok(3 << 19));
+        assert_eq!(size("800MB"), Ok(800_000_000));
+        assert_eq!(size("4096"), Ok(4096));
+        for wrong in ["", "GiB", "-1", "0", "1XB", "nan", "1e40GiB", "é"] {
+            assert!(size(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_built_in_model_can_be_opened() {
+        let files = built_in().unwrap();
+        // A mixture of experts: a token does not need them all.
+        assert!(token_bytes(&files) < files.weight_bytes());
+        assert!(files.metadata().get("tokenizer.ggml.tokens").is_some());
+    }
+}
