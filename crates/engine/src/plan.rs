@@ -127,12 +127,14 @@ impl Plan {
     ) -> Result<Self, PlanError> {
         let options = checked(options)?;
         let needs = inspect(metadata, source, ops, options.max_batch_rows as usize)?;
-        let logits = u64::from(options.max_sequences) * needs.shape.n_vocab as u64 * 4;
+        // The last hidden row of each sequence, and its logits.
+        let outputs = needs.shape.n_vocab + needs.shape.width;
+        let output_bytes = u64::from(options.max_sequences) * outputs as u64 * 4;
         let mut plan = Self {
             context: 0,
             n_pages: 0,
             sequence_bytes: 0,
-            buffer_bytes: needs.buffer_bytes.saturating_add(logits),
+            buffer_bytes: needs.buffer_bytes.saturating_add(output_bytes),
             free,
             warnings: needs.warnings.clone(),
             options,

@@ -2,7 +2,7 @@
 
 use crate::keys::Keys;
 use crate::{ModelError, Shape, rope};
-use ingle_tensor::ops::{Attention, PagedLayer, Rope, RopePairs};
+use ingle_tensor::ops::{Attention, MAX_HEAD_DIM, PagedLayer, Rope, RopePairs, Workload};
 
 /// Upper bound of every count and width: beyond any model, and small enough that the product of
 /// three fits in 64 bits.
@@ -121,6 +121,16 @@ impl Config {
         }
     }
 
+    /// What the operations need beside the buffers.
+    pub fn workload(&self, max_rows: usize) -> Workload {
+        Workload {
+            max_rows,
+            widest: self.width.max(self.q_width()).max(self.ffn),
+            rotary_dim: 2 * self.rope.frequencies.len(),
+            experts: None,
+        }
+    }
+
     /// What every layer keeps for a position.
     pub fn paged_layers(&self) -> Vec<PagedLayer> {
         let layer = PagedLayer {
@@ -175,6 +185,13 @@ fn head_dim(keys: &Keys<'_>, width: usize, n_heads: usize) -> Result<usize, Mode
             ));
         }
     };
+    if head_dim > MAX_HEAD_DIM {
+        return Err(keys.unsupported(
+            "attention.key_length",
+            head_dim,
+            "heads of more than 512 elements are not supported",
+        ));
+    }
     let value_len = keys.optional_count("attention.value_length", MOST)?;
     if let Some(value_len) = value_len
         && value_len != head_dim

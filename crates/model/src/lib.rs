@@ -25,7 +25,7 @@ pub use error::ModelError;
 
 use ingle_formats::gguf::Metadata;
 use ingle_tensor::WeightSource;
-use ingle_tensor::ops::{Batch, KvType, Ops, PagedLayer};
+use ingle_tensor::ops::{Batch, KvType, Ops, PagedLayer, Workload};
 use keys::Keys;
 use loader::Loader;
 use measure::Measure;
@@ -40,6 +40,9 @@ pub trait Network<O: Ops>: Send {
 
     /// What each layer keeps for a position, in the order in which `forward` numbers layers.
     fn layers(&self) -> Vec<PagedLayer>;
+
+    /// What the operations need beside the buffers, for batches of `max_rows` rows.
+    fn workload(&self, max_rows: usize) -> Workload;
 
     /// Computes the batch's rows, stores their keys and values in `memory`, and replaces `logits`
     /// by those of the rows that the batch wants: `[outputs, n_vocab]`.
@@ -81,7 +84,7 @@ pub struct Needs {
     pub weight_bytes: u64,
     /// Bytes of the tensors in the file that will be read: the total of `load`'s progress.
     pub file_bytes: u64,
-    /// Bytes of the buffers for a batch of the given size.
+    /// Bytes of the buffers for a batch of the given size, and of what the operations keep.
     pub buffer_bytes: u64,
     /// What a person should know before trusting the answers.
     pub warnings: Vec<String>,
@@ -117,13 +120,14 @@ pub fn inspect<O: Ops>(
     let matrices = matrices
         .iter()
         .map(|&(ty, r, c)| ops.matrix_bytes(ty, r, c));
+    let scratch_bytes = ops.scratch_bytes(&network.workload(max_batch_rows));
     Ok(Needs {
         architecture: keys.arch().to_owned(),
         shape: network.shape(),
         layers: network.layers(),
         weight_bytes: matrices.fold(measure.vector_bytes.get(), u64::saturating_add),
         file_bytes,
-        buffer_bytes: measure.buffer_bytes.get(),
+        buffer_bytes: measure.buffer_bytes.get().saturating_add(scratch_bytes),
         warnings: keys.warnings(),
     })
 }

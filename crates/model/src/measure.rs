@@ -5,7 +5,7 @@
 use ingle_formats::TensorType;
 use ingle_tensor::WeightSource;
 use ingle_tensor::ops::{
-    Attention, Batch, Experts, KvType, Linear, LoadError, Ops, PagedLayer, Rope, Routing,
+    Attention, Batch, Experts, KvType, Linear, LoadError, Ops, PagedLayer, Rope, Routing, Workload,
 };
 use std::cell::{Cell, RefCell};
 
@@ -79,6 +79,10 @@ impl Ops for Measure {
     fn load_vector(&self, _: &dyn WeightSource, _: &str, len: usize) -> Result<(), LoadError> {
         add(&self.vector_bytes, len, 4);
         Ok(())
+    }
+
+    fn scratch_bytes(&self, _: &Workload) -> u64 {
+        0
     }
 
     fn matrix_bytes(&self, _: TensorType, _: usize, _: usize) -> u64 {

@@ -5,7 +5,7 @@
 use crate::config::Config;
 use crate::loader::{Embedding, Loader};
 use crate::{ModelError, Network, Shape};
-use ingle_tensor::ops::{Batch, Linear, Ops, PagedLayer, RopePairs};
+use ingle_tensor::ops::{Batch, Linear, Ops, PagedLayer, RopePairs, Workload};
 
 /// A Qwen3 with its weights and its scratch.
 pub(crate) struct Qwen3<O: Ops> {
@@ -111,6 +111,10 @@ impl<O: Ops> Network<O> for Qwen3<O> {
 
     fn layers(&self) -> Vec<PagedLayer> {
         self.config.paged_layers()
+    }
+
+    fn workload(&self, max_rows: usize) -> Workload {
+        self.config.workload(max_rows)
     }
 
     fn forward(

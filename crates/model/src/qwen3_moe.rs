@@ -7,7 +7,9 @@ use crate::config::Config as Base;
 use crate::keys::Keys;
 use crate::loader::{Embedding, Loader};
 use crate::{ModelError, Network, Shape};
-use ingle_tensor::ops::{Batch, Experts, Linear, Ops, PagedLayer, RopePairs, Routing};
+use ingle_tensor::ops::{
+    Batch, ExpertWorkload, Experts, Linear, Ops, PagedLayer, RopePairs, Routing, Workload,
+};
 
 /// A Qwen3 mixture of experts with its weights and its scratch.
 pub(crate) struct Qwen3Moe<O: Ops> {
@@ -166,6 +168,18 @@ impl<O: Ops> Network<O> for Qwen3Moe<O> {
 
     fn layers(&self) -> Vec<PagedLayer> {
         self.config.base.paged_layers()
+    }
+
+    fn workload(&self, max_rows: usize) -> Workload {
+        Workload {
+            experts: Some(ExpertWorkload {
+                n_experts: self.config.n_experts,
+                top_k: self.config.routing.top_k,
+                ffn: self.config.expert_ffn,
+                width: self.config.base.width,
+            }),
+            ..self.config.base.workload(max_rows)
+        }
     }
 
     fn forward(

@@ -33,6 +33,7 @@ fn what_cannot_be_run_is_said() {
         llama(|m| m.set("llama.attention.causal", false)),
         llama(|m| m.set("llama.attn_logit_softcapping", 50_f32)),
         llama(|m| m.set("llama.attention.value_length", 8_u32)),
+        llama(|m| m.set("llama.attention.key_length", 513_u32)),
         llama(|m| m.set("llama.attention.head_count_kv", vec![2_u32, 2, 1])),
         llama(|m| m.set("llama.rope.scaling.type", "longrope")),
         llama(|m| m.set("llama.rope.scaling.type", "llama3")),

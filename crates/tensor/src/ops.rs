@@ -147,6 +147,35 @@ impl PagedLayer {
     }
 }
 
+/// The largest [`Attention::head_dim`].
+pub use crate::kernel::attention::MAX_HEAD_DIM;
+
+/// What the operations of a network need beside its buffers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Workload {
+    /// Rows of the largest batch.
+    pub max_rows: usize,
+    /// Elements of the widest row that a linear layer reads.
+    pub widest: usize,
+    /// Elements of a head that are turned by position.
+    pub rotary_dim: usize,
+    /// The widest mixture of experts.
+    pub experts: Option<ExpertWorkload>,
+}
+
+/// What a mixture of experts needs beside its buffers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExpertWorkload {
+    /// Experts of a layer.
+    pub n_experts: usize,
+    /// Experts per row.
+    pub top_k: usize,
+    /// Hidden width of an expert.
+    pub ffn: usize,
+    /// Width of what goes in and comes out.
+    pub width: usize,
+}
+
 /// Why weights could not be made ready.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
@@ -224,6 +253,8 @@ pub trait Ops: Send {
         name: &str,
         len: usize,
     ) -> Result<Self::Vector, LoadError>;
+    /// Bytes at most that the operations keep for themselves while a network runs.
+    fn scratch_bytes(&self, workload: &Workload) -> u64;
     /// Bytes that a matrix of this type and shape takes once packed.
     fn matrix_bytes(&self, ty: TensorType, rows: usize, columns: usize) -> u64;
 

@@ -5,7 +5,7 @@
 
 use crate::ops::{
     Attention, Batch, Experts, Item, KvType, Linear, LoadError, Ops, PAGE_LEN, PageId, PagedLayer,
-    Rope, RopePairs, Routing,
+    Rope, RopePairs, Routing, Workload,
 };
 use crate::{WeightSource, quant};
 use ingle_formats::TensorType;
@@ -250,6 +250,10 @@ impl Ops for Reference {
         len: usize,
     ) -> Result<Vec<f32>, LoadError> {
         load(source, name, &[len])
+    }
+
+    fn scratch_bytes(&self, _: &Workload) -> u64 {
+        0 // nothing is kept
     }
 
     fn matrix_bytes(&self, _: TensorType, rows: usize, columns: usize) -> u64 {

@@ -61,6 +61,15 @@ impl Buf {
     }
 }
 
+/// Bytes of both quantised forms of a row, at most.
+pub(super) fn form_bytes(width: usize) -> usize {
+    let bytes = |form| {
+        let (scales, sums) = blocks(form, width.next_multiple_of(256));
+        width + 4 * scales + 2 * sums
+    };
+    bytes(Activations::Blocks32) + bytes(Activations::Blocks256)
+}
+
 /// Quantised rows.
 #[derive(Debug, Default)]
 struct Quantised {

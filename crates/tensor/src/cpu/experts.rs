@@ -1,11 +1,11 @@
 //! Mixture of experts: route, gather by expert, gate and up, activate, down, sum.
 
-use super::activations::{Buf, Forms};
+use super::activations::{Buf, Forms, form_bytes};
 use super::matrix::{Activations, Matrix};
 use super::{Columns, Cpu, Product, multiply_all};
 use crate::kernel::elementwise;
-use crate::kernel::matmul::Column;
-use crate::ops::{Experts, Routing};
+use crate::kernel::matmul::{Column, PANEL};
+use crate::ops::{ExpertWorkload, Experts, Routing};
 
 /// What the experts of one layer need; grows to the largest batch and stays.
 #[derive(Debug, Default)]
@@ -40,6 +40,14 @@ fn sized(buf: &mut Option<Buf>, rows: usize, width: usize) -> &mut Buf {
 }
 
 impl Scratch {
+    /// Bytes for a row of a batch, at most.
+    pub(super) fn row_bytes(work: &ExpertWorkload) -> usize {
+        let wide = |width: usize| 4 * width.next_multiple_of(PANEL);
+        let floats = 2 * wide(work.ffn) + wide(work.width);
+        let place = floats + form_bytes(work.ffn) + 2 * size_of::<Column>() + 12;
+        work.top_k * place + wide(work.n_experts)
+    }
+
     /// Fills `chosen` from the router's logits: softmax over all experts, the `top_k` largest
     /// (the lower number first among equals), renormalised where asked.
     fn route(&mut self, routing: &Routing) {

@@ -17,6 +17,7 @@ use crate::kernel::{Isa, Leaf};
 use crate::memory::Shared;
 use crate::ops::{
     Attention, Batch, Experts, Item, KvType, Linear, LoadError, Ops, PagedLayer, Rope, Routing,
+    Workload,
 };
 use crate::quant;
 use crate::team::Team;
@@ -196,6 +197,16 @@ impl Ops for Cpu {
         // The shape was checked, so that the lengths fit.
         let _ = quant::decode(ty, &blocks, &mut out);
         Ok(Vector(out))
+    }
+
+    fn scratch_bytes(&self, workload: &Workload) -> u64 {
+        let columns = 3 * size_of::<Column>();
+        let angles = 4 * workload.rotary_dim + 4;
+        let experts = workload
+            .experts
+            .map_or(0, |e| experts::Scratch::row_bytes(&e));
+        let row = activations::form_bytes(workload.widest) + columns + angles + experts;
+        row as u64 * workload.max_rows as u64
     }
 
     fn matrix_bytes(&self, ty: TensorType, rows: usize, columns: usize) -> u64 {
