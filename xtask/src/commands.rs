@@ -45,24 +45,32 @@ pub fn fuzz(seconds: &str) -> Result<(), String> {
     let seconds: u32 = seconds
         .parse()
         .map_err(|_| format!("not a number of seconds: {seconds}"))?;
-    let root = tidy::repository_root()?.join("fuzz");
-    let folder = root.join("fuzz_targets");
+    let root = tidy::repository_root()?;
+    let folder = root.join("fuzz/fuzz_targets");
     let mut targets: Vec<String> = std::fs::read_dir(&folder)
         .map_err(|e| format!("cannot list {}: {e}", folder.display()))?
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
         .filter_map(|name| name.strip_suffix(".rs").map(str::to_owned))
         .collect();
     targets.sort();
-    let limit = format!("-max_total_time={seconds}");
+    let time = format!("-max_total_time={seconds}");
     for target in &targets {
-        // What runs find goes to the first folder; the seeds are only read.
-        let corpus = root.join("corpus").join(target).display().to_string();
-        let seeds = root.join("seeds").join(target);
-        std::fs::create_dir_all(&corpus).map_err(|e| format!("cannot make {corpus}: {e}"))?;
-        let seeds = seeds.is_dir().then(|| seeds.display().to_string());
-        let mut args = vec!["fuzz", "run", target, &corpus];
-        args.extend(seeds.as_deref());
-        args.extend(["--", &limit, "-timeout=10", "-rss_limit_mb=2048"]);
+        // What is found lands in the first folder, which is not committed; seeds are.
+        let corpus = root.join("fuzz/corpus").join(target);
+        std::fs::create_dir_all(&corpus)
+            .map_err(|e| format!("cannot make {}: {e}", corpus.display()))?;
+        let corpus = corpus.display().to_string();
+        let seeds = root.join("fuzz/seeds").join(target);
+        let seeds_path = seeds.display().to_string();
+        let mut args = vec!["fuzz", "run", "--sanitizer", "none", target, &corpus];
+        args.extend(seeds.is_dir().then_some(seeds_path.as_str()));
+        args.extend([
+            "--",
+            &time,
+            "-timeout=10",
+            "-rss_limit_mb=1024",
+            "-malloc_limit_mb=256",
+        ]);
         sh("cargo", &args, &[("RUSTC_BOOTSTRAP", "1")])?;
     }
     Ok(())

@@ -1,5 +1,5 @@
 //! The published test vectors: every text must become exactly the ids beside it.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 use std::fs;
 use std::path::{Path, PathBuf};

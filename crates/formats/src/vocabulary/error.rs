@@ -5,7 +5,7 @@ use crate::gguf::GgufError;
 /// Why metadata hold no vocabulary that can be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-#[allow(missing_docs)] // the fields are what the messages print
+#[allow(missing_docs, reason = "the fields are what the messages print")]
 pub enum VocabularyError {
     #[error(transparent)]
     Metadata(#[from] GgufError),
@@ -88,7 +88,7 @@ pub enum VocabularyError {
 /// that the model was trained on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-#[allow(missing_docs)] // the fields are what the messages print
+#[allow(missing_docs, reason = "the fields are what the messages print")]
 pub enum Warning {
     /// `tokenizer.ggml.pre` is absent.
     NoPreTokenizer,

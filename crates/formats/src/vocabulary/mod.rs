@@ -247,7 +247,7 @@ impl Vocabulary {
     }
 
     /// How many tokens there are.
-    #[allow(clippy::len_without_is_empty)] // a vocabulary is never empty
+    #[allow(clippy::len_without_is_empty, reason = "a vocabulary is never empty")]
     pub fn len(&self) -> usize {
         self.tokens.len()
     }

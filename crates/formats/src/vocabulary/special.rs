@@ -10,7 +10,7 @@ use crate::gguf::Metadata;
 
 /// The tokens that have a role; `None` where a vocabulary has no such token.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-#[allow(missing_docs)] // the roles are named
+#[allow(missing_docs, reason = "the roles are named")]
 pub struct Roles {
     pub bos: Option<TokenId>,
     pub eos: Option<TokenId>,
