@@ -229,7 +229,11 @@ impl Vocabulary {
     fn encode_text(&self, text: &str, after_special: bool, out: &mut Vec<TokenId>) {
         let unknown = self.roles.unk;
         match &self.tokenizer {
-            Tokenizer::Bpe(bpe) => bpe.encode(&self.tokens, text, unknown, out),
+            Tokenizer::Bpe(bpe) => {
+                // Some files name the end token here: it must not come out of a text.
+                let unknown = unknown.filter(|id| self.kind(*id) == Some(TokenKind::Unknown));
+                bpe.encode(&self.tokens, text, unknown, out);
+            }
             Tokenizer::SentencePiece(sentence_piece) => {
                 let prefix = if self.add_space_prefix && after_special {
                     SPACE
