@@ -43,9 +43,21 @@ impl Random {
                     block.copy_from_slice(&half::bf16::from_f32(self.float()).to_le_bytes());
                     continue;
                 }
-                TensorType::Q4K | TensorType::Q5K => &[0, 2],
+                TensorType::Q4_1 | TensorType::Q5_1 | TensorType::Q4K | TensorType::Q5K => &[0, 2],
                 TensorType::Q6K => &[208],
                 TensorType::Q2K => &[80, 82],
+                TensorType::Q3K => &[108],
+                TensorType::Tq1_0 => &[52],
+                TensorType::Tq2_0 => &[64],
+                TensorType::Iq1M => {
+                    // The exponent's upper bits, so that the scale is about 1/16.
+                    block[55] = block[55] & 0xf | 0x20;
+                    continue;
+                }
+                TensorType::Mxfp4 => {
+                    block[0] = 120 + block[0] % 8;
+                    continue;
+                }
                 _ => &[0],
             };
             for at in scales {
@@ -126,19 +138,6 @@ fn products(leaf: &Leaf, ty: TensorType, panel: &[u8], k: usize, x: &[Vec<f32>])
     out
 }
 
-const TYPES: [TensorType; 10] = [
-    TensorType::F32,
-    TensorType::F16,
-    TensorType::Bf16,
-    TensorType::Q8_0,
-    TensorType::Q4_0,
-    TensorType::Q4K,
-    TensorType::Q5K,
-    TensorType::Q6K,
-    TensorType::Q2K,
-    TensorType::Iq4Nl,
-];
-
 fn bits(x: &[Vec<f32>]) -> Vec<u32> {
     x.iter().flatten().map(|x| x.to_bits()).collect()
 }
@@ -147,8 +146,8 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
-    fn leaves_equal_the_reference(seed: u64, ty in 0..TYPES.len(), blocks in 1usize..4, n in 1usize..14) {
-        let (ty, mut random) = (TYPES[ty], Random(seed));
+    fn leaves_equal_the_reference(seed: u64, ty in 0..TensorType::ALL.len(), blocks in 1usize..4, n in 1usize..14) {
+        let (ty, mut random) = (TensorType::ALL[ty], Random(seed));
         let k = blocks * if ty.block_len() == 1 { 32 } else { ty.block_len() as usize };
         let rows = random.blocks(ty, PANEL * k / ty.block_len() as usize);
         let layout = Layout::new(ty);

@@ -84,7 +84,10 @@ pub type QuantiseFn = unsafe fn(&[f32], &mut [i8], &mut [f32], &mut [i16]);
 /// has asked. What else each needs is said at the function of the same name in the module that it
 /// comes from.
 #[derive(Debug)]
-#[allow(missing_docs, reason = "each field is the operation of its name in `Ops`")]
+#[allow(
+    missing_docs,
+    reason = "each field is the operation of its name in `Ops`"
+)]
 pub struct Leaf {
     isa: Isa,
     pub f32: MatmulFn,

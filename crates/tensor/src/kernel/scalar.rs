@@ -1,7 +1,9 @@
 //! The meaning of every vector operation, one lane after the other.
 
 use super::simd::Simd;
+use crate::quant;
 use half::{bf16, f16};
+use ingle_formats::TensorType;
 
 /// Sixteen lanes in plain Rust.
 #[derive(Clone, Copy, Debug)]
@@ -60,6 +62,9 @@ unsafe impl Simd for Scalar {
     unsafe fn f_store(p: *mut f32, x: Self::F) {
         // SAFETY: the caller gives LANES writable f32.
         unsafe { p.cast::<[f32; L]>().write_unaligned(x) }
+    }
+    unsafe fn decode(ty: TensorType, blocks: &[u8], out: &mut [f32]) {
+        quant::decode_whole(ty, blocks, out);
     }
     unsafe fn f_transpose(from: *const f32, stride: usize, to: *mut f32) {
         for r in 0..16 {

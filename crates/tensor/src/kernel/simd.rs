@@ -1,5 +1,7 @@
 //! The vector trait over which the kernels are written once.
 
+use ingle_formats::TensorType;
+
 /// A vector unit whose lanes are rows of a weight panel (or elements of a head).
 ///
 /// An algorithm written over it gives the same bits on every implementation: float operations are
@@ -39,6 +41,8 @@ pub unsafe trait Simd: Copy + 'static {
     unsafe fn f_load_bf16(p: *const u8) -> Self::F;
     /// Writes `LANES` f32.
     unsafe fn f_store(p: *mut f32, x: Self::F);
+    /// Reads whole blocks of `ty` that hold exactly the elements of `out`.
+    unsafe fn decode(ty: TensorType, blocks: &[u8], out: &mut [f32]);
     /// Transposes eight elements of sixteen rows: `to[16 i + r] = from[stride r + i]`.
     unsafe fn f_transpose(from: *const f32, stride: usize, to: *mut f32);
     /// `a + b`

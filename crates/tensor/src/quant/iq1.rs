@@ -16,6 +16,7 @@
 //!
 //! `x = (d * (2 scale + 1)) * (grid + shift)`.
 
+use super::spread::spread;
 use super::tables::IQ1;
 use super::{f16_at, field};
 use half::f16;
@@ -42,18 +43,14 @@ const SHIFT: f32 = 0.125;
 #[inline(always)]
 pub fn decode_iq1_s(block: &[u8; IQ1_S_BYTES], out: &mut [f32; LEN]) {
     let d = f16_at::<0, _>(block);
-    let qs = field::<2, 32, _>(block).as_chunks::<4>().0;
+    let qs = field::<2, 32, _>(block);
     let qh = field::<34, 16, _>(block).as_chunks::<2>().0;
-    let subs = out.as_chunks_mut::<32>().0;
-    for ((out, qs), qh) in subs.iter_mut().zip(qs).zip(qh) {
-        let qh = u16::from_le_bytes(*qh);
-        let scale = d * f32::from(2 * ((qh >> 12) & 7) + 1);
-        let shift = if qh & 0x8000 == 0 { SHIFT } else { -SHIFT };
-        for (g, out) in out.as_chunks_mut::<8>().0.iter_mut().enumerate() {
-            let index = usize::from(qs[g]) | usize::from((qh >> (3 * g)) & 7) << 8;
-            decode_group(IQ1[index], scale, shift, out);
-        }
-    }
+    let qh: [u16; 8] = std::array::from_fn(|sub| u16::from_le_bytes(qh[sub]));
+    let scales = qh.map(|qh| d * f32::from(2 * ((qh >> 12) & 7) + 1));
+    let shifts = qh.map(|qh| if qh & 0x8000 == 0 { SHIFT } else { -SHIFT });
+    let high = |g: usize| usize::from((qh[g / 4] >> (3 * (g % 4))) & 7);
+    let codes = codes(|g| usize::from(qs[g]) | high(g) << 8);
+    shift_and_scale(&codes, &shifts, &scales, out);
 }
 
 /// Reads one block of IQ1_M.
@@ -62,26 +59,38 @@ pub fn decode_iq1_m(block: &[u8; IQ1_M_BYTES], out: &mut [f32; LEN]) {
     let qs = field::<0, 32, _>(block);
     let qh = field::<32, 16, _>(block);
     let words = field::<48, 8, _>(block).as_chunks::<2>().0;
-    let mut bits = 0;
-    for (w, word) in words.iter().enumerate() {
-        bits |= (u16::from_le_bytes(*word) >> 12) << (4 * w);
+    let words: [u16; 4] = std::array::from_fn(|w| u16::from_le_bytes(words[w]));
+    let d = (0..4).fold(0, |bits, w| bits | (words[w] >> 12) << (4 * w));
+    let d = f16::from_bits(d).to_f32();
+    let scales: [f32; 16] = std::array::from_fn(|sub| {
+        let scale = (words[sub / 4] >> (3 * (sub % 4))) & 7;
+        d * f32::from(2 * scale + 1)
+    });
+    let high = |g: usize| qh[g / 2] >> (4 * (g % 2));
+    let shifts: [f32; 32] = std::array::from_fn(|g| if high(g) & 8 == 0 { SHIFT } else { -SHIFT });
+    let codes = codes(|g| usize::from(qs[g]) | usize::from(high(g) & 7) << 8);
+    shift_and_scale(&codes, &shifts, &scales, out);
+}
+
+/// The patterns of the 32 groups, whose grid indices are given.
+#[inline(always)]
+fn codes(index: impl Fn(usize) -> usize) -> [u8; LEN] {
+    let mut codes = [0; LEN];
+    for (g, codes) in codes.as_chunks_mut::<8>().0.iter_mut().enumerate() {
+        *codes = IQ1[index(g)].to_le_bytes();
     }
-    let d = f16::from_bits(bits).to_f32();
-    for (sub, out) in out.as_chunks_mut::<16>().0.iter_mut().enumerate() {
-        let scale = (u16::from_le_bytes(words[sub / 4]) >> (3 * (sub % 4))) & 7;
-        let scale = d * f32::from(2 * scale + 1);
-        for (g, out) in out.as_chunks_mut::<8>().0.iter_mut().enumerate() {
-            let high = qh[sub] >> (4 * g);
-            let index = usize::from(qs[2 * sub + g]) | usize::from(high & 7) << 8;
-            let shift = if high & 8 == 0 { SHIFT } else { -SHIFT };
-            decode_group(IQ1[index], scale, shift, out);
-        }
-    }
+    codes
 }
 
 #[inline(always)]
-fn decode_group(grid: u64, scale: f32, shift: f32, out: &mut [f32; 8]) {
-    for (value, q) in out.iter_mut().zip(grid.to_le_bytes()) {
-        *value = scale * (f32::from(q as i8) + shift);
+fn shift_and_scale<const SHIFTS: usize, const SCALES: usize>(
+    codes: &[u8; LEN],
+    shifts: &[f32; SHIFTS],
+    scales: &[f32; SCALES],
+    out: &mut [f32; LEN],
+) {
+    let (shifts, scales) = (spread(shifts), spread(scales));
+    for (((value, &code), shift), scale) in out.iter_mut().zip(codes).zip(&shifts).zip(&scales) {
+        *value = scale * (f32::from(code as i8) + shift);
     }
 }

@@ -21,8 +21,9 @@
 //!
 //! `x = ((d * (0.5 + scale) * 0.25) * grid) * sign`.
 
-use super::tables::{EVEN_SIGNS, IQ2_S, IQ2_XS, IQ2_XXS};
-use super::{f16_at, field, signed};
+use super::spread::{negate, scale_codes};
+use super::tables::{EVEN_SIGNS, IQ2_S, IQ2_XS, IQ2_XXS, SIGNS};
+use super::{f16_at, field};
 use ingle_formats::TensorType;
 
 /// Elements in a block.
@@ -49,15 +50,14 @@ const _: () = assert!(LEN == TensorType::Iq2S.block_len() as usize);
 pub fn decode_iq2_xxs(block: &[u8; IQ2_XXS_BYTES], out: &mut [f32; LEN]) {
     let d = f16_at::<0, _>(block);
     let subs = field::<2, 64, _>(block).as_chunks::<8>().0;
-    for (out, sub) in out.as_chunks_mut::<32>().0.iter_mut().zip(subs) {
-        let [indices @ .., a, b, c, e] = sub;
-        let signs = u32::from_le_bytes([*a, *b, *c, *e]);
-        let scale = d * (0.5 + (signs >> 28) as f32) * 0.25;
-        for (g, out) in out.as_chunks_mut::<8>().0.iter_mut().enumerate() {
-            let signs = EVEN_SIGNS[(signs >> (7 * g) & 0x7f) as usize];
-            decode_group(IQ2_XXS[usize::from(indices[g])], signs, scale, out);
-        }
-    }
+    let signs = |sub: usize| u64::from_le_bytes(subs[sub]) >> 32;
+    let scales: [f32; 8] = std::array::from_fn(|sub| d * (0.5 + (signs(sub) >> 28) as f32) * 0.25);
+    let codes = codes(|g| {
+        let signs = (signs(g / 4) >> (7 * (g % 4))) & 0x7f;
+        let index = usize::from(subs[g / 4][g % 4]);
+        negate(IQ2_XXS[index], EVEN_SIGNS[signs as usize])
+    });
+    scale_codes(&codes, &scales, out);
 }
 
 /// Reads one block of IQ2_XS.
@@ -65,15 +65,11 @@ pub fn decode_iq2_xxs(block: &[u8; IQ2_XXS_BYTES], out: &mut [f32; LEN]) {
 pub fn decode_iq2_xs(block: &[u8; IQ2_XS_BYTES], out: &mut [f32; LEN]) {
     let d = f16_at::<0, _>(block);
     let qs = field::<2, 64, _>(block).as_chunks::<2>().0;
-    let scales = field::<66, 8, _>(block);
-    for (sub, out) in out.as_chunks_mut::<16>().0.iter_mut().enumerate() {
-        let scale = d * (0.5 + nibble(scales, sub)) * 0.25;
-        for (g, out) in out.as_chunks_mut::<8>().0.iter_mut().enumerate() {
-            let q = u16::from_le_bytes(qs[2 * sub + g]);
-            let signs = EVEN_SIGNS[usize::from(q >> 9)];
-            decode_group(IQ2_XS[usize::from(q & 0x1ff)], signs, scale, out);
-        }
-    }
+    let codes = codes(|g| {
+        let q = usize::from(u16::from_le_bytes(qs[g]));
+        negate(IQ2_XS[q & 0x1ff], EVEN_SIGNS[q >> 9])
+    });
+    scale_codes(&codes, &scales(d, field::<66, 8, _>(block)), out);
 }
 
 /// Reads one block of IQ2_S.
@@ -83,25 +79,29 @@ pub fn decode_iq2_s(block: &[u8; IQ2_S_BYTES], out: &mut [f32; LEN]) {
     let qs = field::<2, 32, _>(block);
     let signs = field::<34, 32, _>(block);
     let qh = field::<66, 8, _>(block);
-    let scales = field::<74, 8, _>(block);
-    for (sub, out) in out.as_chunks_mut::<16>().0.iter_mut().enumerate() {
-        let scale = d * (0.5 + nibble(scales, sub)) * 0.25;
-        for (g, out) in out.as_chunks_mut::<8>().0.iter_mut().enumerate() {
-            let group = 2 * sub + g;
-            let high = (qh[group / 4] >> (2 * (group % 4))) & 3;
-            let index = usize::from(qs[group]) | usize::from(high) << 8;
-            decode_group(IQ2_S[index], signs[group], scale, out);
-        }
+    let codes = codes(|g| {
+        let high = usize::from(qh[g / 4] >> (2 * (g % 4)) & 3);
+        let index = usize::from(qs[g]) | high << 8;
+        negate(IQ2_S[index], SIGNS[usize::from(signs[g])])
+    });
+    scale_codes(&codes, &scales(d, field::<74, 8, _>(block)), out);
+}
+
+/// The scales of sixteen sub-blocks, four bits each.
+#[inline(always)]
+fn scales(d: f32, packed: &[u8; 8]) -> [f32; 16] {
+    std::array::from_fn(|sub| {
+        let scale = (packed[sub / 2] >> (4 * (sub % 2))) & 0xf;
+        d * (0.5 + f32::from(scale)) * 0.25
+    })
+}
+
+/// The signed magnitudes of the 32 groups.
+#[inline(always)]
+fn codes(group: impl Fn(usize) -> u64) -> [u8; LEN] {
+    let mut codes = [0; LEN];
+    for (g, codes) in codes.as_chunks_mut::<8>().0.iter_mut().enumerate() {
+        *codes = group(g).to_le_bytes();
     }
-}
-
-/// The four-bit scale of sub-block `sub`.
-#[inline(always)]
-fn nibble(scales: &[u8; 8], sub: usize) -> f32 {
-    f32::from((scales[sub / 2] >> (4 * (sub % 2))) & 0xf)
-}
-
-#[inline(always)]
-fn decode_group(grid: u64, signs: u8, scale: f32, out: &mut [f32; 8]) {
-    signed(scale, grid.to_le_bytes(), signs, out);
+    codes
 }

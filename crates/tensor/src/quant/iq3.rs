@@ -17,8 +17,9 @@
 //!
 //! `x = ((d * (1 + 2 scale)) * grid) * sign`.
 
-use super::tables::{EVEN_SIGNS, IQ3_S, IQ3_XXS};
-use super::{f16_at, field, signed};
+use super::spread::{negate, scale_codes};
+use super::tables::{EVEN_SIGNS, IQ3_S, IQ3_XXS, SIGNS};
+use super::{f16_at, field};
 use ingle_formats::TensorType;
 
 /// Elements in a block.
@@ -39,42 +40,50 @@ const _: () = assert!(LEN == TensorType::Iq3S.block_len() as usize);
 #[inline(always)]
 pub fn decode_iq3_xxs(block: &[u8; IQ3_XXS_BYTES], out: &mut [f32; LEN]) {
     let d = f16_at::<0, _>(block);
-    let qs = field::<2, 64, _>(block).as_chunks::<8>().0;
+    let qs = field::<2, 64, _>(block).as_chunks::<2>().0;
     let signs = field::<66, 32, _>(block).as_chunks::<4>().0;
-    let subs = out.as_chunks_mut::<32>().0;
-    for ((out, qs), signs) in subs.iter_mut().zip(qs).zip(signs) {
-        let signs = u32::from_le_bytes(*signs);
-        let scale = d * (0.5 + (signs >> 28) as f32) * 0.5;
-        for (pair, out) in out.as_chunks_mut::<8>().0.iter_mut().enumerate() {
-            let first = IQ3_XXS[usize::from(qs[2 * pair])];
-            let second = IQ3_XXS[usize::from(qs[2 * pair + 1])];
-            let signs = EVEN_SIGNS[(signs >> (7 * pair) & 0x7f) as usize];
-            decode_pair(first, second, signs, scale, out);
-        }
-    }
+    let signs: [u32; 8] = std::array::from_fn(|sub| u32::from_le_bytes(signs[sub]));
+    let scales = signs.map(|signs| d * (0.5 + (signs >> 28) as f32) * 0.5);
+    let codes = codes(|pair| {
+        let grid = qs[pair].map(|q| IQ3_XXS[usize::from(q)]);
+        let signs = (signs[pair / 4] >> (7 * (pair % 4))) & 0x7f;
+        (grid, EVEN_SIGNS[signs as usize])
+    });
+    scale_codes(&codes, &scales, out);
 }
 
 /// Reads one block of IQ3_S.
 #[inline(always)]
 pub fn decode_iq3_s(block: &[u8; IQ3_S_BYTES], out: &mut [f32; LEN]) {
     let d = f16_at::<0, _>(block);
-    let qs = field::<2, 64, _>(block).as_chunks::<8>().0;
+    let qs = field::<2, 64, _>(block).as_chunks::<2>().0;
     let qh = field::<66, 8, _>(block);
-    let signs = field::<74, 32, _>(block).as_chunks::<4>().0;
+    let signs = field::<74, 32, _>(block);
     let scales = field::<106, 4, _>(block);
-    for (sub, out) in out.as_chunks_mut::<32>().0.iter_mut().enumerate() {
+    let scales: [f32; 8] = std::array::from_fn(|sub| {
         let scale = (scales[sub / 2] >> (4 * (sub % 2))) & 0xf;
-        let scale = d * f32::from(1 + 2 * scale);
-        let index = |g: usize| usize::from(qs[sub][g]) | usize::from(qh[sub] >> g & 1) << 8;
-        for (pair, out) in out.as_chunks_mut::<8>().0.iter_mut().enumerate() {
-            let (first, second) = (IQ3_S[index(2 * pair)], IQ3_S[index(2 * pair + 1)]);
-            decode_pair(first, second, signs[sub][pair], scale, out);
-        }
-    }
+        d * f32::from(1 + 2 * scale)
+    });
+    let codes = codes(|pair| {
+        let high = usize::from(qh[pair / 4] >> (2 * (pair % 4)));
+        let [first, second] = qs[pair].map(usize::from);
+        let grid = [
+            IQ3_S[first | (high & 1) << 8],
+            IQ3_S[second | (high & 2) << 7],
+        ];
+        (grid, SIGNS[usize::from(signs[pair])])
+    });
+    scale_codes(&codes, &scales, out);
 }
 
+/// The signed magnitudes of the 32 pairs of groups, given their magnitudes and signs.
 #[inline(always)]
-fn decode_pair(first: u32, second: u32, signs: u8, scale: f32, out: &mut [f32; 8]) {
-    let grid = u64::from(first) | u64::from(second) << 32;
-    signed(scale, grid.to_le_bytes(), signs, out);
+fn codes(pair: impl Fn(usize) -> ([u32; 2], u64)) -> [u8; LEN] {
+    let mut codes = [0; LEN];
+    for (p, codes) in codes.as_chunks_mut::<8>().0.iter_mut().enumerate() {
+        let ([first, second], signs) = pair(p);
+        let magnitudes = u64::from(first) | u64::from(second) << 32;
+        *codes = negate(magnitudes, signs).to_le_bytes();
+    }
+    codes
 }

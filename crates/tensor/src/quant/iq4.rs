@@ -18,6 +18,7 @@
 use super::q4::pairs;
 use super::rounding::reciprocal;
 use super::search::{Levels, fit_scale, symmetric, weights};
+use super::tables::{floats, scale_levels};
 use super::{f16_at, field, put, put_f16};
 use half::f16;
 use ingle_formats::TensorType;
@@ -43,10 +44,13 @@ pub const LEVELS: [i8; 16] = [
     -127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113,
 ];
 
+static FLOATS: [f32; 16] = floats(&LEVELS);
+
 /// Reads one block of IQ4_NL.
 #[inline(always)]
 pub fn decode_iq4_nl(block: &[u8; IQ4_NL_BYTES], out: &mut [f32; IQ4_NL_LEN]) {
-    decode_sub(f16_at::<0, _>(block), field::<2, 16, _>(block), out);
+    let d = f16_at::<0, _>(block);
+    scale_levels(d, &FLOATS, field::<2, 16, _>(block), out);
 }
 
 /// Reads one block of IQ4_XS.
@@ -59,15 +63,7 @@ pub fn decode_iq4_xs(block: &[u8; IQ4_XS_BYTES], out: &mut [f32; IQ4_XS_LEN]) {
     for (s, out) in out.as_chunks_mut::<32>().0.iter_mut().enumerate() {
         let low = (low[s / 2] >> (4 * (s % 2))) & 0xf;
         let scale = low | ((high >> (2 * s) & 3) << 4) as u8;
-        decode_sub(d * f32::from(scale as i8 - 32), &qs[s], out);
-    }
-}
-
-#[inline(always)]
-fn decode_sub(scale: f32, qs: &[u8; 16], out: &mut [f32; 32]) {
-    for (j, &q) in qs.iter().enumerate() {
-        out[j] = scale * f32::from(LEVELS[usize::from(q & 0xf)]);
-        out[16 + j] = scale * f32::from(LEVELS[usize::from(q >> 4)]);
+        scale_levels(d * f32::from(scale as i8 - 32), &FLOATS, &qs[s], out);
     }
 }
 

@@ -25,6 +25,7 @@ pub mod q6_k;
 pub mod q8;
 mod rounding;
 mod search;
+mod spread;
 mod tables;
 pub mod ternary;
 
@@ -52,32 +53,41 @@ pub fn decode(ty: TensorType, blocks: &[u8], out: &mut [f32]) -> Result<(), Quan
 /// elements. Always inlined, so that a kernel gets it compiled for its own instruction set.
 #[inline(always)]
 pub fn decode_whole(ty: TensorType, blocks: &[u8], out: &mut [f32]) {
+    // A macro, not a function that takes a function: what is called through `Fn` is compiled for the
+    // baseline instruction set.
+    macro_rules! each {
+        ($decode:path) => {
+            for (block, out) in blocks.as_chunks().0.iter().zip(out.as_chunks_mut().0) {
+                $decode(block, out);
+            }
+        };
+    }
     match ty {
         TensorType::F32 => float::decode_f32(blocks, out),
         TensorType::F16 => float::decode_f16(blocks, out),
         TensorType::Bf16 => float::decode_bf16(blocks, out),
-        TensorType::Q4_0 => each_block(blocks, out, q4::decode_q4_0),
-        TensorType::Q4_1 => each_block(blocks, out, q4::decode_q4_1),
-        TensorType::Q5_0 => each_block(blocks, out, q5::decode_q5_0),
-        TensorType::Q5_1 => each_block(blocks, out, q5::decode_q5_1),
-        TensorType::Q8_0 => each_block(blocks, out, q8::decode_block),
-        TensorType::Q2K => each_block(blocks, out, q2_k::decode_block),
-        TensorType::Q3K => each_block(blocks, out, q3_k::decode_block),
-        TensorType::Q4K => each_block(blocks, out, q4_k::decode_block),
-        TensorType::Q5K => each_block(blocks, out, q5_k::decode_block),
-        TensorType::Q6K => each_block(blocks, out, q6_k::decode_block),
-        TensorType::Iq1S => each_block(blocks, out, iq1::decode_iq1_s),
-        TensorType::Iq1M => each_block(blocks, out, iq1::decode_iq1_m),
-        TensorType::Iq2Xxs => each_block(blocks, out, iq2::decode_iq2_xxs),
-        TensorType::Iq2Xs => each_block(blocks, out, iq2::decode_iq2_xs),
-        TensorType::Iq2S => each_block(blocks, out, iq2::decode_iq2_s),
-        TensorType::Iq3Xxs => each_block(blocks, out, iq3::decode_iq3_xxs),
-        TensorType::Iq3S => each_block(blocks, out, iq3::decode_iq3_s),
-        TensorType::Iq4Nl => each_block(blocks, out, iq4::decode_iq4_nl),
-        TensorType::Iq4Xs => each_block(blocks, out, iq4::decode_iq4_xs),
-        TensorType::Tq1_0 => each_block(blocks, out, ternary::decode_tq1_0),
-        TensorType::Tq2_0 => each_block(blocks, out, ternary::decode_tq2_0),
-        TensorType::Mxfp4 => each_block(blocks, out, mxfp4::decode_block),
+        TensorType::Q4_0 => each!(q4::decode_q4_0),
+        TensorType::Q4_1 => each!(q4::decode_q4_1),
+        TensorType::Q5_0 => each!(q5::decode_q5_0),
+        TensorType::Q5_1 => each!(q5::decode_q5_1),
+        TensorType::Q8_0 => each!(q8::decode_block),
+        TensorType::Q2K => each!(q2_k::decode_block),
+        TensorType::Q3K => each!(q3_k::decode_block),
+        TensorType::Q4K => each!(q4_k::decode_block),
+        TensorType::Q5K => each!(q5_k::decode_block),
+        TensorType::Q6K => each!(q6_k::decode_block),
+        TensorType::Iq1S => each!(iq1::decode_iq1_s),
+        TensorType::Iq1M => each!(iq1::decode_iq1_m),
+        TensorType::Iq2Xxs => each!(iq2::decode_iq2_xxs),
+        TensorType::Iq2Xs => each!(iq2::decode_iq2_xs),
+        TensorType::Iq2S => each!(iq2::decode_iq2_s),
+        TensorType::Iq3Xxs => each!(iq3::decode_iq3_xxs),
+        TensorType::Iq3S => each!(iq3::decode_iq3_s),
+        TensorType::Iq4Nl => each!(iq4::decode_iq4_nl),
+        TensorType::Iq4Xs => each!(iq4::decode_iq4_xs),
+        TensorType::Tq1_0 => each!(ternary::decode_tq1_0),
+        TensorType::Tq2_0 => each!(ternary::decode_tq2_0),
+        TensorType::Mxfp4 => each!(mxfp4::decode_block),
     }
 }
 
@@ -147,20 +157,6 @@ fn check_values(ty: TensorType, values: &[f32]) -> Result<(), QuantError> {
     }
 }
 
-/// Applies `decode` to each block of `B` bytes and its `L` elements.
-#[inline(always)]
-fn each_block<const B: usize, const L: usize>(
-    blocks: &[u8],
-    out: &mut [f32],
-    decode: impl Fn(&[u8; B], &mut [f32; L]),
-) {
-    let (blocks, _) = blocks.as_chunks::<B>();
-    let (out, _) = out.as_chunks_mut::<L>();
-    for (block, out) in blocks.iter().zip(out) {
-        decode(block, out);
-    }
-}
-
 /// Whether `bytes` bytes are whole blocks that hold exactly `elements` elements.
 fn check_lengths(ty: TensorType, bytes: usize, elements: usize) -> Result<(), QuantError> {
     let block_bytes = ty.block_bytes() as usize;
@@ -200,13 +196,4 @@ fn put<const AT: usize, const N: usize, const B: usize>(block: &mut [u8; B], byt
 /// Writes `value` as f16, rounded to the nearest, at byte `AT` of `block`.
 fn put_f16<const AT: usize, const B: usize>(block: &mut [u8; B], value: f32) {
     put::<AT, 2, B>(block, f16::from_f32(value).to_le_bytes());
-}
-
-/// Eight magnitudes times `scale`, negative where the bit of `signs` is set.
-#[inline(always)]
-fn signed(scale: f32, magnitudes: [u8; 8], signs: u8, out: &mut [f32; 8]) {
-    for (j, (value, magnitude)) in out.iter_mut().zip(magnitudes).enumerate() {
-        let sign = u32::from(signs >> j & 1) << 31;
-        *value = f32::from_bits((scale * f32::from(magnitude)).to_bits() ^ sign);
-    }
 }

@@ -11,6 +11,7 @@
 
 use super::q4::pairs;
 use super::rounding::largest;
+use super::tables::{floats, scale_levels};
 use super::{field, put};
 use ingle_formats::TensorType;
 
@@ -26,6 +27,8 @@ const _: () = assert!(LEN == TensorType::Mxfp4.block_len() as usize);
 /// What the sixteen codes mean, doubled.
 pub const LEVELS: [i8; 16] = [0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12];
 
+static FLOATS: [f32; 16] = floats(&LEVELS);
+
 /// `2^(e - 128)`; the lowest two are subnormal.
 #[inline(always)]
 pub fn half_scale(e: u8) -> f32 {
@@ -40,10 +43,7 @@ pub fn half_scale(e: u8) -> f32 {
 pub fn decode_block(block: &[u8; BYTES], out: &mut [f32; LEN]) {
     let d = half_scale(block[0]);
     let qs = field::<1, 16, _>(block);
-    for (j, &q) in qs.iter().enumerate() {
-        out[j] = d * f32::from(LEVELS[usize::from(q & 0xf)]);
-        out[16 + j] = d * f32::from(LEVELS[usize::from(q >> 4)]);
-    }
+    scale_levels(d, &FLOATS, qs, out);
 }
 
 /// Writes one block: the exponent is that of the largest magnitude less two, as the OCP

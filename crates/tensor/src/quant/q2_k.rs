@@ -10,6 +10,7 @@
 //! `x = (d * scale) * q - (dmin * min)`.
 
 use super::search::affine;
+use super::spread::spread;
 use super::{f16_at, field, put, put_f16};
 use ingle_formats::TensorType;
 
@@ -26,16 +27,19 @@ const _: () = assert!(LEN == TensorType::Q2K.block_len() as usize);
 #[inline(always)]
 pub fn decode_block(block: &[u8; BYTES], out: &mut [f32; LEN]) {
     let scales = field::<0, 16, _>(block);
-    let qs = field::<16, 64, _>(block).as_chunks::<16>().0;
+    let qs = field::<16, 64, _>(block).as_chunks::<32>().0;
     let d = f16_at::<80, _>(block);
     let dmin = f16_at::<82, _>(block);
-    for (sub, out) in out.as_chunks_mut::<16>().0.iter_mut().enumerate() {
-        let scale = d * f32::from(scales[sub] & 0xf);
-        let min = dmin * f32::from(scales[sub] >> 4);
-        let shift = sub / 2 % 4 * 2;
-        for (value, &q) in out.iter_mut().zip(&qs[sub / 8 * 2 + sub % 2]) {
-            *value = scale * f32::from((q >> shift) & 3) - min;
+    let mut codes = [0; LEN];
+    for (run, codes) in codes.as_chunks_mut::<32>().0.iter_mut().enumerate() {
+        for (code, &q) in codes.iter_mut().zip(&qs[run / 4]) {
+            *code = (q >> (run % 4 * 2)) & 3;
         }
+    }
+    let mins = spread(&scales.map(|scale| dmin * f32::from(scale >> 4)));
+    let scales = spread(&scales.map(|scale| d * f32::from(scale & 0xf)));
+    for (((value, code), scale), min) in out.iter_mut().zip(&codes).zip(&scales).zip(&mins) {
+        *value = scale * f32::from(*code) - min;
     }
 }
 

@@ -11,6 +11,7 @@
 use super::q2_k::pack_low_bits;
 use super::rounding::reciprocal;
 use super::search::{Levels, nearest, symmetric};
+use super::spread::scale_codes;
 use super::{f16_at, field, put, put_f16};
 use ingle_formats::TensorType;
 
@@ -41,19 +42,18 @@ pub fn scales(packed: &[u8; 12]) -> [i8; 16] {
 /// Reads one block.
 #[inline(always)]
 pub fn decode_block(block: &[u8; BYTES], out: &mut [f32; LEN]) {
-    let hmask = field::<0, 32, _>(block).as_chunks::<16>().0;
-    let qs = field::<32, 64, _>(block).as_chunks::<16>().0;
+    let hmask = field::<0, 32, _>(block);
+    let qs = field::<32, 64, _>(block).as_chunks::<32>().0;
     let scales = scales(field::<96, 12, _>(block));
     let d = f16_at::<108, _>(block);
-    for (sub, out) in out.as_chunks_mut::<16>().0.iter_mut().enumerate() {
-        let scale = d * f32::from(scales[sub]);
-        let shift = sub / 2 % 4 * 2;
-        let (low, high) = (&qs[sub / 8 * 2 + sub % 2], &hmask[sub % 2]);
-        for ((value, &low), &high) in out.iter_mut().zip(low).zip(high) {
-            let q = ((low >> shift) & 3) | (((high >> (sub / 2)) & 1) << 2);
-            *value = scale * f32::from(q as i8 - 4);
+    let mut codes = [0; LEN];
+    for (run, codes) in codes.as_chunks_mut::<32>().0.iter_mut().enumerate() {
+        for ((code, &low), &high) in codes.iter_mut().zip(&qs[run / 4]).zip(hmask) {
+            let q = ((low >> (run % 4 * 2)) & 3) | (((high >> run) & 1) << 2);
+            *code = q.wrapping_sub(4);
         }
     }
+    scale_codes(&codes, &scales.map(|scale| d * f32::from(scale)), out);
 }
 
 /// The integers from -4 to 3.

@@ -40,8 +40,8 @@ const _: () = assert!(LEN == TensorType::Q5_1.block_len() as usize);
 pub fn decode_q5_0(block: &[u8; Q5_0_BYTES], out: &mut [f32; LEN]) {
     let d = f16_at::<0, _>(block);
     let qs = fives(field::<2, 4, _>(block), field::<6, 16, _>(block));
-    for (value, q) in out.iter_mut().zip(qs) {
-        *value = d * f32::from(q as i8 - 16);
+    for (value, q) in out.iter_mut().zip(&qs) {
+        *value = d * (q - 16) as f32;
     }
 }
 
@@ -51,19 +51,20 @@ pub fn decode_q5_1(block: &[u8; Q5_1_BYTES], out: &mut [f32; LEN]) {
     let d = f16_at::<0, _>(block);
     let m = f16_at::<2, _>(block);
     let qs = fives(field::<4, 4, _>(block), field::<8, 16, _>(block));
-    for (value, q) in out.iter_mut().zip(qs) {
-        *value = d * f32::from(q) + m;
+    for (value, q) in out.iter_mut().zip(&qs) {
+        *value = d * *q as f32 + m;
     }
 }
 
-/// Joins the fifth bits to the low four: 32 numbers from 0 to 31.
+/// Joins the fifth bits to the low four: 32 numbers from 0 to 31, as wide as the shifts that part the
+/// bits.
 #[inline(always)]
-fn fives(high: &[u8; 4], low: &[u8; 16]) -> [u8; LEN] {
-    let high = u32::from_le_bytes(*high);
+fn fives(high: &[u8; 4], low: &[u8; 16]) -> [i32; LEN] {
+    let high = i32::from_le_bytes(*high);
     let mut qs = [0; LEN];
-    for (j, &low) in low.iter().enumerate() {
-        qs[j] = (low & 0xf) | ((high >> j & 1) << 4) as u8;
-        qs[16 + j] = (low >> 4) | ((high >> (16 + j) & 1) << 4) as u8;
+    for j in 0..16 {
+        qs[j] = i32::from(low[j] & 0xf) | (high >> j & 1) << 4;
+        qs[16 + j] = i32::from(low[j] >> 4) | (high >> (16 + j) & 1) << 4;
     }
     qs
 }

@@ -12,6 +12,7 @@
 
 use super::rounding::reciprocal;
 use super::search::{Levels, nearest, symmetric};
+use super::spread::scale_codes;
 use super::{f16_at, field, put, put_f16};
 use ingle_formats::TensorType;
 
@@ -31,18 +32,16 @@ pub fn decode_block(block: &[u8; BYTES], out: &mut [f32; LEN]) {
     let qh = field::<128, 64, _>(block).as_chunks::<32>().0;
     let scales = field::<192, 16, _>(block);
     let d = f16_at::<208, _>(block);
-    for (run, out) in out.as_chunks_mut::<32>().0.iter_mut().enumerate() {
+    let mut codes = [0; LEN];
+    for (run, codes) in codes.as_chunks_mut::<32>().0.iter_mut().enumerate() {
         let (half, r) = (run / 4, run % 4);
         let (low, high) = (&ql[2 * half + r % 2], &qh[half]);
-        for (part, out) in out.as_chunks_mut::<16>().0.iter_mut().enumerate() {
-            let scale = d * f32::from(scales[2 * run + part] as i8);
-            for (l, value) in out.iter_mut().enumerate() {
-                let l = 16 * part + l;
-                let q = ((low[l] >> (4 * (r / 2))) & 0xf) | (((high[l] >> (2 * r)) & 3) << 4);
-                *value = scale * f32::from(q as i8 - 32);
-            }
+        for ((code, &low), &high) in codes.iter_mut().zip(low).zip(high) {
+            let q = ((low >> (4 * (r / 2))) & 0xf) | (((high >> (2 * r)) & 3) << 4);
+            *code = q.wrapping_sub(32);
         }
     }
+    scale_codes(&codes, &scales.map(|scale| d * f32::from(scale as i8)), out);
 }
 
 /// The integers from -32 to 31.

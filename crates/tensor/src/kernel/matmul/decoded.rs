@@ -2,7 +2,6 @@
 
 use super::{Column, PANEL};
 use crate::kernel::simd::Simd;
-use crate::quant;
 use ingle_formats::TensorType;
 
 /// Elements of each row that are decoded at a time: a multiple of every block length.
@@ -33,7 +32,8 @@ pub unsafe fn decoded<S: Simd>(
         let step = STEP.min(k - start);
         for (r, row) in rows.chunks_exact_mut(STEP).enumerate() {
             let blocks = &panel[r * row_bytes + start / len * bytes..][..step / len * bytes];
-            quant::decode_whole(ty, blocks, &mut row[..step]);
+            // SAFETY: the processor has the features; `row[..step]` is what the blocks hold.
+            unsafe { S::decode(ty, blocks, &mut row[..step]) };
         }
         // SAFETY: `rows` holds `step` elements a row; the columns are the caller's.
         unsafe { multiply::<S>(&rows, start, step, columns, offset) };

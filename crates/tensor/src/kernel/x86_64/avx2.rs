@@ -6,6 +6,8 @@
 )]
 
 use crate::kernel::simd::Simd;
+use crate::quant;
+use ingle_formats::TensorType;
 use std::arch::x86_64::*;
 
 /// Eight lanes of AVX2.
@@ -53,6 +55,10 @@ unsafe impl Simd for Avx2 {
     #[inline(always)]
     unsafe fn f_store(p: *mut f32, x: __m256) {
         _mm256_storeu_ps(p, x)
+    }
+    #[inline(always)]
+    unsafe fn decode(ty: TensorType, blocks: &[u8], out: &mut [f32]) {
+        decode(ty, blocks, out);
     }
     #[inline(always)]
     unsafe fn f_transpose(from: *const f32, stride: usize, to: *mut f32) {
@@ -164,6 +170,12 @@ unsafe impl Simd for Avx2 {
     unsafe fn prefetch(p: *const u8) {
         _mm_prefetch::<_MM_HINT_T0>(p.cast())
     }
+}
+
+/// [`quant::decode_whole`], compiled for this instruction set.
+#[target_feature(enable = "avx2,fma,f16c")]
+fn decode(ty: TensorType, blocks: &[u8], out: &mut [f32]) {
+    quant::decode_whole(ty, blocks, out);
 }
 
 /// Transposes eight elements of eight rows, `stride` apart, into vectors sixteen apart. A vector

@@ -1,4 +1,4 @@
-//! The codebooks of the IQ types, expanded to bytes while compiling.
+//! The codebooks of the IQ types, expanded to bytes while compiling, and tables of levels.
 
 mod grids;
 
@@ -14,8 +14,10 @@ pub(super) static IQ2_S: [u64; 1024] = eights(&grids::IQ2_S, IQ2_LEVELS);
 pub(super) static IQ3_XXS: [u32; 256] = fours(&grids::IQ3_XXS, [4, 12, 20, 28, 36, 44, 52, 62]);
 /// Four magnitudes an entry, the first in the lowest byte.
 pub(super) static IQ3_S: [u32; 512] = fours(&grids::IQ3_S, [1, 3, 5, 7, 9, 11, 13, 15]);
-/// Seven stored signs and the eighth, which makes the number of negative elements even.
-pub(super) static EVEN_SIGNS: [u8; 128] = even_signs();
+/// Eight signs, a bit each, as bytes: `0xff` for a set bit, the first in the lowest byte.
+pub(super) static SIGNS: [u64; 256] = signs();
+/// The same for seven stored signs; the eighth makes the number of negative elements even.
+pub(super) static EVEN_SIGNS: [u64; 128] = even_signs();
 
 const IQ2_LEVELS: [u8; 4] = [8, 25, 43, 0];
 
@@ -49,11 +51,45 @@ const fn fours<const N: usize>(packed: &[u16; N], levels: [u8; 8]) -> [u32; N] {
     out
 }
 
-const fn even_signs() -> [u8; 128] {
+/// Sixteen levels as f32.
+pub(super) const fn floats(levels: &[i8; 16]) -> [f32; 16] {
+    let mut out = [0.0; 16];
+    let mut i = 0;
+    while i < 16 {
+        out[i] = levels[i] as f32;
+        i += 1;
+    }
+    out
+}
+
+/// `scale` times the levels of the low halves of sixteen bytes and then of their high halves.
+#[inline(always)]
+pub(super) fn scale_levels(scale: f32, levels: &[f32; 16], qs: &[u8; 16], out: &mut [f32; 32]) {
+    for (j, &q) in qs.iter().enumerate() {
+        out[j] = scale * levels[usize::from(q & 0xf)];
+        out[16 + j] = scale * levels[usize::from(q >> 4)];
+    }
+}
+
+const fn signs() -> [u64; 256] {
+    let mut out = [0; 256];
+    let mut i = 0;
+    while i < 256 {
+        let mut j = 0;
+        while j < 8 {
+            out[i] |= ((i >> j & 1) as u64 * 0xff) << (8 * j);
+            j += 1;
+        }
+        i += 1;
+    }
+    out
+}
+
+const fn even_signs() -> [u64; 128] {
     let mut out = [0; 128];
-    let mut i = 0_u8;
+    let mut i = 0_usize;
     while i < 128 {
-        out[i as usize] = i | ((i.count_ones() as u8 & 1) << 7);
+        out[i] = SIGNS[i | (i.count_ones() as usize & 1) << 7];
         i += 1;
     }
     out
