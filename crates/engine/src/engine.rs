@@ -1,6 +1,7 @@
 //! Requests in, events out, one batch a step.
 
 use crate::budget::{Budget, Lease, OverBudget};
+use crate::kept::KeptTexts;
 use crate::pages::{Pool, pages_for};
 use crate::plan::Plan;
 use crate::request::{Event, FinishReason, MAX_STOP_LEN, MAX_STOPS, Refusal, Request, RequestId};
@@ -57,6 +58,8 @@ pub struct Engine<O: Ops> {
     vocabulary: Vocabulary,
     plan: Plan,
     pool: Pool,
+    /// Texts of earlier requests, in pages that would be free without them.
+    kept: KeptTexts,
     /// Requests that hold pages, oldest first.
     running: Vec<Sequence>,
     /// Requests that wait for pages, oldest first.
@@ -115,6 +118,7 @@ impl<O: Ops + 'static> Engine<O> {
             memory,
             vocabulary,
             pool: Pool::new(plan.n_pages),
+            kept: KeptTexts::default(),
             plan,
             running: Vec::new(),
             waiting: VecDeque::new(),
@@ -170,19 +174,19 @@ impl<O: Ops + 'static> Engine<O> {
     /// Ends a request; its last event comes with the next step. False where it is over already.
     pub fn cancel(&mut self, id: RequestId, now: Duration) -> bool {
         let sequence = if let Some(i) = self.running.iter().position(|s| s.id == id) {
-            let mut sequence = self.running.remove(i);
-            self.pool.release(std::mem::take(&mut sequence.pages));
-            sequence
+            Some(self.running.remove(i))
         } else if let Some(i) = self.waiting.iter().position(|s| s.id == id) {
-            match self.waiting.remove(i) {
-                Some(sequence) => sequence,
-                None => return false,
-            }
+            self.waiting.remove(i)
         } else {
+            None
+        };
+        let Some(mut sequence) = sequence else {
             return false;
         };
-        let event = sequence.finished(FinishReason::Cancelled, now);
-        self.cancelled.push(event);
+        self.cancelled
+            .push(sequence.finished(FinishReason::Cancelled, now));
+        let (tokens, pages) = sequence.take_computed();
+        self.kept.keep(tokens, pages, &mut self.pool);
         true
     }
 
@@ -198,26 +202,20 @@ impl<O: Ops + 'static> Engine<O> {
         events
     }
 
-    /// Says what is wrong unless every page is free or owned by exactly one running request that
-    /// has as many as it needs. Tests call it after every step.
+    /// Says what is wrong unless every page is free or owned by exactly one text that has as many
+    /// as it needs. Tests call it after every step.
     ///
     /// # Errors
     /// What is wrong: a fault in this crate.
     pub fn check(&self) -> Result<(), String> {
-        let owned = self.running.iter().map(|s| s.pages.as_slice());
-        self.pool.check(owned)?;
-        let running = self
-            .running
-            .iter()
-            .map(|s| (s, pages_for(s.max_len as u64)));
-        let waiting = self.waiting.iter().map(|s| (s, 0));
-        for (sequence, wanted) in running.chain(waiting) {
-            if sequence.pages.len() as u64 != wanted {
-                return Err(format!(
-                    "request {} has {} pages where it needs {wanted}",
-                    sequence.id.0,
-                    sequence.pages.len()
-                ));
+        let running = self.running.iter().map(|s| (s.pages(), s.max_len));
+        let kept = self.kept.iter().map(|k| (&k.pages[..], k.tokens.len()));
+        let waiting = self.waiting.iter().map(|s| (s.pages(), 0));
+        let all: Vec<(&[PageId], usize)> = running.chain(kept).chain(waiting).collect();
+        self.pool.check(all.iter().map(|(pages, _)| *pages))?;
+        for (pages, positions) in all {
+            if pages.len() as u64 != pages_for(positions as u64) {
+                return Err(format!("{} pages for {positions} positions", pages.len()));
             }
         }
         Ok(())
@@ -280,12 +278,38 @@ impl<O: Ops + 'static> Engine<O> {
     /// waits for ever; a request gets all that it can ever need, so it never stops half-way.
     fn admit(&mut self) {
         while self.running.len() < self.plan.options.max_sequences as usize
-            && let Some(first) = self.waiting.front()
-            && let Some(pages) = self.pool.take(pages_for(first.max_len as u64) as usize)
-            && let Some(mut sequence) = self.waiting.pop_front()
+            && let Some(mut first) = self.waiting.pop_front()
         {
-            sequence.pages = pages;
-            self.running.push(sequence);
+            if let Some((pages, cached)) = self.pages_of(&first) {
+                first.start(pages, cached);
+                self.running.push(first);
+            } else {
+                self.waiting.push_front(first);
+                return;
+            }
+        }
+    }
+
+    /// All pages that a request needs, and how many positions of its prompt are in them already.
+    /// Kept texts make room, oldest first.
+    fn pages_of(&mut self, sequence: &Sequence) -> Option<(Vec<PageId>, usize)> {
+        let needed = pages_for(sequence.max_len as u64) as usize;
+        let found = match sequence.fresh {
+            true => None,
+            false => self.kept.take(sequence.prompt()),
+        };
+        let (mut pages, cached) = found.unwrap_or_default();
+        // The kept text may be longer than all that this request will be.
+        self.pool.release(pages.split_off(needed.min(pages.len())));
+        loop {
+            if let Some(more) = self.pool.take(needed - pages.len()) {
+                pages.extend(more);
+                return Some((pages, cached));
+            }
+            if !self.kept.evict(&mut self.pool) {
+                self.pool.release(pages);
+                return None;
+            }
         }
     }
 
@@ -312,7 +336,7 @@ impl<O: Ops + 'static> Engine<O> {
 
     fn forward(&mut self) {
         let s = &mut self.step;
-        let sequences: Vec<&[PageId]> = self.running.iter().map(|q| q.pages.as_slice()).collect();
+        let sequences: Vec<&[PageId]> = self.running.iter().map(Sequence::pages).collect();
         let batch = Batch {
             rows: &s.rows,
             sequences: &sequences,
@@ -327,7 +351,7 @@ impl<O: Ops + 'static> Engine<O> {
         let n_vocab = self.vocabulary.len();
         let mut logits = self.step.logits.chunks_exact_mut(n_vocab);
         let mut counts = self.step.counts.iter();
-        let (vocabulary, pool) = (&self.vocabulary, &mut self.pool);
+        let (vocabulary, kept, pool) = (&self.vocabulary, &mut self.kept, &mut self.pool);
         self.running.retain_mut(|sequence| {
             let n = counts.next().copied().unwrap_or(0);
             sequence.advance(n);
@@ -341,7 +365,8 @@ impl<O: Ops + 'static> Engine<O> {
                 return true;
             };
             events.push(sequence.finished(reason, now));
-            pool.release(std::mem::take(&mut sequence.pages));
+            let (tokens, pages) = sequence.take_computed();
+            kept.keep(tokens, pages, pool);
             false
         });
     }

@@ -10,6 +10,7 @@
 
 mod budget;
 mod engine;
+mod kept;
 mod pages;
 mod plan;
 mod request;

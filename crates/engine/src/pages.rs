@@ -1,8 +1,8 @@
-//! Who owns which page of cached positions.
+//! Which pages of cached positions are free.
 
 use ingle_tensor::ops::{PAGE_LEN, PageId};
 
-/// The pages of an engine: each is free, or owned by exactly one sequence.
+/// The pages of an engine: each is free, or owned by exactly one running or kept text.
 #[derive(Debug)]
 pub(crate) struct Pool {
     total: u32,

@@ -26,6 +26,9 @@ pub struct Request {
     pub ignore_end: bool,
     /// Control tokens appear in the text.
     pub show_control: bool,
+    /// Compute the whole prompt, also what an earlier request has computed (for measuring speed).
+    /// The answer is the same to the last bit either way.
+    pub fresh: bool,
 }
 
 impl Request {
@@ -39,6 +42,7 @@ impl Request {
             stop_tokens: Vec::new(),
             ignore_end: false,
             show_control: false,
+            fresh: false,
         }
     }
 }
@@ -181,6 +185,8 @@ pub enum FinishReason {
 pub struct Usage {
     /// Tokens of the prompt.
     pub prompt_tokens: u32,
+    /// How many of them an earlier request had computed.
+    pub cached_tokens: u32,
     /// Tokens generated, the one that ended the answer included.
     pub generated_tokens: u32,
 }

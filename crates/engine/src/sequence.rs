@@ -19,7 +19,10 @@ pub(crate) struct Sequence {
     /// Length at which generation ends; the pages hold so many positions.
     pub max_len: usize,
     /// None while it waits.
-    pub pages: Vec<PageId>,
+    pages: Vec<PageId>,
+    /// Whether its whole prompt is to be computed.
+    pub fresh: bool,
+    cached: usize,
     sampler: Sampler,
     decoder: StreamDecoder,
     stops: StopTexts,
@@ -58,6 +61,8 @@ impl Sequence {
             prompt_len,
             max_len,
             pages: Vec::new(),
+            fresh: request.fresh,
+            cached: 0,
             sampler,
             decoder: StreamDecoder::new(decode),
             stops: StopTexts::new(request.stop),
@@ -66,6 +71,32 @@ impl Sequence {
             submitted: now,
             started: None,
         }
+    }
+
+    /// The tokens to continue.
+    pub fn prompt(&self) -> &[TokenId] {
+        &self.known[..self.prompt_len]
+    }
+
+    /// Its pages, in order of position.
+    pub fn pages(&self) -> &[PageId] {
+        &self.pages
+    }
+
+    /// Gets all its pages, the first of which hold `cached` positions of the prompt already.
+    pub fn start(&mut self, pages: Vec<PageId>, cached: usize) {
+        self.pages = pages;
+        self.cached = cached;
+        self.computed = cached;
+    }
+
+    /// What is computed, and all pages, of a request that is over.
+    pub fn take_computed(&mut self) -> (Vec<TokenId>, Vec<PageId>) {
+        self.known.truncate(self.computed);
+        (
+            std::mem::take(&mut self.known),
+            std::mem::take(&mut self.pages),
+        )
     }
 
     /// Known tokens that are not computed.
@@ -158,6 +189,7 @@ impl Sequence {
             reason,
             usage: Usage {
                 prompt_tokens: self.prompt_len as u32,
+                cached_tokens: self.cached as u32,
                 generated_tokens: (self.known.len() - self.prompt_len) as u32,
             },
             waited: self.started.unwrap_or(now).saturating_sub(self.submitted),

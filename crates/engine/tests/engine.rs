@@ -79,6 +79,12 @@ fn collect(answers: &mut BTreeMap<RequestId, Answer>, events: Vec<Event>) {
     }
 }
 
+/// All of an answer but what it cost.
+fn said(answer: &Answer) -> (&[TokenId], &str, &[u32], Option<&FinishReason>) {
+    let reason = answer.end.as_ref().map(|(reason, _)| reason);
+    (&answer.tokens, &answer.text, &answer.logprobs, reason)
+}
+
 /// Steps until nothing is left to do.
 fn run(engine: &mut Engine<Cpu>) -> BTreeMap<RequestId, Answer> {
     let mut answers = BTreeMap::new();
@@ -155,7 +161,7 @@ fn thirty_two_at_once_give_the_tokens_of_each_alone() {
         }
         for (id, expected) in ids.iter().zip(&expected) {
             assert!(
-                &answers[id] == expected,
+                said(&answers[id]) == said(expected),
                 "{max_sequences} sequences, {max_batch_rows} rows: request {id:?} differs"
             );
         }
@@ -183,6 +189,7 @@ fn text_is_that_of_the_tokens_and_never_half_a_character() {
         assert_eq!(answer.text, decoded);
         let usage = Usage {
             prompt_tokens: 5,
+            cached_tokens: 0,
             generated_tokens: 60,
         };
         assert_eq!(answer.end, Some((FinishReason::Length, usage)));
@@ -259,6 +266,7 @@ fn without_a_limit_the_answer_ends_where_the_context_does() {
     );
     let usage = Usage {
         prompt_tokens: 4,
+        cached_tokens: 0,
         generated_tokens: 96,
     };
     assert_eq!(answer.end, Some((FinishReason::Length, usage)));
@@ -346,6 +354,34 @@ fn cancelling_gives_the_pages_back_and_one_last_event() {
     assert_eq!(reasons[0].0, FinishReason::Length);
     assert_eq!(reasons[2].0, FinishReason::Length);
     assert_eq!(answers[&ids[0]], answers[&ids[2]]);
+}
+
+#[test]
+fn a_text_that_is_continued_is_not_computed_again_and_gives_the_same_tokens() {
+    let (mut engine, other) = (engine(&options(256, 2)), &mut engine(&options(256, 1)));
+    let first = alone(&mut engine, request(&"hello ".repeat(15), 30));
+    let mut longer = prompt(&"hello ".repeat(15));
+    longer.extend(&first.tokens);
+    longer.extend(prompt(" and then?"));
+    let mut forked = longer.clone();
+    forked[80] = TokenId(77);
+    // The first request computed all but its last token. The fork shares 80 tokens with the text
+    // that continued it, takes its pages, and leaves those 80 to the third.
+    for (text, cached) in [(longer.clone(), 91 + 29), (forked, 80), (longer, 80)] {
+        let continued = Request {
+            prompt: text,
+            ..request("", 20)
+        };
+        let fresh = Request {
+            fresh: true,
+            ..continued.clone()
+        };
+        let answer = alone(&mut engine, continued);
+        assert_eq!(answer.end.as_ref().unwrap().1.cached_tokens, cached);
+        let expected = alone(other, fresh);
+        assert_eq!(expected.end.as_ref().unwrap().1.cached_tokens, 0);
+        assert_eq!(said(&answer), said(&expected));
+    }
 }
 
 #[test]

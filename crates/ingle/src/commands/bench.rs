@@ -161,6 +161,7 @@ fn run_once(loaded: &mut Loaded, prompt: u32, generate: u32) -> anyhow::Result<T
         max_tokens: Some(generate),
         sampling: Sampling::greedy(),
         ignore_end: true,
+        fresh: true,
         ..Request::new(tokens(prompt, loaded.model.vocabulary().len()))
     };
     let start = Instant::now();
