@@ -50,7 +50,8 @@ pub enum EngineError {
 ///
 /// # Which tokens come
 /// The tokens of a request depend on its prompt, its sampling and the model alone, never on the
-/// requests beside it, nor on how many rows a step has.
+/// requests beside it, nor on how many rows a step has. A prompt that continues the text of an
+/// earlier request begins with what that one computed, which is the same to the last bit.
 pub struct Engine<O: Ops> {
     ops: O,
     network: Box<dyn Network<O>>,
