@@ -1,5 +1,7 @@
 //! `ingle run`: the golden text, answers, refusals.
 
+#![allow(clippy::unwrap_used, reason = "tests may fail")]
+
 mod support;
 
 use serde_json::Value;

@@ -2,6 +2,7 @@
 
 use crate::{metadata_view, model_file, out};
 use ingle_formats::TensorType;
+use ingle_formats::gguf::TensorInfo;
 use ingle_store::{ModelFiles, Summary};
 use ingle_tensor::WeightSource;
 use serde_json::{Map, json};
@@ -75,46 +76,71 @@ fn template_bytes(files: &ModelFiles) -> Option<usize> {
 }
 
 fn text(files: &ModelFiles, with_tensors: bool) -> String {
-    let s = files.summary();
-    let mut rows: Vec<Vec<String>> = Vec::new();
-    let mut row = |name: &str, value: String| rows.push(vec![name.into(), value]);
-    row(
-        "model",
-        s.title
-            .as_deref()
-            .map_or_else(|| "(no name)".into(), out::plain),
-    );
-    row("file", describe_file(files, &s));
-    row("architecture", out::plain(&s.architecture));
-    row(
-        "parameters",
-        format!("{} ({})", out::count(s.parameters), s.parameters),
-    );
-    row(
-        "weights",
-        format!("{}, {}", s.quantisation, out::bytes(files.weight_bytes())),
-    );
-    row(
-        "context",
-        s.context_length
-            .map_or_else(|| "not said".into(), |n| format!("{n} tokens")),
-    );
-    row("layers", describe_layers(files, &s.architecture));
-    row("vocabulary", describe_vocabulary(files));
-    row(
-        "chat template",
-        template_bytes(files).map_or_else(|| "no".into(), |n| format!("yes, {n} bytes")),
-    );
-    let mut text = out::table(&rows);
+    let mut text = out::table(&facts(files));
+    let types = type_rows(files);
+    if types.len() > 1 {
+        text += &format!("\n{}", out::table(&types));
+    }
+    let pairs = files.metadata().iter();
+    let pairs: Vec<_> = pairs
+        .map(|(k, v)| vec![out::plain(k), metadata_view::text(v)])
+        .collect();
+    text += &format!("\nMETADATA\n{}", out::table(&pairs));
+    if with_tensors {
+        let row = |t: &TensorInfo| {
+            let shape = format!("{:?}", t.shape);
+            vec![
+                out::plain(&t.name),
+                t.ty.to_string(),
+                shape,
+                out::bytes(t.byte_len),
+            ]
+        };
+        let tensors: Vec<_> = files.tensors().iter().map(row).collect();
+        text += &format!("\nTENSORS\n{}", out::table(&tensors));
+    }
+    text
+}
 
-    let mut types = vec![
-        ["TYPE", "TENSORS", "PARAMETERS", "BYTES", "SHARE"]
-            .map(String::from)
-            .to_vec(),
-    ];
+/// What one wants to know first: name and value.
+fn facts(files: &ModelFiles) -> Vec<Vec<String>> {
+    let s = files.summary();
+    let title = s
+        .title
+        .as_deref()
+        .map_or_else(|| "(no name)".into(), out::plain);
+    let context = s
+        .context_length
+        .map_or_else(|| "not said".into(), |n| format!("{n} tokens"));
+    let template = template_bytes(files).map_or_else(|| "no".into(), |n| format!("yes, {n} bytes"));
+    [
+        ("model", title),
+        ("file", describe_file(files, &s)),
+        ("architecture", out::plain(&s.architecture)),
+        (
+            "parameters",
+            format!("{} ({})", out::count(s.parameters), s.parameters),
+        ),
+        (
+            "weights",
+            format!("{}, {}", s.quantisation, out::bytes(files.weight_bytes())),
+        ),
+        ("context", context),
+        ("layers", describe_layers(files, &s.architecture)),
+        ("vocabulary", describe_vocabulary(files)),
+        ("chat template", template),
+    ]
+    .map(|(name, value)| vec![name.to_owned(), value])
+    .to_vec()
+}
+
+/// How the weights are stored, by type, under a line of headings.
+fn type_rows(files: &ModelFiles) -> Vec<Vec<String>> {
+    let headings = ["TYPE", "TENSORS", "PARAMETERS", "BYTES", "SHARE"];
+    let mut rows = vec![headings.map(String::from).to_vec()];
     for (ty, part) in parts(files) {
         let share = 100.0 * part.bytes as f64 / files.weight_bytes().max(1) as f64;
-        types.push(vec![
+        rows.push(vec![
             ty.to_string(),
             part.tensors.to_string(),
             out::count(part.elements),
@@ -122,29 +148,7 @@ fn text(files: &ModelFiles, with_tensors: bool) -> String {
             format!("{share:.1}%"),
         ]);
     }
-    if types.len() > 1 {
-        text += &format!("\n{}", out::table(&types));
-    }
-    text += "\nMETADATA\n";
-    let pairs = files.metadata().iter();
-    text += &out::table(
-        &pairs
-            .map(|(k, v)| vec![out::plain(k), metadata_view::text(v)])
-            .collect::<Vec<_>>(),
-    );
-    if with_tensors {
-        text += "\nTENSORS\n";
-        let row = |t: &ingle_formats::gguf::TensorInfo| {
-            vec![
-                out::plain(&t.name),
-                t.ty.to_string(),
-                format!("{:?}", t.shape),
-                out::bytes(t.byte_len),
-            ]
-        };
-        text += &out::table(&files.tensors().iter().map(row).collect::<Vec<_>>());
-    }
-    text
+    rows
 }
 
 fn describe_file(files: &ModelFiles, s: &Summary) -> String {
