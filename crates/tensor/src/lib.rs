@@ -20,3 +20,7 @@ pub mod source;
 #[allow(unsafe_code, reason = "a closure lent to other threads")]
 pub mod team;
 pub use source::{MemorySource, SourceError, WeightSource};
+
+/// The name of the arithmetic written down in ARCHITECTURE.md under "Numerics class": the same
+/// input gives the same tokens within one class.
+pub const NUMERICS_CLASS: &str = "ingle-1";

@@ -3,6 +3,7 @@
 use crate::machine::processors::instruction_sets;
 use crate::machine::{MachineArgs, Memory, Processors, advice, memory};
 use crate::out;
+use ingle_tensor::NUMERICS_CLASS;
 use ingle_tensor::kernel::Isa;
 use std::fmt::Write;
 
@@ -64,6 +65,7 @@ impl Report {
             "memory": self.memory.map(|m| serde_json::json!({
                 "total": m.total, "available": m.available, "limited_by_control_group": m.limited,
             })),
+            "numerics_class": NUMERICS_CLASS,
             "huge_pages": self.huge_pages,
             "largest_model_bytes": self.memory.map(|m| advice::room_for_weights(m.available)),
             "advice": advice.map(|a| serde_json::json!({
@@ -82,6 +84,7 @@ impl Report {
         line("processor", p.name.clone());
         line("instructions", self.instruction_sets.join(" "));
         line("kernels", format!("{} ({})", self.isa.0, self.isa.1));
+        line("numerics", NUMERICS_CLASS.to_owned());
         line("threads", self.threads_and_why());
         line(
             "memory",
