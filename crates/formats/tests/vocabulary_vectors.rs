@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use ingle_formats::gguf::Header;
-use ingle_formats::vocabulary::{Encode, Vocabulary};
+use ingle_formats::vocabulary::{Decode, Encode, Vocabulary};
 
 /// `../shared/data` beside the repository, or under `INGLE_SHARED`.
 fn shared() -> PathBuf {
@@ -79,4 +79,49 @@ fn stories260k_tokenizes_as_its_golden_says() {
         .map(|id| id.0)
         .collect();
     assert_eq!(ids, [1, 403, 407, 261, 378]);
+}
+
+/// What llama.cpp makes of nasty texts, with and without control tokens, and of their tokens again
+/// (`make_llama_cpp.mjs`).
+#[test]
+fn llama_cpp_agrees_on_nasty_texts() {
+    let golden: serde_json::Value =
+        serde_json::from_str(include_str!("goldens/vocabulary/llama_cpp.json")).unwrap();
+    let texts = golden["texts"].as_array().unwrap();
+    for (name, rows) in golden.as_object().unwrap() {
+        let path = shared().join("tokenizers").join(name);
+        if name == "texts" {
+            continue;
+        }
+        if !path.exists() {
+            println!("skipped: {name}, for {} is absent", path.display());
+            continue;
+        }
+        let vocabulary = read(&path);
+        for (text, row) in texts.iter().zip(rows.as_array().unwrap()) {
+            let text = text.as_str().unwrap();
+            let joined = |parse_special| {
+                let options = Encode {
+                    add_special: false,
+                    parse_special,
+                };
+                let ids = vocabulary.encode(text, options);
+                let words: Vec<String> = ids.iter().map(ToString::to_string).collect();
+                (ids, words.join(" "))
+            };
+            let (ids, plain) = joined(false);
+            assert_eq!(plain, row[0], "{name}: {text:?}");
+            assert_eq!(
+                joined(true).1,
+                row[1].as_str().unwrap_or(&plain),
+                "{name}: {text:?}"
+            );
+            let options = Decode {
+                special: false,
+                start_of_text: true,
+                clean_up: true,
+            };
+            assert_eq!(vocabulary.decode(&ids, options), row[2], "{name}: {text:?}");
+        }
+    }
 }

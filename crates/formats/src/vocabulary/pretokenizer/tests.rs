@@ -82,7 +82,7 @@ fn pieces_are_those_of_the_models_own_tokenizers() {
             checked += 1;
         }
     }
-    assert!(checked > 1500, "{checked} cases");
+    assert!(checked > 1400, "{checked} cases");
 }
 
 #[test]

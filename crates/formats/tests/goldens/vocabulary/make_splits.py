@@ -151,7 +151,7 @@ ALPHABET = (
 
 def texts():
     chance = random.Random(7)
-    drawn = ["".join(chance.choices(ALPHABET, k=chance.randint(2, 40))) for _ in range(60)]
+    drawn = ["".join(chance.choices(ALPHABET, k=chance.randint(2, 40))) for _ in range(40)]
     return NASTY + drawn
 
 
