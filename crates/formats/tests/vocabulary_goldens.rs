@@ -1,5 +1,9 @@
 //! Small trained vocabularies, against the libraries that trained them (`make_vocabularies.py`).
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on panics"
+)]
 
 use ingle_formats::gguf::{Metadata, Value};
 use ingle_formats::vocabulary::{Decode, Encode, Vocabulary};

@@ -43,7 +43,7 @@ impl Source {
         name == "tests.rs"
             || folders
                 .iter()
-                .any(|f| ["tests", "examples", "benches"].contains(f))
+                .any(|f| ["tests", "examples", "benches", "fuzz_targets"].contains(f))
     }
 
     /// Whether the file is the root of a library or a binary.

@@ -1,9 +1,12 @@
 //! The tests of Jinja2, as in `x is defined`.
 //!
 //! Source: the Jinja2 documentation, "List of Builtin Tests".
+use super::ast::Math;
 use super::error::{Run, failed};
 use super::meter::Meter;
 use super::ops;
+use super::print;
+use super::text;
 use super::value::Value;
 
 /// `value is name(args)`.
@@ -22,7 +25,7 @@ pub(super) fn call(meter: &mut Meter, name: &str, value: &Value, args: &[Value])
     }
     match args.first() {
         Some(other) => binary(meter, name, value, other),
-        None => unary(name, value),
+        None => unary(meter, name, value),
     }
 }
 
@@ -36,7 +39,7 @@ fn binary(meter: &mut Meter, name: &str, value: &Value, other: &Value) -> Run<bo
         "ge" | ">=" => ops::compare(meter, value, other)?.is_ge(),
         "in" => ops::contains(meter, other, value)?,
         "divisibleby" => {
-            let rest = ops::math(meter, super::ast::Math::Mod, value, other)?;
+            let rest = ops::math(meter, Math::Mod, value, other)?;
             !rest.is_true()
         }
         // Python compares addresses; equal constants have the same.
@@ -44,7 +47,7 @@ fn binary(meter: &mut Meter, name: &str, value: &Value, other: &Value) -> Run<bo
     })
 }
 
-fn unary(name: &str, value: &Value) -> Run<bool> {
+fn unary(meter: &mut Meter, name: &str, value: &Value) -> Run<bool> {
     Ok(match name {
         "defined" => !matches!(value, Value::Undefined(_)),
         "undefined" => matches!(value, Value::Undefined(_)),
@@ -88,27 +91,23 @@ fn unary(name: &str, value: &Value) -> Run<bool> {
                     | Value::Undefined(_)
             )
         }
-        "odd" | "even" => match value.as_int() {
-            Some(int) => (int % 2 == 0) == (name == "even"),
-            None => {
-                return failed(format!(
-                    "'{name}' needs an integer, not '{}'",
-                    value.type_name()
-                ));
-            }
-        },
-        "lower" | "upper" => match value {
-            Value::Str(text) => super::text::property(
-                text,
+        "odd" | "even" => {
+            let rest = ops::math(meter, Math::Mod, value, &Value::Int(2))?;
+            let wanted = Value::Int(i128::from(name == "odd"));
+            ops::equal(meter, &rest, &wanted)?
+        }
+        "lower" | "upper" => {
+            let text = print::to_text(meter, value)?;
+            text::property(
+                &text,
                 if name == "lower" {
                     "islower"
                 } else {
                     "isupper"
                 },
             )
-            .unwrap_or(false),
-            _ => false,
-        },
+            .unwrap_or(false)
+        }
         "escaped" => false,
         "filter" | "test" => return failed(format!("the test '{name}' is not for prompts")),
         unknown => return failed(format!("there is no test '{unknown}'")),

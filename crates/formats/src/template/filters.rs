@@ -169,6 +169,9 @@ fn textual(meter: &mut Meter, name: &str, value: &Value, args: Args) -> Run<Valu
         };
         return super::format::percent(meter, &pattern, &right);
     }
+    if name == "indent" {
+        call::text(value)?;
+    }
     let s = methods::text_of(meter, value)?;
     match name {
         "trim" => {
@@ -188,7 +191,7 @@ fn textual(meter: &mut Meter, name: &str, value: &Value, args: Args) -> Run<Valu
             text::replace(meter, &s, &old, &new, count)
         }
         "indent" => indent(meter, &s, args),
-        "truncate" => truncate(meter, &s, args),
+        "truncate" => truncate(meter, value, &s, args),
         "center" => {
             let [width] = args.bind("center", ["width"])?;
             let width = width.unwrap_or(Value::Int(80));
@@ -296,7 +299,7 @@ fn indent(meter: &mut Meter, s: &str, args: Args) -> Run<Value> {
     Ok(Value::Str(out.finish().into()))
 }
 
-fn truncate(meter: &mut Meter, s: &str, args: Args) -> Run<Value> {
+fn truncate(meter: &mut Meter, value: &Value, s: &str, args: Args) -> Run<Value> {
     let names = ["length", "killwords", "end", "leeway"];
     let [length, kill_words, end, leeway] = args.bind("truncate", names)?;
     let length = call::size_or(length, 255)?;
@@ -306,9 +309,10 @@ fn truncate(meter: &mut Meter, s: &str, args: Args) -> Run<Value> {
     if length < end_length {
         return failed("truncate: the length is smaller than the end");
     }
-    if s.chars().count() <= length.saturating_add(leeway) {
-        return meter.text(s);
-    }
+    match value.len(meter)? {
+        Some(count) if count <= length.saturating_add(leeway) => return Ok(value.clone()),
+        _ => call::text(value)?,
+    };
     let kept: String = s.chars().take(length.saturating_sub(end_length)).collect();
     let kept = match call::flag_or(kill_words, false) {
         true => kept.as_str(),
@@ -317,6 +321,15 @@ fn truncate(meter: &mut Meter, s: &str, args: Args) -> Run<Value> {
             .map_or(kept.as_str(), |(kept, _)| kept),
     };
     meter.text(&format!("{kept}{end}"))
+}
+
+/// The items of a value; none for one that is false, such as `none`.
+fn items_if_any(meter: &mut Meter, value: &Value) -> Run<Vec<Value>> {
+    if value.is_true() {
+        value.items(meter)
+    } else {
+        Ok(Vec::new())
+    }
 }
 
 /// `select`, `reject`, `selectattr` and `rejectattr`.
@@ -335,7 +348,7 @@ fn select(meter: &mut Meter, name: &str, value: &Value, mut args: Args) -> Run<V
         false => Some(args.positional.remove(0)),
     };
     let mut kept = Vec::new();
-    for item in value.items(meter)? {
+    for item in items_if_any(meter, value)? {
         let looked_at = match &attribute {
             Some(attribute) => access::path(meter, &item, attribute)?,
             None => item.clone(),
@@ -353,7 +366,7 @@ fn select(meter: &mut Meter, name: &str, value: &Value, mut args: Args) -> Run<V
 
 /// `map('filter', ...)` or `map(attribute='name', default=...)`.
 fn map(meter: &mut Meter, value: &Value, mut args: Args) -> Run<Value> {
-    let items = value.items(meter)?;
+    let items = items_if_any(meter, value)?;
     let mut mapped = Vec::new();
     if args.positional.is_empty() {
         let [attribute, default] = args.bind("map", ["attribute", "default"])?;

@@ -71,7 +71,13 @@ pub(super) fn percent(meter: &mut Meter, pattern: &str, right: &Value) -> Run<Va
         };
         percent_value(&mut out, &value, spec)?;
     }
-    if !values.is_empty() && !used && !matches!(right, Value::Dict(_)) {
+    if !values.is_empty()
+        && !used
+        && !matches!(
+            right,
+            Value::Dict(_) | Value::List(_) | Value::Range(_) | Value::Undefined(_)
+        )
+    {
         return failed("not all arguments converted during string formatting");
     }
     Ok(Value::Str(out.finish().into()))

@@ -319,7 +319,7 @@ pub(super) fn slice(meter: &mut Meter, value: &Value, parts: [Value; 3]) -> Run<
         .len(meter)?
         .filter(|_| !matches!(value, Value::Dict(_) | Value::View(..)))
     else {
-        return Ok(Value::undefined("the slice"));
+        return failed(format!("'{}' object cannot be sliced", value.type_name()));
     };
     meter.items(length)?;
     let indices = slice_indices(length, bounds)?;
@@ -350,8 +350,7 @@ pub(super) fn slice(meter: &mut Meter, value: &Value, parts: [Value; 3]) -> Run<
             meter,
             indices.iter().filter_map(|at| range.get(*at)).collect(),
         ),
-        Value::Undefined(what) => failed(format!("{what} is undefined")),
-        _ => Ok(Value::undefined("the slice")),
+        other => failed(format!("'{}' object cannot be sliced", other.type_name())),
     }
 }
 

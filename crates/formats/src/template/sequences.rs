@@ -141,9 +141,14 @@ fn sort(meter: &mut Meter, value: &Value, args: Args) -> Run<Value> {
         attribute,
         call::flag_or(case_sensitive, false),
     )?;
+    // Keys are compared inside a list, as Jinja2 does it: equal ones need no order.
+    let mut listed = Vec::new();
+    for (key, item) in pairs {
+        listed.push((Value::list(meter, vec![key])?, item));
+    }
     let reverse = call::flag_or(reverse, false);
-    let pairs = ops::sorted(meter, pairs, |pair| Ok(pair.0.clone()), reverse)?;
-    Value::list(meter, pairs.into_iter().map(|(_, item)| item).collect())
+    let sorted = ops::sorted(meter, listed, |pair| Ok(pair.0.clone()), reverse)?;
+    Value::list(meter, sorted.into_iter().map(|(_, item)| item).collect())
 }
 
 fn dict_sort(meter: &mut Meter, value: &Value, args: Args) -> Run<Value> {
