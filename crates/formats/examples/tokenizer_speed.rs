@@ -6,7 +6,8 @@
 #![allow(
     clippy::unwrap_used,
     clippy::as_conversions,
-    clippy::cast_precision_loss
+    clippy::cast_precision_loss,
+    reason = "an example that cannot go on panics, and prints approximate speeds"
 )]
 
 use std::time::{Duration, Instant};
