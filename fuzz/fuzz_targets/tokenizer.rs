@@ -45,8 +45,11 @@ const PRE_TOKENIZERS: &[&str] = &[
 ];
 
 fn read(pairs: Vec<(&str, Value)>) -> Vocabulary {
-    let metadata = Metadata::from_pairs(pairs).expect("no key is there twice");
-    Vocabulary::from_metadata(&metadata).expect("these metadata are sound")
+    let vocabulary = Metadata::from_pairs(pairs).map(|m| Vocabulary::from_metadata(&m));
+    match vocabulary {
+        Ok(Ok(vocabulary)) => vocabulary,
+        other => unreachable!("these metadata are sound: {other:?}"),
+    }
 }
 
 /// Byte-level BPE with all bytes and a few merges.
