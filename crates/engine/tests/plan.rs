@@ -52,6 +52,7 @@ fn every_byte_is_counted() {
     assert_eq!(plan.needs.file_bytes, plan.needs.weight_bytes);
     // x, h; q, a; k, v; gate, up: 512 rows. And three rows of logits and what they come from.
     let widths = 2 * 32 + 2 * 64 + 2 * 32 + 2 * 48;
+    assert_eq!(plan.vocabulary_bytes, 300 * 128);
     assert_eq!(plan.buffer_bytes, 4 * (512 * widths + 3 * (300 + 32)));
 }
 
