@@ -3,6 +3,7 @@
 use crate::machine::{MachineArgs, Memory, advice};
 use crate::{Usage, model_file, out};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use ingle::store::CachePolicy;
 use ingle::tensor::WeightSource;
 use ingle::{KvType, LoadOptions, Loader, Model, ModelFiles, Options};
 use std::time::{Duration, Instant};
@@ -58,7 +59,7 @@ pub struct Loaded {
 pub fn load(argument: Option<&str>, args: &LoadArgs) -> anyhow::Result<Loaded> {
     let started = Instant::now();
     let files = match argument {
-        Some(path) => model_file::open(path)?,
+        Some(path) => model_file::open_with(path, args.cache())?,
         None => built_in()?,
     };
     let name = files.name().to_owned();
@@ -128,6 +129,15 @@ impl LoadArgs {
     pub fn or_context(mut self, context: u32) -> Self {
         self.ctx.get_or_insert(context);
         self
+    }
+
+    /// A budget counts the page cache too: it is given back where somebody set one.
+    fn cache(&self) -> CachePolicy {
+        if self.memory.is_some() {
+            CachePolicy::Release
+        } else {
+            CachePolicy::Keep
+        }
     }
 
     fn options(&self) -> anyhow::Result<Options> {

@@ -1,7 +1,7 @@
 //! Metadata values for people and for JSON. A vocabulary of 150,000 pieces is shown by its first few.
 
 use crate::out;
-use ingle_formats::gguf::{Array, Value};
+use ingle::formats::gguf::{Array, Value};
 use serde_json::json;
 
 /// Elements of an array that are shown.

@@ -1,7 +1,7 @@
 //! The argument MODEL: a path, or nothing for the model that is built in.
 
 use crate::Usage;
-use ingle_store::ModelFiles;
+use ingle::store::{CachePolicy, ModelFiles, OpenOptions};
 use std::path::Path;
 
 /// Whether an argument names a model file and is not, say, a prompt.
@@ -20,6 +20,14 @@ pub fn is_path(argument: &str) -> bool {
 /// # Errors
 /// The file is not there or not a model; or a name was given that only a later version understands.
 pub fn open(argument: &str) -> anyhow::Result<ModelFiles> {
+    open_with(argument, CachePolicy::Keep)
+}
+
+/// [`open`], with a choice of what happens to the page cache behind what is read.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_with(argument: &str, cache: CachePolicy) -> anyhow::Result<ModelFiles> {
     if argument.starts_with("hf.co/") || argument.starts_with("https://") {
         return Err(Usage(format!(
             "`{argument}` is not on this machine, and this version downloads nothing; download the .gguf file yourself and give its path"
@@ -32,7 +40,11 @@ pub fn open(argument: &str) -> anyhow::Result<ModelFiles> {
         ))
         .into());
     }
-    Ok(ModelFiles::open(argument)?)
+    let options = OpenOptions {
+        cache,
+        ..OpenOptions::default()
+    };
+    Ok(ModelFiles::open_with(argument, options)?)
 }
 
 #[cfg(test)]

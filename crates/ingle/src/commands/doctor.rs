@@ -3,8 +3,8 @@
 use crate::machine::processors::instruction_sets;
 use crate::machine::{MachineArgs, Memory, Processors, advice, memory};
 use crate::out;
-use ingle_tensor::NUMERICS_CLASS;
-use ingle_tensor::kernel::Isa;
+use ingle::tensor::NUMERICS_CLASS;
+use ingle::tensor::kernel::Isa;
 use std::fmt::Write;
 
 /// What this machine has, what was chosen and why, what will fit
@@ -61,6 +61,7 @@ impl Report {
                 "instruction_sets": self.instruction_sets,
             },
             "kernels": { "isa": self.isa.0.name(), "why": self.isa.1 },
+            "numerics": NUMERICS_CLASS,
             "threads": self.threads,
             "memory": self.memory.map(|m| serde_json::json!({
                 "total": m.total, "available": m.available, "limited_by_control_group": m.limited,

@@ -1,7 +1,7 @@
 //! `ingle list`: the models in some folders.
 
 use crate::out;
-use ingle_store::{Listed, Listing};
+use ingle::store::{Listed, Listing};
 use serde_json::json;
 use std::path::PathBuf;
 
@@ -17,7 +17,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    let listing = ingle_store::list(&args.folders);
+    let listing = ingle::store::list(&args.folders);
     for problem in &listing.problems {
         out::note(format!("note: {problem}"));
     }

@@ -1,10 +1,10 @@
 //! `ingle show`: what a model file says of itself.
 
 use crate::{metadata_view, model_file, out};
-use ingle_formats::TensorType;
-use ingle_formats::gguf::TensorInfo;
-use ingle_store::{ModelFiles, Summary};
-use ingle_tensor::WeightSource;
+use ingle::formats::TensorType;
+use ingle::formats::gguf::TensorInfo;
+use ingle::store::{ModelFiles, Summary};
+use ingle::tensor::WeightSource;
 use serde_json::{Map, json};
 use std::collections::BTreeMap;
 

@@ -1,8 +1,8 @@
 //! The flags that say how much of the machine to use.
 
 use super::Processors;
-use ingle_tensor::kernel::Isa;
-use ingle_tensor::team::Team;
+use ingle::tensor::kernel::Isa;
+use ingle::tensor::team::Team;
 use std::sync::Arc;
 
 /// More threads than any machine has cores: a slip of the finger, not a wish.
