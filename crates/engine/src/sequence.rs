@@ -43,7 +43,6 @@ impl Sequence {
         now: Duration,
     ) -> Self {
         let prompt = request.prompt;
-        sampler.reserve(max_len);
         prompt.iter().for_each(|&token| sampler.accept(token));
         let is_control = |&token: &TokenId| vocabulary.kind(token) == Some(TokenKind::Control);
         let decode = Decode {
@@ -51,14 +50,11 @@ impl Sequence {
             start_of_text: prompt.iter().all(is_control),
             clean_up: false,
         };
-        let mut known = prompt;
-        let prompt_len = known.len();
-        known.reserve(max_len - prompt_len);
         Self {
             id,
-            known,
+            prompt_len: prompt.len(),
+            known: prompt,
             computed: 0,
-            prompt_len,
             max_len,
             pages: Vec::new(),
             fresh: request.fresh,
@@ -85,6 +81,10 @@ impl Sequence {
 
     /// Gets all its pages, the first of which hold `cached` positions of the prompt already.
     pub fn start(&mut self, pages: Vec<PageId>, cached: usize) {
+        // Here and not before: what waits takes no more than its prompt.
+        let to_come = self.max_len - self.known.len();
+        self.known.reserve(to_come);
+        self.sampler.reserve(to_come);
         self.pages = pages;
         self.cached = cached;
         self.computed = cached;
