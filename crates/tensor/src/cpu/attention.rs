@@ -11,6 +11,10 @@ use crate::team::Team;
 /// Rows of a sequence that make one job.
 const ROWS: usize = 32;
 
+/// Elements of queries, times positions they see, that one thread multiplies sooner than a second
+/// one comes.
+const ALONE: usize = 16 << 10;
+
 /// Stores keys and values of the batch's rows.
 pub(super) fn store(team: &Team, cache: &mut LayerCache, k: &Buf, v: &Buf, batch: &Batch<'_>) {
     let writer = cache.writer();
@@ -59,7 +63,12 @@ pub(super) fn attend(
     let out_stride = out.stride;
     let (queries, out) = (Pointer(q.as_ptr()), out.shared());
     let jobs = runs(batch).count() * spec.n_kv_heads;
-    team.share(jobs, 1, &|_, range| {
+    let seen = batch.rows.iter().map(|row| row.position as usize + 1);
+    let grain = match seen.sum::<usize>() * q.width <= ALONE {
+        true => jobs,
+        false => 1,
+    };
+    team.share(jobs, grain, &|_, range| {
         let mut pages = Vec::new();
         for job in range {
             // The last runs see most positions: they go first.

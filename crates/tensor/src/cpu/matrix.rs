@@ -86,6 +86,10 @@ impl Matrix {
         }
     }
 
+    pub(super) fn packed_bytes(&self) -> usize {
+        self.data.bytes().len()
+    }
+
     pub(super) fn panels(&self) -> usize {
         self.rows.div_ceil(PANEL)
     }

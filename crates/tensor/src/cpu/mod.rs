@@ -30,6 +30,9 @@ use std::sync::Arc;
 /// level cache.
 const COLUMN_BLOCK: usize = 128;
 
+/// Bytes of weights, times columns, that one thread multiplies sooner than a second one comes.
+const ALONE: usize = 32 << 10;
+
 /// The operations on the CPU.
 #[derive(Debug)]
 pub struct Cpu {
@@ -95,7 +98,11 @@ fn multiply_all<'a>(
     // Enough shares for the members to finish together, few enough that neighbouring panels stay
     // with one member.
     let shares = team.threads() * if many { 16 } else { 8 };
-    let grain = total.div_ceil(shares).clamp(1, if many { 8 } else { 64 });
+    let work = |p: Product<'_>| p.matrix.packed_bytes() * p.columns.len();
+    let grain = match (0..n).map(|i| work(product(i))).sum::<usize>() <= ALONE {
+        true => total,
+        false => total.div_ceil(shares).clamp(1, if many { 8 } else { 64 }),
+    };
     team.share(total, grain, &|_, range| {
         let mut first = 0;
         for product in (0..n).map(product) {
