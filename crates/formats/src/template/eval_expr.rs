@@ -60,14 +60,11 @@ impl Machine {
             Expr::And(parts) => self.first_where(parts, scope, |value| !value.is_true())?,
             Expr::Or(parts) => self.first_where(parts, scope, Value::is_true)?,
             Expr::Not(value) => Value::Bool(!self.expr(value, scope)?.is_true()),
-            Expr::Negative(value) => {
-                let value = self.expr(value, scope)?;
+            Expr::Negative(value) => match self.expr(value, scope)? {
                 // -0.0 is not 0 - 0.0.
-                match value {
-                    Value::Float(value) => Value::Float(-value),
-                    other => ops::math(&mut self.meter, Math::Sub, &Value::Int(0), &other)?,
-                }
-            }
+                Value::Float(value) => Value::Float(-value),
+                other => ops::math(&mut self.meter, Math::Sub, &Value::Int(0), &other)?,
+            },
             Expr::Positive(value) => {
                 let value = self.expr(value, scope)?;
                 ops::math(&mut self.meter, Math::Add, &Value::Int(0), &value)?

@@ -166,19 +166,7 @@ fn str_method(meter: &mut Meter, value: &Value, s: &str, name: &str, args: Args)
         "lower" | "casefold" => meter.text(&s.to_lowercase()),
         "capitalize" => meter.text(&text::capitalized(s)),
         "title" => meter.text(&text::titled(s)),
-        "swapcase" => {
-            let swapped: String = s
-                .chars()
-                .flat_map(|c| -> Vec<char> {
-                    if c.is_uppercase() {
-                        c.to_lowercase().collect()
-                    } else {
-                        c.to_uppercase().collect()
-                    }
-                })
-                .collect();
-            meter.text(&swapped)
-        }
+        "swapcase" => meter.text(&text::swapped(s)),
         _ => failed(format!("'{}' has no method '{name}'", value.type_name())),
     }
 }

@@ -107,6 +107,19 @@ pub(super) fn capitalized(s: &str) -> String {
     }
 }
 
+/// Upper case for lower case and the other way round.
+pub(super) fn swapped(s: &str) -> String {
+    let mut out = String::with_capacity(s.len());
+    for c in s.chars() {
+        if c.is_uppercase() {
+            out.extend(c.to_lowercase());
+        } else {
+            out.extend(c.to_uppercase());
+        }
+    }
+    out
+}
+
 /// `str.title`: letters after a letter in lower case, others in upper case.
 pub(super) fn titled(s: &str) -> String {
     let mut out = String::with_capacity(s.len());
