@@ -1,8 +1,10 @@
 //! What a call costs beyond the forward passes: the same tokens by the engine and by the bare network.
 //!
 //! `cargo run --release --example overhead -- model.gguf`. Both run greedily on one thread; the difference
-//! is scheduling, sampling, detokenizing, stop texts and events.
+//! is scheduling, sampling, detokenizing, stop texts and events. Then the sampler by itself, over as many
+//! logits as a large vocabulary has.
 
+use ingle::engine::sampler::Sampler;
 use ingle::formats::gguf::Metadata;
 use ingle::tensor::cpu::Cpu;
 use ingle::tensor::kernel::Isa;
@@ -45,6 +47,54 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "engine {engine:.2} us a token, forward passes {bare:.2}, difference {:.2}",
         engine - bare
     );
+    sampler()
+}
+
+/// Microseconds to choose one token, for some ways to choose.
+fn sampler() -> Result<(), Box<dyn std::error::Error>> {
+    const N_VOCAB: usize = 151_936;
+    let logits: Vec<f32> = (0..N_VOCAB)
+        .map(|i| ((i * 7919) % 10_007) as f32 / 1000.0)
+        .collect();
+    let hot = Sampling::default();
+    let chat = Sampling {
+        temperature: 0.7,
+        top_k: 40,
+        top_p: 0.95,
+        min_p: 0.05,
+        ..hot.clone()
+    };
+    let logprobs = Sampling {
+        logprobs: Some(5),
+        ..chat.clone()
+    };
+    let ways = [
+        ("greedy", Sampling::greedy()),
+        ("the defaults of `ingle run`", chat),
+        ("those and log-probabilities", logprobs),
+        (
+            "top-p alone",
+            Sampling {
+                top_p: 0.95,
+                ..hot.clone()
+            },
+        ),
+        ("the whole distribution", hot),
+    ];
+    for (name, sampling) in ways {
+        let mut sampler = Sampler::new(&sampling, N_VOCAB)?;
+        let mut fastest = Duration::MAX;
+        for position in 0..50 {
+            let mut scratch = logits.clone();
+            let start = Instant::now();
+            sampler.choose(&mut scratch, position)?;
+            fastest = fastest.min(start.elapsed());
+        }
+        println!(
+            "{:>8.1} us to choose one of {N_VOCAB}: {name}",
+            fastest.as_secs_f64() * 1e6
+        );
+    }
     Ok(())
 }
 

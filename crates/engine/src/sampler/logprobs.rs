@@ -2,7 +2,7 @@
 
 /// `ln(sum(exp(logits)))`; negative infinity where all logits are.
 pub(super) fn log_sum_exp(logits: &[f32]) -> f64 {
-    let max = f64::from(logits.iter().copied().fold(f32::NEG_INFINITY, f32::max));
+    let max = f64::from(super::largest(logits));
     if max == f64::NEG_INFINITY {
         return max;
     }
