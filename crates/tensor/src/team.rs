@@ -7,6 +7,7 @@
 //! Results never depend on how a job was shared out.
 
 use std::any::Any;
+use std::cell::UnsafeCell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -28,18 +29,27 @@ pub struct Team {
 }
 
 struct Shared {
-    /// The number of the job (upper half), whether it is [`OPEN`], and how many members are in it.
-    gate: AtomicU64,
-    /// The job, while one runs.
-    job: Mutex<Option<SendJob>>,
-    /// Members that sleep and were not woken.
-    sleepers: AtomicUsize,
+    gate: Gate,
+    /// Somebody sleeps, or is about to, and was not woken.
+    asleep: AtomicBool,
     wake: Condvar,
     sleep: Mutex<()>,
     stop: AtomicBool,
     /// What a member panicked with.
     panic: Mutex<Option<Box<dyn Any + Send>>>,
 }
+
+/// What all members look at all the time, in a cache line of its own.
+#[repr(align(128))]
+struct Gate {
+    /// The number of the job (upper half), whether it is [`OPEN`], and how many members are in it.
+    state: AtomicU64,
+    /// The job: written while the gate is closed and nobody is inside, read by those inside.
+    job: UnsafeCell<Option<SendJob>>,
+}
+// SAFETY: `job` is written by the holder of `Team::turn` alone, before it opens the gate and after
+// everybody left; members read it after they entered, which orders the two.
+unsafe impl Sync for Gate {}
 
 /// Members may still enter the job.
 const OPEN: u64 = 1 << 31;
@@ -72,9 +82,11 @@ impl Team {
     /// A team of `threads` members (at least one), the caller of [`Team::share`] among them.
     pub fn new(threads: usize) -> Self {
         let shared = Arc::new(Shared {
-            gate: AtomicU64::new(0),
-            job: Mutex::new(None),
-            sleepers: AtomicUsize::new(0),
+            gate: Gate {
+                state: AtomicU64::new(0),
+                job: UnsafeCell::new(None),
+            },
+            asleep: AtomicBool::new(false),
             wake: Condvar::new(),
             sleep: Mutex::new(()),
             stop: AtomicBool::new(false),
@@ -109,18 +121,20 @@ impl Team {
         // SAFETY: only the lifetime changes; this function does not return before every member
         // that entered has finished with the closure, and none enters after that.
         let erased = unsafe { std::mem::transmute::<*const (dyn Fn(usize) + Sync + '_), Job>(job) };
-        *lock(&shared.job) = Some(SendJob(erased));
-        // Nobody is inside: the last job waited for those who were.
-        let next = (epoch(shared.gate.load(Ordering::Relaxed)) + 1) << 32 | OPEN;
-        shared.gate.store(next, Ordering::SeqCst);
-        if shared.sleepers.swap(0, Ordering::SeqCst) > 0 {
+        // SAFETY: this thread has the turn, the gate is closed, and nobody is inside: the last job
+        // waited for those who were.
+        unsafe { *shared.gate.job.get() = Some(SendJob(erased)) };
+        let next = (epoch(shared.gate.state.load(Ordering::Relaxed)) + 1) << 32 | OPEN;
+        shared.gate.state.store(next, Ordering::SeqCst);
+        if shared.asleep.load(Ordering::SeqCst) {
+            shared.asleep.store(false, Ordering::SeqCst);
             drop(lock(&shared.sleep));
             shared.wake.notify_all();
         }
         let mine = catch_unwind(AssertUnwindSafe(|| job(0)));
-        shared.gate.fetch_and(!OPEN, Ordering::SeqCst);
+        shared.gate.state.fetch_and(!OPEN, Ordering::SeqCst);
         let mut turns = 0;
-        while shared.gate.load(Ordering::Acquire) & INSIDE > 0 {
+        while shared.gate.state.load(Ordering::Acquire) & INSIDE > 0 {
             turns += 1;
             if turns < SPINS {
                 std::hint::spin_loop()
@@ -168,7 +182,7 @@ impl Team {
 impl Drop for Team {
     fn drop(&mut self) {
         self.shared.stop.store(true, Ordering::SeqCst);
-        self.shared.gate.fetch_add(1 << 32, Ordering::SeqCst);
+        self.shared.gate.state.fetch_add(1 << 32, Ordering::SeqCst);
         drop(lock(&self.shared.sleep));
         self.shared.wake.notify_all();
         for member in self.members.drain(..) {
@@ -187,15 +201,16 @@ fn member(shared: &Shared, index: usize) {
         if !enter(shared, seen) {
             continue;
         }
-        let job = *lock(&shared.job);
+        // SAFETY: this member has entered, so that nobody writes the job.
+        let job = unsafe { *shared.gate.job.get() };
         if let Some(SendJob(job)) = job {
-            // SAFETY: this member has entered: `Team::run` keeps the closure alive until it left.
+            // SAFETY: `Team::run` keeps the closure alive until this member has left.
             let result = catch_unwind(AssertUnwindSafe(|| unsafe { (*job)(index) }));
             if let Err(panic) = result {
                 *lock(&shared.panic) = Some(panic);
             }
         }
-        shared.gate.fetch_sub(1, Ordering::Release);
+        shared.gate.state.fetch_sub(1, Ordering::Release);
     }
 }
 
@@ -203,13 +218,17 @@ fn member(shared: &Shared, index: usize) {
 fn enter(shared: &Shared, seen: u64) -> bool {
     let one_more = |gate| (epoch(gate) == seen && gate & OPEN != 0).then_some(gate + 1);
     let (success, failure) = (Ordering::AcqRel, Ordering::Relaxed);
-    shared.gate.fetch_update(success, failure, one_more).is_ok()
+    shared
+        .gate
+        .state
+        .fetch_update(success, failure, one_more)
+        .is_ok()
 }
 
 /// Waits until the job has another number than `seen` and returns it.
 fn wait_for_job(shared: &Shared, seen: u64) -> u64 {
     for turn in 0..SPINS + YIELDS {
-        let now = epoch(shared.gate.load(Ordering::SeqCst));
+        let now = epoch(shared.gate.state.load(Ordering::SeqCst));
         if now != seen {
             return now;
         }
@@ -220,10 +239,10 @@ fn wait_for_job(shared: &Shared, seen: u64) -> u64 {
         }
     }
     let mut guard = lock(&shared.sleep);
-    // Counted before the last look: either this sees the next job, or the caller sees a sleeper.
-    shared.sleepers.fetch_add(1, Ordering::SeqCst);
     loop {
-        let now = epoch(shared.gate.load(Ordering::SeqCst));
+        // Said before the last look: either this sees the next job, or the caller sees a sleeper.
+        shared.asleep.store(true, Ordering::SeqCst);
+        let now = epoch(shared.gate.state.load(Ordering::SeqCst));
         if now != seen {
             return now;
         }
