@@ -135,6 +135,13 @@ fn a_pipe_is_the_prompt() {
 }
 
 #[test]
+fn nothing_to_answer_is_refused() {
+    let done = run(&["run"]);
+    assert_eq!((done.code, done.out.as_str()), (2, ""));
+    assert!(done.err.contains("there is no PROMPT"), "{}", done.err);
+}
+
+#[test]
 fn a_stop_text_ends_the_answer_and_is_not_part_of_it() {
     let Some(model) = stories() else { return };
     let done = run(&[

@@ -64,12 +64,16 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let mut session = Session::new(args)?;
     let mut loaded = load(model, &args.load)?;
     session.settle(&loaded);
-    let prompt = match piped {
+    let given = match piped {
         Some(piped) => Some(joined(prompt, &piped.text(prompt.is_some())?)),
         None => prompt.map(str::to_owned),
     };
+    if prompt.is_none() && given.as_deref() == Some("") && !session.raw {
+        let message = "standard input is empty and there is no PROMPT; give one of them";
+        return Err(Usage(message.into()).into());
+    }
     let interrupt = Interrupt::listen()?;
-    match prompt {
+    match given {
         Some(prompt) => one_answer(&session, &mut loaded, &prompt, args.json, &interrupt),
         None => chat::chat(session, &mut loaded, &interrupt),
     }
