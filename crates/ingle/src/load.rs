@@ -18,7 +18,7 @@ const BUILT_IN_NAME: &str = "ingle-mini";
 pub struct LoadArgs {
     /// Context in tokens, prompt and answer together [default: what the model was trained for, at
     /// most 8192, less where memory is short]
-    #[arg(long, value_name = "N", help_heading = "Model")]
+    #[arg(long, value_name = "N", help_heading = "Model", value_parser = clap::value_parser!(u32).range(1..=1 << 27))]
     ctx: Option<u32>,
     /// How keys and values are stored
     #[arg(

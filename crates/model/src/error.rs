@@ -18,6 +18,11 @@ pub enum ModelError {
         /// Those that can be run.
         supported: String,
     },
+    /// There is nothing to compute with.
+    #[error(
+        "this file holds no weights: it may be a vocabulary only, for `ingle tokenize`, or one part of a split model; give a model's file"
+    )]
+    NoWeights,
     /// The metadata ask for something that this version does not do.
     #[error("the key `{key}` is {value}: {what}; this file cannot be run yet")]
     Unsupported {

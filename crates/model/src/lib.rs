@@ -101,7 +101,7 @@ impl Needs {
 /// Checks that the file can be run and says what that will take. Reads no weights.
 ///
 /// # Errors
-/// [`ModelError`]: the architecture is unknown, metadata are missing or make no sense, a tensor is
+/// [`ModelError`]: there are no weights, the architecture is unknown, metadata are missing or make no sense, a tensor is
 /// missing, has another shape than the metadata imply, or would not be used.
 pub fn inspect<O: Ops>(
     metadata: &Metadata,
@@ -110,6 +110,9 @@ pub fn inspect<O: Ops>(
     max_batch_rows: usize,
 ) -> Result<Needs, ModelError> {
     let keys = Keys::new(metadata, source)?;
+    if source.tensors().is_empty() {
+        return Err(ModelError::NoWeights);
+    }
     let measure = Measure::default();
     let mut ignore = |_| {};
     let mut loader = Loader::new(&measure, &keys, max_batch_rows, &mut ignore);

@@ -29,6 +29,7 @@ fn what_cannot_be_run_is_said() {
     let messages = [
         llama(|m| m.set("general.architecture", "rwkv\n7")),
         llama(|m| m.remove("general.architecture")),
+        llama(|m| m.tensors.clear()),
         llama(|m| m.set("llama.expert_count", 8_u32)),
         llama(|m| m.set("llama.attention.causal", false)),
         llama(|m| m.set("llama.attn_logit_softcapping", 50_f32)),

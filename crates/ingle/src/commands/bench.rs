@@ -69,20 +69,27 @@ impl Figures {
         out::note("measuring the model ...");
         // Once to warm up: pages, caches and clocks.
         run_once(loaded, args.depth + args.prompt, 1)?;
-        let mut prompt = Vec::new();
-        let mut generate = Vec::new();
+        let (mut before, mut all, mut generate) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..rounds {
-            let before = match args.depth {
+            before.push(match args.depth {
                 0 => Duration::ZERO,
                 depth => run_once(loaded, depth, 1)?.first,
-            };
-            let all = run_once(loaded, args.depth + args.prompt, 1)?.first;
-            prompt.push(all.saturating_sub(before));
+            });
+            all.push(run_once(loaded, args.depth + args.prompt, 1)?.first);
             // One more: the first token belongs to the prompt.
             generate.push(run_once(loaded, args.depth.max(1), args.generate + 1)?.rest);
         }
+        let prompt = median(all).saturating_sub(median(before));
+        if prompt.is_zero() {
+            anyhow::bail!(
+                "{} tokens of prompt take less time than {} tokens of depth vary: measure with a longer --prompt, \
+                 a higher --repeat, or less work beside it",
+                args.prompt,
+                args.depth
+            );
+        }
         Ok(Self {
-            prompt_tps: f64::from(args.prompt) / seconds(median(prompt)),
+            prompt_tps: f64::from(args.prompt) / seconds(prompt),
             generate_tps: f64::from(args.generate) / seconds(median(generate)),
             weight_bytes_per_token: loaded.token_bytes,
             read_gbps,

@@ -32,7 +32,7 @@ pub struct Args {
     )]
     system: Option<String>,
     /// Stop after N tokens [default: when the model ends its answer or the context is full]
-    #[arg(short = 'n', long, value_name = "N", help_heading = "Answer")]
+    #[arg(short = 'n', long, value_name = "N", help_heading = "Answer", value_parser = clap::value_parser!(u32).range(1..))]
     max_tokens: Option<u32>,
     /// A text at which the answer stops, and which is not part of it; repeat the flag for more
     #[arg(long, value_name = "TEXT", help_heading = "Answer")]
