@@ -68,6 +68,7 @@ pub fn fuzz(seconds: &str) -> Result<(), String> {
             "--",
             &time,
             "-timeout=10",
+            "-verbosity=0",
             "-rss_limit_mb=1024",
             "-malloc_limit_mb=256",
         ]);
