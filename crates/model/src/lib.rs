@@ -16,7 +16,6 @@ mod keys;
 mod llama;
 mod loader;
 mod measure;
-mod qwen2;
 mod qwen3;
 mod qwen3_moe;
 mod rope;
@@ -25,7 +24,7 @@ pub use error::ModelError;
 
 use ingle_formats::gguf::Metadata;
 use ingle_tensor::WeightSource;
-use ingle_tensor::ops::{Batch, KvType, Ops, PagedLayer, Workload};
+use ingle_tensor::ops::{Batch, KvType, Ops, PagedLayer, RopePairs, Workload};
 use keys::Keys;
 use loader::Loader;
 use measure::Measure;
@@ -156,8 +155,8 @@ pub fn load<O: Ops + 'static>(
 
 fn build<O: Ops + 'static>(loader: &mut Loader<'_, O>) -> Result<Box<dyn Network<O>>, ModelError> {
     Ok(match loader.keys.arch() {
-        "llama" | "mistral" => Box::new(llama::Llama::load(loader)?),
-        "qwen2" => Box::new(qwen2::Qwen2::load(loader)?),
+        "llama" | "mistral" => Box::new(llama::Llama::load(loader, RopePairs::Interleaved)?),
+        "qwen2" => Box::new(llama::Llama::load(loader, RopePairs::Halves)?),
         "qwen3" => Box::new(qwen3::Qwen3::load(loader)?),
         "qwen3moe" => Box::new(qwen3_moe::Qwen3Moe::load(loader)?),
         other => {

@@ -1,6 +1,8 @@
-//! Llama 2 and 3, and what has their shape: Mistral, SmolLM, TinyLlama, the distilled Llamas.
+//! Llama 2 and 3, and what has their shape: Mistral, SmolLM, TinyLlama, the distilled Llamas; and
+//! Qwen2 and 2.5, which turn other pairs and have biases on queries, keys and values.
 //!
-//! <https://arxiv.org/abs/2307.09288>, <https://arxiv.org/abs/2407.21783>
+//! <https://arxiv.org/abs/2307.09288>, <https://arxiv.org/abs/2407.21783>,
+//! <https://arxiv.org/abs/2407.10671>
 
 use crate::config::Config;
 use crate::loader::{Embedding, Loader};
@@ -46,7 +48,8 @@ struct State<O: Ops> {
 }
 
 impl<O: Ops> Llama<O> {
-    pub fn load(loader: &mut Loader<'_, O>) -> Result<Self, ModelError> {
+    /// `pairs` is what the architecture's files turn: neighbours in `llama`, halves in `qwen2`.
+    pub fn load(loader: &mut Loader<'_, O>, pairs: RopePairs) -> Result<Self, ModelError> {
         if let Some(n @ 1..) = loader.keys.u32("expert_count")? {
             return Err(loader.keys.unsupported(
                 "expert_count",
@@ -54,7 +57,7 @@ impl<O: Ops> Llama<O> {
                 "mixtures of experts in Llama files (Mixtral) are not supported",
             ));
         }
-        let config = Config::read_dense(loader.keys, RopePairs::Interleaved)?;
+        let config = Config::read_dense(loader.keys, pairs)?;
         Ok(Self {
             weights: Weights::load(loader, &config)?,
             state: State::new(loader, &config),
