@@ -1,0 +1,2 @@
+//! Floor 5: the dialects that clients speak.
+#![forbid(unsafe_code)]
