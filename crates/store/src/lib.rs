@@ -17,6 +17,7 @@
 mod error;
 mod files;
 mod list;
+mod names;
 mod read_at;
 mod split;
 mod summary;
@@ -24,5 +25,6 @@ mod summary;
 pub use error::StoreError;
 pub use files::{ModelFiles, OpenOptions};
 pub use list::{Listed, Listing, list};
+pub use names::{Commit, Digest, ModelName, NameError, Quant, RepoFile, RepoId, Why};
 pub use read_at::{CachePolicy, Io};
 pub use summary::Summary;
