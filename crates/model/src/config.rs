@@ -117,6 +117,7 @@ impl Config {
             n_kv_heads: self.n_kv_heads,
             head_dim: self.head_dim,
             scale: self.attention_scale,
+            soft_cap: None,
             window: self.windows[layer],
         }
     }

@@ -7,7 +7,7 @@
 use crate::config::Config;
 use crate::loader::{Embedding, Loader};
 use crate::{ModelError, Network, Shape};
-use ingle_tensor::ops::{Batch, Linear, Ops, PagedLayer, RopePairs, Workload};
+use ingle_tensor::ops::{Activation, Batch, Linear, Ops, PagedLayer, RopePairs, Workload};
 
 /// A Llama with its weights and its scratch.
 pub(crate) struct Llama<O: Ops> {
@@ -148,12 +148,12 @@ impl<O: Ops> Network<O> for Llama<O> {
 
             ops.rms_norm(&s.x, &l.ffn_norm, c.rms_eps, &mut s.h);
             ops.linear(&s.h, &mut [(&l.gate, &mut s.gate), (&l.up, &mut s.up)]);
-            ops.silu_mul(&mut s.gate, &s.up);
+            ops.gate(Activation::Silu, &mut s.gate, &s.up);
             ops.linear(&s.gate, &mut [(&l.down, &mut s.h)]);
             ops.add(&mut s.x, &s.h);
         }
 
         ops.rms_norm(&s.x, &w.output_norm, c.rms_eps, &mut s.h);
-        ops.logits(&w.embedding.head, &s.h, batch, logits);
+        ops.logits(&w.embedding.head, None, &s.h, batch, logits);
     }
 }

@@ -5,7 +5,8 @@
 use ingle_formats::TensorType;
 use ingle_tensor::WeightSource;
 use ingle_tensor::ops::{
-    Attention, Batch, Experts, KvType, Linear, LoadError, Ops, PagedLayer, Rope, Routing, Workload,
+    Activation, Attention, Batch, Experts, KvType, Linear, LoadError, Ops, PagedLayer, Rope,
+    Routing, Workload,
 };
 use std::cell::{Cell, RefCell};
 
@@ -76,6 +77,17 @@ impl Ops for Measure {
             .collect()
     }
 
+    fn load_parts(
+        &self,
+        source: &dyn WeightSource,
+        name: &str,
+        rows: &[usize],
+        columns: usize,
+    ) -> Result<Vec<()>, LoadError> {
+        let count = |&rows: &usize| self.count_matrix(source, name, rows, columns);
+        rows.iter().map(count).collect()
+    }
+
     fn load_vector(&self, _: &dyn WeightSource, _: &str, len: usize) -> Result<(), LoadError> {
         add(&self.vector_bytes, len, 4);
         Ok(())
@@ -93,6 +105,7 @@ impl Ops for Measure {
     fn rms_norm(&mut self, (): &(), (): &(), _: f32, (): &mut ()) {}
     fn rms_norm_heads(&mut self, (): &mut (), (): &(), _: f32, _: usize) {}
     fn linear(&mut self, (): &(), _: &mut [(&Linear<Self>, &mut ())]) {}
+    fn scale(&mut self, (): &mut (), _: f32) {}
     fn add(&mut self, (): &mut (), (): &()) {}
     fn rope(&mut self, (): &mut (), _: &Rope, _: usize, _: &Batch<'_>) {}
     fn attention(
@@ -107,7 +120,15 @@ impl Ops for Measure {
         (): &mut (),
     ) {
     }
-    fn silu_mul(&mut self, (): &mut (), (): &()) {}
+    fn gate(&mut self, _: Activation, (): &mut (), (): &()) {}
     fn experts(&mut self, _: &Routing, (): &(), _: &Experts<Self>, (): &(), (): &mut ()) {}
-    fn logits(&mut self, _: &Linear<Self>, (): &(), _: &Batch<'_>, _: &mut Vec<f32>) {}
+    fn logits(
+        &mut self,
+        _: &Linear<Self>,
+        _: Option<f32>,
+        (): &(),
+        _: &Batch<'_>,
+        _: &mut Vec<f32>,
+    ) {
+    }
 }

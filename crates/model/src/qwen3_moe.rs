@@ -213,6 +213,6 @@ impl<O: Ops> Network<O> for Qwen3Moe<O> {
         }
 
         ops.rms_norm(&s.x, &w.output_norm, c.rms_eps, &mut s.h);
-        ops.logits(&w.embedding.head, &s.h, batch, logits);
+        ops.logits(&w.embedding.head, None, &s.h, batch, logits);
     }
 }

@@ -88,8 +88,20 @@ pub struct Attention {
     pub head_dim: usize,
     /// Factor on every score, usually `1 / sqrt(head_dim)`.
     pub scale: f32,
+    /// A score becomes `cap * tanh(score / cap)` (Gemma 2, <https://arxiv.org/abs/2408.00118>,
+    /// section 2).
+    pub soft_cap: Option<f32>,
     /// A row at position p sees positions p - window + 1 to p; `None`: all up to p.
     pub window: Option<u32>,
+}
+
+/// The function of a gate (<https://arxiv.org/abs/2002.05202>).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activation {
+    /// `x / (1 + exp(-x))`
+    Silu,
+    /// `x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x^3)))`
+    GeluTanh,
 }
 
 /// How a router's logits become experts and weights.
@@ -157,7 +169,7 @@ pub struct Workload {
     pub max_rows: usize,
     /// Elements of the widest row that a linear layer reads.
     pub widest: usize,
-    /// Elements of a head that are turned by position.
+    /// Elements of a head that are turned by position, added up over the [`Rope`]s in use.
     pub rotary_dim: usize,
     /// The widest mixture of experts.
     pub experts: Option<ExpertWorkload>,
@@ -246,6 +258,15 @@ pub trait Ops: Send {
         rows: usize,
         columns: usize,
     ) -> Result<Vec<Self::Matrix>, LoadError>;
+    /// Reads and packs a tensor of shape `[columns, sum of rows]` as matrices of so many rows,
+    /// one after the other.
+    fn load_parts(
+        &self,
+        source: &dyn WeightSource,
+        name: &str,
+        rows: &[usize],
+        columns: usize,
+    ) -> Result<Vec<Self::Matrix>, LoadError>;
     /// Reads the tensor `name` of `len` elements as f32.
     fn load_vector(
         &self,
@@ -272,6 +293,8 @@ pub trait Ops: Send {
     );
     /// Several linear layers on one input: each pair's buffer gets `W x + b`.
     fn linear(&mut self, x: &Self::Buf, layers: &mut [(&Linear<Self>, &mut Self::Buf)]);
+    /// `x *= factor`
+    fn scale(&mut self, x: &mut Self::Buf, factor: f32);
     /// `x += y`
     fn add(&mut self, x: &mut Self::Buf, y: &Self::Buf);
     /// Turns every head of `x` by its row's position.
@@ -290,8 +313,8 @@ pub trait Ops: Send {
         batch: &Batch<'_>,
         out: &mut Self::Buf,
     );
-    /// `gate = silu(gate) * up`
-    fn silu_mul(&mut self, gate: &mut Self::Buf, up: &Self::Buf);
+    /// `gate = activation(gate) * up`
+    fn gate(&mut self, activation: Activation, gate: &mut Self::Buf, up: &Self::Buf);
     /// Routes each row by `router` (`[n_experts, width]`) and adds the chosen experts' outputs to
     /// `out`, weighted, in router order.
     fn experts(
@@ -302,6 +325,14 @@ pub trait Ops: Send {
         x: &Self::Buf,
         out: &mut Self::Buf,
     );
-    /// Logits of the rows that `batch.outputs` names: `[outputs, n_vocab]` into `out`, replaced.
-    fn logits(&mut self, head: &Linear<Self>, x: &Self::Buf, batch: &Batch<'_>, out: &mut Vec<f32>);
+    /// Logits of the rows that `batch.outputs` names: `[outputs, n_vocab]` into `out`, replaced;
+    /// each then `cap * tanh(logit / cap)` where there is a soft cap.
+    fn logits(
+        &mut self,
+        head: &Linear<Self>,
+        soft_cap: Option<f32>,
+        x: &Self::Buf,
+        batch: &Batch<'_>,
+        out: &mut Vec<f32>,
+    );
 }

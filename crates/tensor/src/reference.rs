@@ -4,8 +4,8 @@
 //! a tolerance; it is far too slow to answer with.
 
 use crate::ops::{
-    Attention, Batch, Experts, Item, KvType, Linear, LoadError, Ops, PAGE_LEN, PageId, PagedLayer,
-    Rope, RopePairs, Routing, Workload,
+    Activation, Attention, Batch, Experts, Item, KvType, Linear, LoadError, Ops, PAGE_LEN, PageId,
+    PagedLayer, Rope, RopePairs, Routing, Workload,
 };
 use crate::{WeightSource, quant};
 use ingle_formats::TensorType;
@@ -81,6 +81,16 @@ fn dot(a: &[f32], b: &[f32]) -> f64 {
 fn silu(x: f32) -> f32 {
     let x = f64::from(x);
     (x / (1.0 + (-x).exp())) as f32
+}
+
+fn gelu_tanh(x: f32) -> f32 {
+    let x = f64::from(x);
+    let inner = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x.powi(3));
+    (x / 2.0 * (1.0 + inner.tanh())) as f32
+}
+
+fn soft_capped(x: f64, cap: Option<f32>) -> f64 {
+    cap.map_or(x, |cap| f64::from(cap) * (x / f64::from(cap)).tanh())
 }
 
 fn norm(x: &[f32], weight: &[f32], eps: f32) -> Vec<f32> {
@@ -165,7 +175,10 @@ fn attend(
     kv_head: usize,
 ) -> Vec<f32> {
     let part = kv_head * spec.head_dim..(kv_head + 1) * spec.head_dim;
-    let score = |&slot: &usize| dot(query, &cached[slot].0[part.clone()]) * f64::from(spec.scale);
+    let score = |&slot: &usize| {
+        let score = dot(query, &cached[slot].0[part.clone()]) * f64::from(spec.scale);
+        soft_capped(score, spec.soft_cap)
+    };
     let weights = softmax(&slots.iter().map(score).collect::<Vec<_>>());
     let mut out = vec![0.0; spec.head_dim];
     for (&slot, weight) in slots.iter().zip(weights) {
@@ -243,6 +256,22 @@ impl Ops for Reference {
         Ok(all.chunks(rows * columns).map(matrix).collect())
     }
 
+    fn load_parts(
+        &self,
+        source: &dyn WeightSource,
+        name: &str,
+        rows: &[usize],
+        columns: usize,
+    ) -> Result<Vec<Matrix>, LoadError> {
+        let mut rest = load(source, name, &[columns, rows.iter().sum()])?;
+        let matrix = |&rows: &usize| Matrix {
+            rows,
+            columns,
+            data: rest.drain(..rows * columns).collect(),
+        };
+        Ok(rows.iter().map(matrix).collect())
+    }
+
     fn load_vector(
         &self,
         source: &dyn WeightSource,
@@ -293,6 +322,10 @@ impl Ops for Reference {
         }
     }
 
+    fn scale(&mut self, x: &mut Buf, factor: f32) {
+        x.data.iter_mut().for_each(|x| *x *= factor);
+    }
+
     fn add(&mut self, x: &mut Buf, y: &Buf) {
         x.data.iter_mut().zip(&y.data).for_each(|(x, y)| *x += y);
     }
@@ -335,9 +368,13 @@ impl Ops for Reference {
         out.set(data);
     }
 
-    fn silu_mul(&mut self, gate: &mut Buf, up: &Buf) {
+    fn gate(&mut self, activation: Activation, gate: &mut Buf, up: &Buf) {
         for (gate, &up) in gate.data.iter_mut().zip(&up.data) {
-            *gate = silu(*gate) * up;
+            let open = match activation {
+                Activation::Silu => silu(*gate),
+                Activation::GeluTanh => gelu_tanh(*gate),
+            };
+            *gate = open * up;
         }
     }
 
@@ -363,14 +400,24 @@ impl Ops for Reference {
         }
     }
 
-    fn logits(&mut self, head: &Linear<Self>, x: &Buf, batch: &Batch<'_>, out: &mut Vec<f32>) {
+    fn logits(
+        &mut self,
+        head: &Linear<Self>,
+        soft_cap: Option<f32>,
+        x: &Buf,
+        batch: &Batch<'_>,
+        out: &mut Vec<f32>,
+    ) {
         out.clear();
         for &i in batch.outputs {
             let mut y = head.weight.times(x.row(i as usize));
             if let Some(bias) = &head.bias {
                 y.iter_mut().zip(bias).for_each(|(y, b)| *y += b);
             }
-            out.append(&mut y);
+            out.extend(
+                y.iter()
+                    .map(|&y| soft_capped(f64::from(y), soft_cap) as f32),
+            );
         }
     }
 }

@@ -7,8 +7,8 @@ use ingle_formats::{TensorType, TokenId};
 use ingle_tensor::cpu::Cpu;
 use ingle_tensor::kernel::Isa;
 use ingle_tensor::ops::{
-    Attention, Batch, Experts, Item, KvType, Linear, Ops, PAGE_LEN, PageId, PagedLayer, Rope,
-    RopePairs, Routing, Row,
+    Activation, Attention, Batch, Experts, Item, KvType, Linear, Ops, PAGE_LEN, PageId, PagedLayer,
+    Rope, RopePairs, Routing, Row,
 };
 use ingle_tensor::reference::Reference;
 use ingle_tensor::team::Team;
@@ -57,6 +57,7 @@ fn weights(ty: TensorType, head_dim: usize, n_heads: usize, n_kv: usize) -> Memo
     tensor("v", &[WIDTH, n_kv * head_dim], ty);
     tensor("v_bias", &[n_kv * head_dim], TensorType::F32);
     tensor("o", &[n_heads * head_dim, WIDTH], TensorType::F16);
+    tensor("up_and_gate", &[WIDTH, WIDTH + FFN + WIDTH], ty);
     tensor("router", &[WIDTH, N_EXPERTS], TensorType::F32);
     tensor("gate", &[WIDTH, FFN, N_EXPERTS], ty);
     tensor("up", &[WIDTH, FFN, N_EXPERTS], ty);
@@ -76,6 +77,8 @@ struct Case {
     n_kv: usize,
     pairs: RopePairs,
     window: Option<u32>,
+    soft_cap: Option<f32>,
+    activation: Activation,
     kv: KvType,
 }
 
@@ -87,6 +90,8 @@ const CASES: [Case; 4] = [
         n_kv: 3,
         pairs: RopePairs::Interleaved,
         window: None,
+        soft_cap: None,
+        activation: Activation::Silu,
         kv: KvType::F32,
     },
     Case {
@@ -96,6 +101,8 @@ const CASES: [Case; 4] = [
         n_kv: 4,
         pairs: RopePairs::Halves,
         window: None,
+        soft_cap: Some(0.7),
+        activation: Activation::GeluTanh,
         kv: KvType::F16,
     },
     Case {
@@ -105,6 +112,8 @@ const CASES: [Case; 4] = [
         n_kv: 1,
         pairs: RopePairs::Halves,
         window: Some(19),
+        soft_cap: None,
+        activation: Activation::GeluTanh,
         kv: KvType::F16,
     },
     Case {
@@ -114,6 +123,8 @@ const CASES: [Case; 4] = [
         n_kv: 1,
         pairs: RopePairs::Interleaved,
         window: Some(70),
+        soft_cap: Some(1.3),
+        activation: Activation::Silu,
         kv: KvType::F32,
     },
 ];
@@ -138,6 +149,14 @@ fn run<O: Ops>(ops: &mut O, case: &Case, lengths: [usize; 2], chunk: usize) -> V
     let norm = ops.load_vector(source, "norm", WIDTH).unwrap();
     let head_norm = ops.load_vector(source, "head_norm", case.head_dim).unwrap();
     let router = ops.load_matrix(source, "router", N_EXPERTS, WIDTH).unwrap();
+    let parts = [WIDTH, FFN, WIDTH];
+    let [up, _, gate] = ops
+        .load_parts(source, "up_and_gate", &parts, WIDTH)
+        .unwrap()
+        .try_into()
+        .ok()
+        .map(|parts: [O::Matrix; 3]| parts.map(|weight| Linear::<O> { weight, bias: None }))
+        .unwrap();
     let experts = Experts {
         gate: ops
             .load_stack(source, "gate", N_EXPERTS, FFN, WIDTH)
@@ -161,6 +180,7 @@ fn run<O: Ops>(ops: &mut O, case: &Case, lengths: [usize; 2], chunk: usize) -> V
     let (mut x, mut h) = (buf(ops, WIDTH), buf(ops, WIDTH));
     let (mut q, mut k, mut v) = (buf(ops, q_width), buf(ops, kv_width), buf(ops, kv_width));
     let mut a = buf(ops, q_width);
+    let (mut g, mut u) = (buf(ops, WIDTH), buf(ops, WIDTH));
     let frequencies = (0..case.head_dim / 2)
         .map(|i| 10f32.powf(-(i as f32) / 3.0))
         .collect();
@@ -174,6 +194,7 @@ fn run<O: Ops>(ops: &mut O, case: &Case, lengths: [usize; 2], chunk: usize) -> V
         n_kv_heads: case.n_kv,
         head_dim: case.head_dim,
         scale: 1.0 / (case.head_dim as f32).sqrt(),
+        soft_cap: case.soft_cap,
         window: case.window,
     };
     let mut out: [Vec<f32>; 2] = Default::default();
@@ -197,6 +218,7 @@ fn run<O: Ops>(ops: &mut O, case: &Case, lengths: [usize; 2], chunk: usize) -> V
             outputs: &outputs,
         };
         ops.embed(&embed.weight, &batch, &mut x);
+        ops.scale(&mut x, 1.7);
         ops.rms_norm(&x, &norm, 1e-5, &mut h);
         ops.linear(&h, &mut [(&wq, &mut q), (&wk, &mut k), (&wv, &mut v)]);
         ops.rms_norm_heads(&mut q, &head_norm, 1e-5, case.head_dim);
@@ -211,8 +233,11 @@ fn run<O: Ops>(ops: &mut O, case: &Case, lengths: [usize; 2], chunk: usize) -> V
             renormalise: true,
         };
         ops.experts(&routing, &router, &experts, &h, &mut x);
+        ops.linear(&x, &mut [(&gate, &mut g), (&up, &mut u)]);
+        ops.gate(case.activation, &mut g, &u);
+        ops.add(&mut x, &g);
         let mut logits = Vec::new();
-        ops.logits(&embed, &x, &batch, &mut logits);
+        ops.logits(&embed, case.soft_cap, &x, &batch, &mut logits);
         for (row, logits) in rows.iter().zip(logits.chunks_exact(VOCAB)) {
             out[row.sequence as usize].extend_from_slice(logits);
         }

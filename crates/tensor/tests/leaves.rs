@@ -189,13 +189,17 @@ proptest! {
         let y: Vec<f32> = (0..n).map(|_| random.float() * factor).collect();
         let run = |leaf: &Leaf| {
             let (mut norm, mut silu, mut sum) = (vec![0.0; n], x.clone(), x.clone());
+            let (mut gelu, mut capped, mut scaled) = (x.clone(), x.clone(), x.clone());
             // SAFETY: this machine has the leaf's instruction set.
             unsafe {
                 (leaf.rms_norm)(&x, &y, 1e-5, &mut norm);
                 (leaf.silu_mul)(&mut silu, &y);
                 (leaf.add_scaled)(&mut sum, &y, 0.3);
+                (leaf.gelu_tanh_mul)(&mut gelu, &y);
+                (leaf.soft_cap)(&mut capped, 3.0);
+                (leaf.scale)(&mut scaled, 0.7);
             }
-            [norm, silu, sum].concat().iter().map(|x| x.to_bits()).collect::<Vec<_>>()
+            [norm, silu, sum, gelu, capped, scaled].concat().iter().map(|x| x.to_bits()).collect::<Vec<_>>()
         };
         let expected = run(Leaf::new(Isa::Scalar).unwrap());
         for isa in Isa::ALL {
@@ -203,6 +207,37 @@ proptest! {
             prop_assert_eq!(&run(leaf), &expected, "{}", isa);
         }
     }
+}
+
+#[test]
+fn the_hyperbolic_tangent_is_close() {
+    use ingle_tensor::kernel::elementwise::tanh;
+    let mut worst = 0.0f64;
+    for i in -20_000..20_000 {
+        let x = i as f32 / 1_000.0 + 0.0003;
+        let exact = f64::from(x).tanh();
+        worst = worst.max((f64::from(tanh(x)) - exact).abs() / exact.abs());
+    }
+    assert!(worst < 3e-7, "relative error {worst}");
+    assert_eq!(tanh(0.0), 0.0);
+    assert_eq!(tanh(1e-30), 1e-30);
+    assert_eq!((tanh(1e30), tanh(f32::NEG_INFINITY)), (1.0, -1.0));
+    assert!(tanh(f32::NAN).is_nan());
+}
+
+#[test]
+fn gelu_is_close() {
+    use ingle_tensor::kernel::elementwise::gelu_tanh;
+    for i in -12_000..12_000 {
+        let x = i as f32 / 1_000.0 + 0.0003;
+        let wide = f64::from(x);
+        let inner = (2.0 / std::f64::consts::PI).sqrt() * (wide + 0.044715 * wide.powi(3));
+        let exact = wide / (1.0 + (-2.0 * inner).exp());
+        let error = (f64::from(gelu_tanh(x)) - exact).abs();
+        assert!(error <= 1.5e-5 * exact.abs() + 1e-30, "{x}: {error}");
+    }
+    assert_eq!((gelu_tanh(0.0), gelu_tanh(1e20)), (0.0, 1e20));
+    assert_eq!(gelu_tanh(-1e20), 0.0);
 }
 
 #[test]

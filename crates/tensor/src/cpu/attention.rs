@@ -141,6 +141,7 @@ fn attend_run(
             position: row.position as usize,
             window: spec.window.map_or(usize::MAX, |w| w as usize),
             scale: spec.scale,
+            soft_cap: spec.soft_cap,
             kv: cache.kv(),
             pages,
             value_stride: cache.value_stride(),

@@ -16,8 +16,8 @@ use crate::kernel::matmul::{Column, PANEL};
 use crate::kernel::{Isa, Leaf};
 use crate::memory::Shared;
 use crate::ops::{
-    Attention, Batch, Experts, Item, KvType, Linear, LoadError, Ops, PagedLayer, Rope, Routing,
-    Workload,
+    Activation, Attention, Batch, Experts, Item, KvType, Linear, LoadError, Ops, PagedLayer, Rope,
+    Routing, Workload,
 };
 use crate::quant;
 use crate::team::Team;
@@ -70,6 +70,31 @@ impl Cpu {
     /// The instruction set of the leaf.
     pub fn isa(&self) -> Isa {
         self.leaf.isa()
+    }
+
+    /// Matrices of so many rows each, which lie one after the other in a tensor.
+    fn load_each(
+        &self,
+        source: &dyn WeightSource,
+        name: &str,
+        ty: TensorType,
+        rows: &[usize],
+        columns: usize,
+    ) -> Result<Vec<Matrix>, LoadError> {
+        let mut first = 0; // row
+        let load = |&n: &usize| {
+            let at = ty.byte_len((first * columns) as u64).unwrap_or(0);
+            first += n;
+            Ok(Matrix::load(
+                source,
+                name,
+                ty,
+                at,
+                (n, columns),
+                &self.team,
+            )?)
+        };
+        rows.iter().map(load).collect()
     }
 
     /// Runs `f(row)` for every row, shared among the team.
@@ -175,19 +200,18 @@ impl Ops for Cpu {
         columns: usize,
     ) -> Result<Vec<Matrix>, LoadError> {
         let ty = matrix::checked(source, name, &[columns, rows, n])?;
-        let bytes = ty.byte_len((rows * columns) as u64).unwrap_or(0);
-        (0..n as u64)
-            .map(|i| {
-                Ok(Matrix::load(
-                    source,
-                    name,
-                    ty,
-                    i * bytes,
-                    (rows, columns),
-                    &self.team,
-                )?)
-            })
-            .collect()
+        self.load_each(source, name, ty, &vec![rows; n], columns)
+    }
+
+    fn load_parts(
+        &self,
+        source: &dyn WeightSource,
+        name: &str,
+        rows: &[usize],
+        columns: usize,
+    ) -> Result<Vec<Matrix>, LoadError> {
+        let ty = matrix::checked(source, name, &[columns, rows.iter().sum()])?;
+        self.load_each(source, name, ty, rows, columns)
     }
 
     fn load_vector(
@@ -295,6 +319,14 @@ impl Ops for Cpu {
         }
     }
 
+    fn scale(&mut self, x: &mut Buf, factor: f32) {
+        let (rows, stride, width, shared) = (x.rows, x.stride, x.width, x.shared());
+        self.each_row(rows, &|i| {
+            // SAFETY: each row is written by one member; the leaf's features are there.
+            unsafe { (self.leaf.scale)(shared.slice(i * stride, width), factor) }
+        });
+    }
+
     fn add(&mut self, x: &mut Buf, y: &Buf) {
         let (rows, stride, width, shared) = (x.rows, x.stride, x.width, x.shared());
         self.each_row(rows, &|i| {
@@ -330,11 +362,15 @@ impl Ops for Cpu {
         );
     }
 
-    fn silu_mul(&mut self, gate: &mut Buf, up: &Buf) {
+    fn gate(&mut self, activation: Activation, gate: &mut Buf, up: &Buf) {
+        let apply = match activation {
+            Activation::Silu => self.leaf.silu_mul,
+            Activation::GeluTanh => self.leaf.gelu_tanh_mul,
+        };
         let (rows, stride, width, shared) = (gate.rows, gate.stride, gate.width, gate.shared());
         self.each_row(rows, &|i| {
             // SAFETY: each row is written by one member; the leaf's features are there.
-            unsafe { (self.leaf.silu_mul)(shared.slice(i * stride, width), up.row(i)) }
+            unsafe { apply(shared.slice(i * stride, width), up.row(i)) }
         });
     }
 
@@ -349,7 +385,14 @@ impl Ops for Cpu {
         self.run_experts(routing, router, experts, x, out);
     }
 
-    fn logits(&mut self, head: &Linear<Self>, x: &Buf, batch: &Batch<'_>, out: &mut Vec<f32>) {
+    fn logits(
+        &mut self,
+        head: &Linear<Self>,
+        soft_cap: Option<f32>,
+        x: &Buf,
+        batch: &Batch<'_>,
+        out: &mut Vec<f32>,
+    ) {
         let (n, n_vocab) = (batch.outputs.len(), head.weight.rows);
         if self
             .outputs
@@ -392,6 +435,13 @@ impl Ops for Cpu {
                 // SAFETY: the leaf's features are there.
                 unsafe { (self.leaf.add)(row, &bias.0) }
             }
+        }
+        if let Some(cap) = soft_cap {
+            let shared = Shared::new(out);
+            self.each_row(n, &|i| {
+                // SAFETY: each row is written by one member; the leaf's features are there.
+                unsafe { (self.leaf.soft_cap)(shared.slice(i * n_vocab, n_vocab), cap) }
+            });
         }
     }
 }

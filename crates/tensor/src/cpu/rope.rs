@@ -3,9 +3,30 @@
 use super::{Buf, Cpu};
 use crate::ops::{Batch, Rope, RopePairs};
 
-/// The angles of the latest batch: every layer turns by the same ones.
+/// The angles of the latest batch, for each of the latest two [`Rope`]s: layers turn all by the
+/// same, or some by one and some by another.
 #[derive(Debug, Default)]
 pub(super) struct Angles {
+    /// The latest first.
+    tables: [Table; 2],
+}
+
+impl Angles {
+    /// Puts the table of this rope and this batch first, computed where it is not at hand.
+    fn prepare(&mut self, rope: &Rope, batch: &Batch<'_>) {
+        if !self.tables[0].turns_by(rope) {
+            self.tables.swap(0, 1);
+        }
+        let table = &mut self.tables[0];
+        let positions = batch.rows.iter().map(|row| row.position);
+        if !table.turns_by(rope) || !table.positions.iter().copied().eq(positions) {
+            table.compute(rope, batch);
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Table {
     frequencies: Vec<f32>,
     magnitude: f32,
     positions: Vec<u32>,
@@ -14,20 +35,18 @@ pub(super) struct Angles {
     sin: Vec<f32>,
 }
 
-impl Angles {
-    /// Computes the angles of the batch's rows where they are not those at hand.
-    ///
+impl Table {
+    fn turns_by(&self, rope: &Rope) -> bool {
+        self.frequencies == rope.frequencies && self.magnitude == rope.magnitude
+    }
+
     /// In f64 by `libm`, so that platforms agree, then rounded to f32.
-    fn prepare(&mut self, rope: &Rope, batch: &Batch<'_>) {
-        let positions = || batch.rows.iter().map(|row| row.position);
-        let same_rope = self.frequencies == rope.frequencies && self.magnitude == rope.magnitude;
-        if same_rope && self.positions.iter().copied().eq(positions()) {
-            return;
-        }
+    fn compute(&mut self, rope: &Rope, batch: &Batch<'_>) {
         self.frequencies.clone_from(&rope.frequencies);
         self.magnitude = rope.magnitude;
         self.positions.clear();
-        self.positions.extend(positions());
+        self.positions
+            .extend(batch.rows.iter().map(|row| row.position));
         self.cos.clear();
         self.sin.clear();
         for position in &self.positions {
@@ -43,6 +62,7 @@ impl Angles {
 impl Cpu {
     pub(super) fn rotate(&mut self, x: &mut Buf, rope: &Rope, head_dim: usize, batch: &Batch<'_>) {
         self.angles.prepare(rope, batch);
+        let table = &self.angles.tables[0];
         let pairs = rope.frequencies.len();
         let turn = match rope.pairs {
             RopePairs::Halves => self.leaf.rope_halves,
@@ -50,8 +70,8 @@ impl Cpu {
         };
         let (rows, stride, width, shared) = (x.rows, x.stride, x.width, x.shared());
         self.each_row(rows, &|i| {
-            let cos = &self.angles.cos[i * pairs..][..pairs];
-            let sin = &self.angles.sin[i * pairs..][..pairs];
+            let cos = &table.cos[i * pairs..][..pairs];
+            let sin = &table.sin[i * pairs..][..pairs];
             // SAFETY: each row is written by one member; the leaf's features are there.
             unsafe {
                 for head in shared.slice(i * stride, width).chunks_exact_mut(head_dim) {

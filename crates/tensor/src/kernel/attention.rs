@@ -1,7 +1,7 @@
 //! Attention over paged keys and values, one tile of [`PAGE_LEN`] positions after the other.
 //!
 //! Scores of a tile: lanes are positions, each an FMA chain over the head's elements, times the
-//! scale. Then the online softmax (<https://arxiv.org/abs/2205.14135>): with the new maximum m,
+//! scale, then the soft cap where there is one. Then the online softmax (<https://arxiv.org/abs/2205.14135>): with the new maximum m,
 //! `c = exp(m_old - m)`, `p = exp(score - m)`, `l = fma(l, c, sum(p))`, `acc = acc * c`, then
 //! `acc = fma(p, v, acc)` by position. Tiles count from position 0, so that a row's result does
 //! not depend on how its prompt was cut or on what else is in the batch.
@@ -36,6 +36,8 @@ pub struct Job<'a> {
     pub window: usize,
     /// Factor on scores.
     pub scale: f32,
+    /// Scores become `cap * tanh(score / cap)`, after the scale.
+    pub soft_cap: Option<f32>,
     /// Element type of keys and values.
     pub kv: KvType,
     /// For each page its keys of this head: `[PAGE_LEN / 16, head_dim, 16]`, and its values:
@@ -123,7 +125,7 @@ unsafe fn block<S: Simd, const Q: usize>(job: &Job<'_>, first: usize) {
             soften(
                 &mut scores[c],
                 from..to,
-                job.scale,
+                (job.scale, job.soft_cap),
                 &mut running[c],
                 &mut acc[c][..job.value_stride],
             );
@@ -205,7 +207,7 @@ unsafe fn score<S: Simd, const Q: usize>(
 fn soften(
     scores: &mut [f32; PAGE_LEN],
     visible: std::ops::Range<usize>,
-    scale: f32,
+    (scale, soft_cap): (f32, Option<f32>),
     running: &mut Running,
     acc: &mut [f32],
 ) {
@@ -213,12 +215,14 @@ fn soften(
         scores.fill(0.0);
         return;
     }
+    elementwise::scale(scores, scale);
+    if let Some(cap) = soft_cap {
+        elementwise::soft_cap(scores, cap);
+    }
     for (i, s) in scores.iter_mut().enumerate() {
-        *s = if visible.contains(&i) {
-            *s * scale
-        } else {
-            f32::NEG_INFINITY
-        };
+        if !visible.contains(&i) {
+            *s = f32::NEG_INFINITY;
+        }
     }
     let tile = elementwise::largest(scores);
     let largest = if tile > running.largest {

@@ -68,12 +68,70 @@ pub fn add_scaled(x: &mut [f32], y: &[f32], factor: f32) {
     }
 }
 
+/// `x *= factor`
+#[inline(always)]
+pub fn scale(x: &mut [f32], factor: f32) {
+    for x in x {
+        *x *= factor;
+    }
+}
+
 /// `gate = gate / (1 + exp(-gate)) * up`
 #[inline(always)]
 pub fn silu_mul(gate: &mut [f32], up: &[f32]) {
     for (g, u) in gate.iter_mut().zip(up) {
         *g = (*g / (1.0 + exp(-*g))) * u;
     }
+}
+
+/// `gate = gelu(gate) * up` by [`gelu_tanh`].
+#[inline(always)]
+pub fn gelu_tanh_mul(gate: &mut [f32], up: &[f32]) {
+    for (g, u) in gate.iter_mut().zip(up) {
+        *g = gelu_tanh(*g) * u;
+    }
+}
+
+/// GELU as `x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x^3)))`
+/// (<https://arxiv.org/abs/1606.08415>, section 2), written as `x / (1 + exp(-2 * ...))`, which
+/// is the same number without the cancellation for negative x.
+#[inline(always)]
+pub fn gelu_tanh(x: f32) -> f32 {
+    const LINEAR: f32 = 1.595_769_2; // 2 * sqrt(2 / pi)
+    const CUBIC: f32 = 0.071_354_814; // LINEAR * 0.044715
+    let inner = x * (x * x).mul_add(CUBIC, LINEAR);
+    x / (1.0 + exp(-inner))
+}
+
+/// `x = cap * tanh(x / cap)`
+#[inline(always)]
+pub fn soft_cap(x: &mut [f32], cap: f32) {
+    for x in x {
+        *x = cap * tanh(*x / cap);
+    }
+}
+
+/// The hyperbolic tangent to about 4 units in the last place.
+///
+/// Below 0.55 an odd polynomial of degree 13 (a Chebyshev fit of `(tanh(x) / x - 1) / x^2`), above
+/// it `1 - 2 / (exp(2x) + 1)`; both are computed, so that lanes need no branch.
+#[inline(always)]
+pub fn tanh(x: f32) -> f32 {
+    let size = x.abs();
+    let far = 1.0 - 2.0 / (exp(size + size) + 1.0);
+    let square = x * x;
+    let mut p = 0.002_528_436_2_f32;
+    for c in [
+        -0.008_527_88,
+        0.021_818_858,
+        -0.053_964_745,
+        0.133_333_25,
+        -0.333_333_34,
+    ] {
+        p = p.mul_add(square, c);
+    }
+    let near = (p * square).mul_add(x, x);
+    if size < 0.55 { near } else { far.copysign(x) }
 }
 
 /// e^x to about 2 units in the last place; 0 below -87, infinite above 88.7.

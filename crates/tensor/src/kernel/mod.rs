@@ -105,7 +105,10 @@ pub struct Leaf {
     pub rms_norm_in_place: unsafe fn(&mut [f32], &[f32], f32),
     pub add: unsafe fn(&mut [f32], &[f32]),
     pub add_scaled: unsafe fn(&mut [f32], &[f32], f32),
+    pub scale: unsafe fn(&mut [f32], f32),
     pub silu_mul: unsafe fn(&mut [f32], &[f32]),
+    pub gelu_tanh_mul: unsafe fn(&mut [f32], &[f32]),
+    pub soft_cap: unsafe fn(&mut [f32], f32),
     pub rope_halves: unsafe fn(&mut [f32], &[f32], &[f32]),
     pub rope_interleaved: unsafe fn(&mut [f32], &[f32], &[f32]),
     pub attend: unsafe fn(&attention::Job<'_>),
@@ -156,7 +159,10 @@ macro_rules! leaf {
             leaf!(@wrap $($features)?, rms_norm_in_place(x: &mut [f32], w: &[f32], e: f32) { elementwise::rms_norm_in_place });
             leaf!(@wrap $($features)?, add(x: &mut [f32], y: &[f32]) { elementwise::add });
             leaf!(@wrap $($features)?, add_scaled(x: &mut [f32], y: &[f32], f: f32) { elementwise::add_scaled });
+            leaf!(@wrap $($features)?, scale(x: &mut [f32], f: f32) { elementwise::scale });
             leaf!(@wrap $($features)?, silu_mul(g: &mut [f32], u: &[f32]) { elementwise::silu_mul });
+            leaf!(@wrap $($features)?, gelu_tanh_mul(g: &mut [f32], u: &[f32]) { elementwise::gelu_tanh_mul });
+            leaf!(@wrap $($features)?, soft_cap(x: &mut [f32], c: f32) { elementwise::soft_cap });
             leaf!(@wrap $($features)?, rope_halves(h: &mut [f32], c: &[f32], s: &[f32]) { elementwise::rope_halves });
             leaf!(@wrap $($features)?, rope_interleaved(h: &mut [f32], c: &[f32], s: &[f32]) { elementwise::rope_interleaved });
             leaf!(@wrap $($features)?, attend(job: &attention::Job<'_>) { attention::attend::<$simd> });
@@ -179,7 +185,10 @@ macro_rules! leaf {
                 rms_norm_in_place,
                 add,
                 add_scaled,
+                scale,
                 silu_mul,
+                gelu_tanh_mul,
+                soft_cap,
                 rope_halves,
                 rope_interleaved,
                 attend,
