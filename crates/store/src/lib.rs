@@ -14,17 +14,33 @@
 #![forbid(unsafe_code)]
 #![deny(clippy::indexing_slicing)]
 
+mod aliases;
 mod error;
 mod files;
+mod hub_cache;
+mod inside;
 mod list;
 mod names;
+mod near;
+mod ollama;
+mod pick;
+mod place_error;
+mod places;
 mod read_at;
+mod reference;
 mod split;
 mod summary;
 
+pub use aliases::{Alias, Use, alias, aliases};
 pub use error::StoreError;
 pub use files::{ModelFiles, OpenOptions};
+pub use hub_cache::{HubCache, Snapshot};
 pub use list::{Listed, Listing, list};
 pub use names::{Commit, Digest, ModelName, NameError, Quant, RepoFile, RepoId, Why};
+pub use ollama::{Layers, OllamaModel, OllamaStore};
+pub use pick::{NoPick, Variant, pick, variants};
+pub use place_error::PlaceError;
+pub use places::{Found, Place, Places};
 pub use read_at::{CachePolicy, Io};
+pub use reference::{HubName, Name, Reference};
 pub use summary::Summary;
