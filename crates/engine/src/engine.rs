@@ -15,6 +15,7 @@ use ingle_model::{ModelError, Network};
 use ingle_tensor::WeightSource;
 use ingle_tensor::ops::{Batch, Ops, PageId, Row};
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Why a model cannot be loaded.
@@ -56,7 +57,7 @@ pub struct Engine<O: Ops> {
     ops: O,
     network: Box<dyn Network<O>>,
     memory: O::Memory,
-    vocabulary: Vocabulary,
+    vocabulary: Arc<Vocabulary>,
     plan: Plan,
     pool: Pool,
     /// Texts of earlier requests, in pages that would be free without them.
@@ -98,7 +99,7 @@ impl<O: Ops + 'static> Engine<O> {
         budget: &Budget,
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<Self, EngineError> {
-        let vocabulary = Vocabulary::from_metadata(metadata)?;
+        let vocabulary = Arc::new(Vocabulary::from_metadata(metadata)?);
         let rows = plan.needs.shape.n_vocab;
         if vocabulary.len() != rows {
             return Err(EngineError::VocabularySize {
@@ -131,7 +132,7 @@ impl<O: Ops + 'static> Engine<O> {
     }
 
     /// The model's vocabulary.
-    pub fn vocabulary(&self) -> &Vocabulary {
+    pub fn vocabulary(&self) -> &Arc<Vocabulary> {
         &self.vocabulary
     }
 

@@ -7,6 +7,7 @@
 
 mod bytes;
 pub mod gguf;
+pub mod prompt;
 pub mod template;
 mod tensor_type;
 mod token;

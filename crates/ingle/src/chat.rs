@@ -1,7 +1,6 @@
 //! A conversation.
 
-use ingle_formats::vocabulary::Vocabulary;
-use ingle_formats::{TokenId, template};
+use ingle_formats::template;
 use serde_json::{Value, json};
 
 /// A conversation and the switches of its template.
@@ -37,14 +36,9 @@ impl Chat {
         self
     }
 
-    /// The chat as a template sees it: with the texts of the beginning and end tokens, unless they
-    /// were set by hand.
-    pub fn for_vocabulary(&self, vocabulary: &Vocabulary) -> template::Chat {
-        let mut chat = self.inner.clone();
-        for (name, value) in token_variables(vocabulary) {
-            chat.variables.entry(name).or_insert_with(|| value.into());
-        }
-        chat
+    /// As a template sees it.
+    pub fn as_template(&self) -> &template::Chat {
+        &self.inner
     }
 }
 
@@ -52,14 +46,4 @@ impl From<template::Chat> for Chat {
     fn from(inner: template::Chat) -> Self {
         Self { inner }
     }
-}
-
-/// `bos_token` and `eos_token`, as templates know them.
-fn token_variables(vocabulary: &Vocabulary) -> impl Iterator<Item = (&'static str, &str)> {
-    let text = |token: Option<TokenId>| token.and_then(|t| vocabulary.token_text(t)).unwrap_or("");
-    [
-        ("bos_token", text(vocabulary.bos())),
-        ("eos_token", text(vocabulary.eos())),
-    ]
-    .into_iter()
 }

@@ -3,8 +3,9 @@
 use crate::Chat;
 use ingle_engine::{Budget, Engine, EngineError, LoadOptions, Plan, PlanError, Refusal, Request};
 use ingle_formats::TokenId;
-use ingle_formats::template::{ChatTemplate, LocalTime, TemplateError};
-use ingle_formats::vocabulary::{Encode, Vocabulary};
+use ingle_formats::prompt::{Prompt, PromptError, Prompter};
+use ingle_formats::template::LocalTime;
+use ingle_formats::vocabulary::Vocabulary;
 use ingle_store::{ModelFiles, StoreError};
 use ingle_tensor::cpu::Cpu;
 use ingle_tensor::kernel::Isa;
@@ -51,12 +52,9 @@ pub enum Error {
     /// Its weights or vocabulary.
     #[error(transparent)]
     Load(#[from] EngineError),
-    /// Its chat template.
+    /// A conversation that becomes no prompt.
     #[error(transparent)]
-    Template(#[from] TemplateError),
-    /// There is no chat template.
-    #[error("this model has no chat template; give it a text to continue instead (`--raw`)")]
-    NoTemplate,
+    Prompt(#[from] PromptError),
     /// The kernels asked for do not run here.
     #[error("this machine cannot run the {0} kernels; choose others")]
     Isa(Isa),
@@ -111,15 +109,15 @@ impl Loader {
             budget,
         } = self;
         let engine = Engine::load(files.metadata(), &files, ops, plan, &budget, progress)?;
-        let template = engine.vocabulary().chat_template().map(ChatTemplate::new);
-        Ok(Model { engine, template })
+        let prompter = Prompter::new(engine.vocabulary().clone()).map_err(EngineError::from)?;
+        Ok(Model { engine, prompter })
     }
 }
 
 /// A loaded model.
 pub struct Model {
     engine: Engine<Cpu>,
-    template: Option<Result<ChatTemplate, TemplateError>>,
+    prompter: Prompter,
 }
 
 /// The events of one request, computed as they are asked for. Dropping it cancels the request.
@@ -134,61 +132,24 @@ impl Model {
         Loader::new(ModelFiles::open(path)?, options)?.load(&mut |_, _| {})
     }
 
-    /// The tokens of a text to continue, with the beginning token where the model wants one; the
-    /// text of a control token becomes that token. An empty text becomes the beginning token.
+    /// The tokens of a text to continue: see [`Prompter::text`].
     pub fn encode(&self, text: &str) -> Vec<TokenId> {
-        let vocabulary = self.vocabulary();
-        let mut tokens = vocabulary.encode(
-            text,
-            Encode {
-                add_special: true,
-                parse_special: true,
-            },
-        );
-        // The end token of a text that is to go on would end it.
-        if vocabulary.add_eos() && tokens.len() > 1 && tokens.last() == vocabulary.eos().as_ref() {
-            tokens.pop();
-        }
-        if tokens.is_empty() {
-            tokens.extend(vocabulary.bos());
-        }
-        tokens
+        self.prompter.text(text)
     }
 
     /// Whether the file has a chat template.
     pub fn has_template(&self) -> bool {
-        self.template.is_some()
+        self.prompter.has_template()
     }
 
-    /// The prompt that a conversation becomes. `now` is what a template that shows the date shows.
+    /// The prompt that a conversation becomes: see [`Prompter::chat`]. `now` is what a template that
+    /// shows the date shows.
     ///
     /// # Errors
-    /// [`Error::NoTemplate`], or [`Error::Template`]: it cannot be read, or refuses the conversation.
-    pub fn chat_prompt(&self, chat: &Chat, now: LocalTime) -> Result<String, Error> {
-        match &self.template {
-            None => Err(Error::NoTemplate),
-            Some(Err(e)) => Err(e.clone().into()),
-            Some(Ok(template)) => {
-                Ok(template.render(&chat.for_vocabulary(self.vocabulary()), now)?)
-            }
-        }
-    }
-
-    /// The tokens of a prompt from [`Self::chat_prompt`]: a template may or may not write the
-    /// beginning token; there is exactly one where the model wants one.
-    pub fn encode_chat(&self, prompt: &str) -> Vec<TokenId> {
-        let vocabulary = self.vocabulary();
-        let options = Encode {
-            add_special: false,
-            parse_special: true,
-        };
-        let mut tokens = vocabulary.encode(prompt, options);
-        if let Some(bos) = vocabulary.bos().filter(|_| vocabulary.add_bos())
-            && tokens.first() != Some(&bos)
-        {
-            tokens.insert(0, bos);
-        }
-        tokens
+    /// [`Error::Prompt`]: there is no chat template, or it cannot be read or refuses the
+    /// conversation.
+    pub fn chat(&self, chat: &Chat, now: LocalTime) -> Result<Prompt, Error> {
+        Ok(self.prompter.chat(chat.as_template(), now)?)
     }
 
     /// Works on one request; the events come as they are asked for.
@@ -212,6 +173,11 @@ impl Model {
     /// The engine, for many requests at once.
     pub fn engine(&mut self) -> &mut Engine<Cpu> {
         &mut self.engine
+    }
+
+    /// Its two halves, for a program that runs the engine on a thread of its own.
+    pub fn into_parts(self) -> (Engine<Cpu>, Prompter) {
+        (self.engine, self.prompter)
     }
 }
 

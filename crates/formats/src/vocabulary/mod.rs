@@ -35,12 +35,13 @@ use charsmap::Charsmap;
 use partition::{Fragment, SpecialTokens};
 use pretokenizer::{Encoding, PreTokenizer};
 use sentencepiece::SentencePiece;
-use tokens::Tokens;
+use tokens::{Attributes, Tokens};
 use unigram::Unigram;
 use wordpiece::WordPiece;
 
 use crate::TokenId;
 use crate::gguf::{Array, Metadata, Value};
+use crate::prompt::MARK;
 
 /// How SentencePiece writes a space: U+2581.
 const SPACE: &str = "▁";
@@ -223,6 +224,32 @@ impl Vocabulary {
             }
         }
         out
+    }
+
+    /// The tokens of a prompt in which the texts of control tokens that are none are broken by
+    /// marks, which are dropped here; see [`crate::prompt`].
+    pub(crate) fn encode_guarded(&self, prompt: &str) -> Vec<TokenId> {
+        let mut out = Vec::new();
+        let mut after_special = true;
+        for fragment in self.special.cut(&self.tokens, prompt, true) {
+            match fragment {
+                Fragment::Text(text) if text.contains(MARK) => {
+                    self.encode_text(&text.replace(MARK, ""), after_special, &mut out);
+                }
+                Fragment::Text(text) => self.encode_text(text, after_special, &mut out),
+                Fragment::Token(token) => out.push(token),
+            }
+            after_special = matches!(fragment, Fragment::Token(_));
+        }
+        out
+    }
+
+    /// The texts that become control tokens where [`Encode::parse_special`] is on.
+    pub(crate) fn control_texts(&self) -> impl Iterator<Item = &str> {
+        let control = Attributes::CONTROL.with(Attributes::UNKNOWN);
+        let tokens = self.special.iter();
+        let tokens = tokens.filter(move |token| self.tokens.attributes(*token).any(control));
+        tokens.filter_map(|token| self.tokens.text(token))
     }
 
     /// Appends the tokens of a text that holds no special token.

@@ -6,6 +6,7 @@ use crate::chat_input::{Entry, Lines};
 use crate::interrupt::Interrupt;
 use crate::load::Loaded;
 use crate::{clock, out};
+use ingle::formats::prompt::Prompt;
 use ingle::{FinishReason, Sampling};
 use rustyline::error::ReadlineError;
 use rustyline::history::MemHistory;
@@ -116,7 +117,7 @@ impl Talk<'_> {
         self.session.reseed();
         let answer = self.prompt().and_then(|prompt| {
             self.session
-                .answer(self.loaded, &prompt, Show::Stream, self.interrupt)
+                .answer(self.loaded, prompt, Show::Stream, self.interrupt)
         });
         let answer = match answer {
             Ok(answer) => answer,
@@ -139,13 +140,10 @@ impl Talk<'_> {
         Ok(())
     }
 
-    fn prompt(&self) -> anyhow::Result<String> {
+    fn prompt(&self) -> anyhow::Result<Prompt> {
         if self.session.raw {
-            return Ok(self
-                .messages
-                .iter()
-                .map(|(_, text)| text.as_str())
-                .collect());
+            let text = self.messages.iter().map(|(_, text)| text.as_str());
+            return Ok(Session::raw_prompt(self.loaded, text.collect()));
         }
         let chat = self
             .messages
@@ -153,7 +151,7 @@ impl Talk<'_> {
             .fold(self.session.conversation(), |chat, (role, text)| {
                 chat.message(role, text)
             });
-        Ok(self.loaded.model.chat_prompt(&chat, clock::now())?)
+        Ok(self.loaded.model.chat(&chat, clock::now())?)
     }
 }
 

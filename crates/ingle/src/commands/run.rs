@@ -7,6 +7,7 @@ use crate::load::{LoadArgs, Loaded, load};
 use crate::sampling_args::{SamplingArgs, new_seed, to_json};
 use crate::stdin::Piped;
 use crate::{Usage, clock, model_file, out};
+use ingle::formats::prompt::Prompt;
 use ingle::{Chat, FinishReason, Request, Sampling};
 use serde_json::json;
 
@@ -162,23 +163,31 @@ impl Session {
         }
     }
 
-    /// Computes the answer to a prompt text, which is a rendered chat unless the session is raw.
+    /// A text to continue, without a template.
+    pub fn raw_prompt(loaded: &Loaded, text: String) -> Prompt {
+        Prompt {
+            tokens: loaded.model.encode(&text),
+            text,
+        }
+    }
+
+    /// Computes the answer to a prompt, which is that of a chat unless the session is raw.
     pub fn answer(
         &self,
         loaded: &mut Loaded,
-        prompt: &str,
+        prompt: Prompt,
         show: Show,
         interrupt: &Interrupt,
     ) -> anyhow::Result<Answer> {
-        let (tokens, reading) = match self.raw {
-            true => (loaded.model.encode(prompt), Reading::Raw),
-            false => (loaded.model.encode_chat(prompt), Reading::Chat(prompt)),
+        let reading = match self.raw {
+            true => Reading::Raw,
+            false => Reading::Chat(&prompt.text),
         };
         let request = Request {
             max_tokens: self.max_tokens,
             sampling: self.sampling.clone(),
             stop: self.stop.clone(),
-            ..Request::new(tokens)
+            ..Request::new(prompt.tokens)
         };
         answer(&mut loaded.model, request, reading, show, interrupt)
     }
@@ -199,14 +208,14 @@ fn one_answer(
     interrupt: &Interrupt,
 ) -> anyhow::Result<()> {
     let prompt = match session.raw {
-        true => prompt.to_owned(),
+        true => Session::raw_prompt(loaded, prompt.to_owned()),
         false => {
             let chat = session.conversation().message("user", prompt);
-            loaded.model.chat_prompt(&chat, clock::now())?
+            loaded.model.chat(&chat, clock::now())?
         }
     };
     let show = if json { Show::Nothing } else { Show::Stream };
-    let answer = session.answer(loaded, &prompt, show, interrupt)?;
+    let answer = session.answer(loaded, prompt, show, interrupt)?;
     if json {
         let mut object = answer.to_json(loaded.model.vocabulary());
         object["timings"]["load_s"] = loaded.load_time.as_secs_f64().into();

@@ -2,6 +2,7 @@
 
 use crate::{Usage, clock, model_file, out};
 use anyhow::Context;
+use ingle::formats::prompt::with_token_texts;
 use ingle::formats::template::{Chat, ChatTemplate, LocalTime};
 use ingle::formats::vocabulary::Vocabulary;
 use serde_json::{Map, Value, json};
@@ -38,7 +39,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         let files = model_file::open(model)?;
         let vocabulary =
             Vocabulary::from_metadata(files.metadata()).with_context(|| model.clone())?;
-        chat = ingle::Chat::from(chat).for_vocabulary(&vocabulary);
+        chat = with_token_texts(chat, &vocabulary);
         source = source.or_else(|| vocabulary.chat_template().map(str::to_owned));
     }
     let source = source.ok_or_else(|| {
