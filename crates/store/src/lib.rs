@@ -15,6 +15,7 @@
 #![deny(clippy::indexing_slicing)]
 
 mod aliases;
+pub mod download;
 mod error;
 mod files;
 mod hub_cache;
