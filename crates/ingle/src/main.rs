@@ -47,6 +47,7 @@ enum Command {
     Template(commands::template::Args),
     Bench(commands::bench::Args),
     Doctor(commands::doctor::Args),
+    Quantize(commands::quantize::Args),
 }
 
 /// The arguments are wrong in a way that only shows when they are used: exit code 2.
@@ -63,6 +64,7 @@ fn main() -> ExitCode {
         Command::Template(args) => commands::template::run(&args),
         Command::Bench(args) => commands::bench::run(&args),
         Command::Doctor(args) => commands::doctor::run(&args),
+        Command::Quantize(args) => commands::quantize::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -27,6 +27,7 @@ mod ollama;
 mod pick;
 mod place_error;
 mod places;
+pub mod quantize;
 mod read_at;
 mod reference;
 mod split;
