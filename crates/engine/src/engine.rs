@@ -68,7 +68,11 @@ pub struct Engine<O: Ops> {
     waiting: VecDeque<Sequence>,
     /// Events of cancelled requests, for the next step.
     cancelled: Vec<Event>,
+    /// Running requests that get no rows.
+    paused: Vec<RequestId>,
     next_id: u64,
+    /// Batches computed.
+    steps: u64,
     step: Scratch,
     _lease: Lease,
 }
@@ -125,7 +129,9 @@ impl<O: Ops + 'static> Engine<O> {
             running: Vec::new(),
             waiting: VecDeque::new(),
             cancelled: Vec::new(),
+            paused: Vec::new(),
             next_id: 0,
+            steps: 0,
             step: Scratch::default(),
             _lease: lease,
         })
@@ -149,6 +155,30 @@ impl<O: Ops + 'static> Engine<O> {
     /// Whether a step would do nothing.
     pub fn is_idle(&self) -> bool {
         self.running.is_empty() && self.waiting.is_empty() && self.cancelled.is_empty()
+    }
+
+    /// Whether a step would do nothing although there are requests: all that run are paused.
+    pub fn is_stalled(&self) -> bool {
+        let working = |s: &Sequence| !self.paused.contains(&s.id);
+        !self.running.iter().any(working) && self.cancelled.is_empty()
+    }
+
+    /// Requests that hold pages.
+    pub fn running(&self) -> usize {
+        self.running.len()
+    }
+
+    /// Batches computed so far.
+    pub fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// Stops working on a request that runs, or goes on with it. It keeps its place and its pages.
+    pub fn pause(&mut self, id: RequestId, paused: bool) {
+        self.paused.retain(|other| *other != id);
+        if paused && self.running.iter().any(|s| s.id == id) {
+            self.paused.push(id);
+        }
     }
 
     /// Takes a request, to be worked on by the steps that follow.
@@ -185,6 +215,7 @@ impl<O: Ops + 'static> Engine<O> {
         let Some(mut sequence) = sequence else {
             return false;
         };
+        self.pause(id, false);
         self.cancelled
             .push(sequence.finished(FinishReason::Cancelled, now));
         let (tokens, pages) = sequence.take_computed();
@@ -198,6 +229,7 @@ impl<O: Ops + 'static> Engine<O> {
         self.admit();
         self.schedule(now);
         if !self.step.rows.is_empty() {
+            self.steps += 1;
             self.forward();
             self.choose(now, &mut events);
         }
@@ -319,7 +351,11 @@ impl<O: Ops + 'static> Engine<O> {
     fn schedule(&mut self, now: Duration) {
         let s = &mut self.step;
         s.behind.clear();
-        s.behind.extend(self.running.iter().map(Sequence::behind));
+        let behind = |q: &Sequence| match self.paused.contains(&q.id) {
+            true => 0,
+            false => q.behind(),
+        };
+        s.behind.extend(self.running.iter().map(behind));
         let max_rows = self.plan.options.max_batch_rows as usize;
         share(max_rows, &s.behind, &mut s.counts);
         s.rows.clear();

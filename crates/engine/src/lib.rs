@@ -10,9 +10,12 @@
 
 mod budget;
 mod engine;
+mod handle;
 mod kept;
+mod mailbox;
 mod pages;
 mod plan;
+pub mod reasoning;
 mod request;
 pub mod sampler;
 mod schedule;
@@ -21,6 +24,7 @@ mod stop;
 
 pub use budget::{Budget, Lease, OverBudget};
 pub use engine::{Engine, EngineError, Generation};
+pub use handle::{Answer, EngineHandle, Patience, Stats};
 pub use plan::{DEFAULT_CONTEXT, LoadOptions, Plan, PlanError, size};
 pub use request::{
     Event, FinishReason, MAX_STOP_LEN, MAX_STOPS, Refusal, Request, RequestId, Usage,

@@ -111,6 +111,11 @@ pub enum Refusal {
         /// How many are waiting.
         waiting: usize,
     },
+    /// The engine takes nothing any more.
+    #[error(
+        "the engine is stopping and takes no requests; try again when it has been started again"
+    )]
+    Stopped,
     /// A sampling parameter is out of its range.
     #[error(transparent)]
     Sampling(#[from] SamplingError),

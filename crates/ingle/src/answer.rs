@@ -2,7 +2,7 @@
 
 use crate::interrupt::Interrupt;
 use crate::out;
-use crate::reasoning::{Part, Splitter};
+use ingle::engine::reasoning::{Part, Splitter};
 use ingle::formats::vocabulary::Vocabulary;
 use ingle::{Event, FinishReason, Model, Request, TokenId};
 use serde_json::{Value, json};

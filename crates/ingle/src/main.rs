@@ -14,7 +14,7 @@ mod machine;
 mod metadata_view;
 mod model_file;
 mod out;
-mod reasoning;
+
 mod sampling_args;
 mod stdin;
 
