@@ -1,17 +1,20 @@
 //! Requests in, events out, one batch a step.
 
 use crate::budget::{Budget, Lease, OverBudget};
+use crate::embed::{EmbedRequest, Embedder, Want};
 use crate::kept::KeptTexts;
 use crate::pages::{Pool, pages_for};
 use crate::plan::Plan;
 use crate::request::{Event, FinishReason, MAX_STOP_LEN, MAX_STOPS, Refusal, Request, RequestId};
+use crate::rerank::RerankPrompt;
 use crate::sampler::{Sampler, SamplingError, breaker_tokens};
 use crate::schedule::share;
-use crate::sequence::Sequence;
+use crate::sequence::{Computed, Sequence};
+use crate::writer::Writer;
 use ingle_formats::TokenId;
 use ingle_formats::gguf::Metadata;
-use ingle_formats::vocabulary::{Vocabulary, VocabularyError};
-use ingle_model::{ModelError, Network};
+use ingle_formats::vocabulary::{Encode, Vocabulary, VocabularyError};
+use ingle_model::{Head, ModelError, Network};
 use ingle_tensor::WeightSource;
 use ingle_tensor::ops::{Batch, Ops, PageId, Row};
 use std::collections::VecDeque;
@@ -58,6 +61,8 @@ pub struct Engine<O: Ops> {
     network: Box<dyn Network<O>>,
     memory: O::Memory,
     vocabulary: Arc<Vocabulary>,
+    /// How a decoder is asked for a score.
+    rerank: Option<RerankPrompt>,
     plan: Plan,
     pool: Pool,
     /// Texts of earlier requests, in pages that would be free without them.
@@ -86,6 +91,8 @@ struct Scratch {
     rows: Vec<Row>,
     outputs: Vec<u32>,
     logits: Vec<f32>,
+    /// Hidden rows of one sequence.
+    hidden: Vec<f32>,
 }
 
 impl<O: Ops + 'static> Engine<O> {
@@ -122,6 +129,7 @@ impl<O: Ops + 'static> Engine<O> {
             ops,
             network,
             memory,
+            rerank: RerankPrompt::read(metadata, &vocabulary)?,
             vocabulary,
             pool: Pool::new(plan.n_pages),
             kept: KeptTexts::default(),
@@ -191,6 +199,82 @@ impl<O: Ops + 'static> Engine<O> {
         if request.sampling.dry.is_on() {
             sampler = sampler.with_breakers(self.breakers(&request)?);
         }
+        let id = self.next_id()?;
+        let writer = Writer::new(&request, sampler, &self.vocabulary);
+        let sequence = Sequence::write(id, request, max_len, writer, now);
+        self.waiting.push_back(sequence);
+        Ok(id)
+    }
+
+    /// Takes a request for an embedding or for scores; [`Event::Embedded`] brings them, then
+    /// comes [`Event::Finished`] as for every request. Several go into one batch.
+    ///
+    /// # Errors
+    /// [`Refusal`] says why it is not taken; nothing has then changed. A text longer than the
+    /// context is refused, never cut.
+    pub fn submit_embed(
+        &mut self,
+        request: EmbedRequest,
+        now: Duration,
+    ) -> Result<RequestId, Refusal> {
+        self.check_tokens(&request.tokens)?;
+        let (tokens, context) = (request.tokens.len(), self.plan.context);
+        if tokens > context as usize {
+            return Err(Refusal::TextTooLong { tokens, context });
+        }
+        let labels = match request.want {
+            Want::Score if !self.plan.scores() => return Err(Refusal::NoScore),
+            Want::Score if self.plan.needs.head == Head::Vocabulary => Some(self.yes_and_no()?),
+            Want::Score => None,
+            Want::Embedding { .. } if !self.plan.embeds() => return Err(Refusal::NoEmbedding),
+            Want::Embedding { .. } => None,
+        };
+        let (needs, pooling) = (&self.plan.needs, self.plan.pooling);
+        let work = Embedder::new(&request, pooling, needs.causal, labels, needs.shape.width);
+        let id = self.next_id()?;
+        let sequence = Sequence::embed(id, request.tokens, work, now);
+        self.waiting.push_back(sequence);
+        Ok(id)
+    }
+
+    /// A request for the normalised embedding of a text, with the tokens that the model wants
+    /// around it. No text becomes a control token.
+    pub fn embed_request(&self, text: &str) -> EmbedRequest {
+        let encode = Encode {
+            add_special: true,
+            parse_special: false,
+        };
+        EmbedRequest {
+            tokens: self.vocabulary.encode(text, encode),
+            second: None,
+            want: Want::Embedding { normalise: true },
+        }
+    }
+
+    /// A request for how well `document` answers `query`.
+    ///
+    /// # Errors
+    /// [`Refusal::NoScore`]: the model scores no pairs.
+    pub fn score_request(&self, query: &str, document: &str) -> Result<EmbedRequest, Refusal> {
+        let (tokens, second) = match &self.rerank {
+            _ if !self.plan.scores() => return Err(Refusal::NoScore),
+            Some(prompt) if self.plan.needs.causal => {
+                (prompt.tokens(&self.vocabulary, query, document), None)
+            }
+            _ => {
+                let pair = self.vocabulary.encode_pair(query, document);
+                let (tokens, second) = pair.ok_or(Refusal::NoScore)?;
+                (tokens, Some(second))
+            }
+        };
+        Ok(EmbedRequest {
+            tokens,
+            second,
+            want: Want::Score,
+        })
+    }
+
+    fn next_id(&mut self) -> Result<RequestId, Refusal> {
         if self.waiting.len() >= self.plan.options.max_waiting as usize {
             return Err(Refusal::Busy {
                 waiting: self.waiting.len(),
@@ -198,9 +282,13 @@ impl<O: Ops + 'static> Engine<O> {
         }
         let id = RequestId(self.next_id);
         self.next_id += 1;
-        let sequence = Sequence::new(id, request, max_len, sampler, &self.vocabulary, now);
-        self.waiting.push_back(sequence);
         Ok(id)
+    }
+
+    /// The tokens by which a decoder answers whether a text fits.
+    fn yes_and_no(&self) -> Result<Vec<TokenId>, Refusal> {
+        let token = |text| self.vocabulary.token_id(text).ok_or(Refusal::NoScore);
+        Ok(vec![token("yes")?, token("no")?])
     }
 
     /// Ends a request; its last event comes with the next step. False where it is over already.
@@ -258,14 +346,12 @@ impl<O: Ops + 'static> Engine<O> {
     /// The length at which the request's generation ends.
     fn check_request(&self, request: &Request) -> Result<usize, Refusal> {
         let (prompt_tokens, context) = (request.prompt.len(), self.plan.context);
-        let n_vocab = self.vocabulary.len();
-        if prompt_tokens == 0 {
-            return Err(Refusal::EmptyPrompt);
+        if !self.plan.generates() {
+            let architecture = self.plan.needs.architecture.clone();
+            return Err(Refusal::WritesNothing { architecture });
         }
-        let mut tokens = request.prompt.iter().chain(&request.stop_tokens);
-        if let Some(&token) = tokens.find(|t| t.0 as usize >= n_vocab) {
-            return Err(Refusal::NoSuchToken { token, n_vocab });
-        }
+        self.check_tokens(&request.prompt)?;
+        self.check_in_vocabulary(&request.stop_tokens)?;
         let lengths = || request.stop.iter().map(String::len);
         let (longest, shortest) = (lengths().max().unwrap_or(1), lengths().min().unwrap_or(1));
         if request.stop.len() > MAX_STOPS || longest > MAX_STOP_LEN || shortest == 0 {
@@ -289,6 +375,21 @@ impl<O: Ops + 'static> Engine<O> {
             }),
             Some(max_tokens) => Ok(prompt_tokens + max_tokens as usize),
             None => Ok(context as usize),
+        }
+    }
+
+    fn check_tokens(&self, tokens: &[TokenId]) -> Result<(), Refusal> {
+        match tokens.is_empty() {
+            true => Err(Refusal::EmptyPrompt),
+            false => self.check_in_vocabulary(tokens),
+        }
+    }
+
+    fn check_in_vocabulary(&self, tokens: &[TokenId]) -> Result<(), Refusal> {
+        let n_vocab = self.vocabulary.len();
+        match tokens.iter().find(|t| t.0 as usize >= n_vocab) {
+            Some(&token) => Err(Refusal::NoSuchToken { token, n_vocab }),
+            None => Ok(()),
         }
     }
 
@@ -357,17 +458,12 @@ impl<O: Ops + 'static> Engine<O> {
         };
         s.behind.extend(self.running.iter().map(behind));
         let max_rows = self.plan.options.max_batch_rows as usize;
-        share(max_rows, &s.behind, &mut s.counts);
+        share(max_rows, !self.plan.needs.causal, &s.behind, &mut s.counts);
         s.rows.clear();
         s.outputs.clear();
-        let counts = s.counts.iter().zip(&s.behind);
-        for (index, (sequence, (&n, &behind))) in self.running.iter_mut().zip(counts).enumerate() {
-            if n == 0 {
-                continue;
-            }
-            sequence.rows(n, index as u32, now, &mut s.rows);
-            if n == behind {
-                s.outputs.push(s.rows.len() as u32 - 1);
+        for (index, (sequence, &n)) in self.running.iter_mut().zip(&s.counts).enumerate() {
+            if n > 0 {
+                sequence.rows(n, index as u32, now, &mut s.rows, &mut s.outputs);
             }
         }
     }
@@ -384,22 +480,36 @@ impl<O: Ops + 'static> Engine<O> {
             .forward(&mut self.ops, &mut self.memory, &batch, &mut s.logits);
     }
 
-    /// Chooses a token for every sequence whose known tokens are all computed now.
+    /// Hands every sequence of the batch its logits and hidden rows.
     fn choose(&mut self, now: Duration, events: &mut Vec<Event>) {
-        let n_vocab = self.vocabulary.len();
-        let mut logits = self.step.logits.chunks_exact_mut(n_vocab);
-        let mut counts = self.step.counts.iter();
+        let width = match self.plan.needs.head {
+            Head::Vocabulary => self.vocabulary.len(),
+            Head::Labels(n) => n,
+            Head::None => 1, // there are none to hand out
+        };
+        let s = &mut self.step;
+        let mut logits = s.logits.chunks_exact_mut(width);
+        let (mut counts, mut first) = (s.counts.iter(), 0);
+        let (ops, network, hidden) = (&mut self.ops, &self.network, &mut s.hidden);
         let (vocabulary, kept, pool) = (&self.vocabulary, &mut self.kept, &mut self.pool);
         self.running.retain_mut(|sequence| {
             let n = counts.next().copied().unwrap_or(0);
+            let rows = first..first + n;
+            first += n;
             sequence.advance(n);
-            if n == 0 || sequence.behind() > 0 {
+            if n == 0 {
                 return true;
             }
-            let Some(logits) = logits.next() else {
-                return true;
+            let (wants_rows, wants_logits) = sequence.wants();
+            hidden.clear();
+            if wants_rows {
+                ops.read(network.hidden(), rows, hidden);
+            }
+            let computed = Computed {
+                logits: if wants_logits { logits.next() } else { None },
+                rows: hidden,
             };
-            let Some(reason) = sequence.choose(logits, vocabulary, events) else {
+            let Some(reason) = sequence.go_on(computed, vocabulary, events) else {
                 return true;
             };
             events.push(sequence.finished(reason, now));

@@ -4,11 +4,13 @@
 //! Plan::new(metadata, source, ops, options, free)           what it will take, before it is loaded
 //! Engine::load(metadata, source, ops, plan, budget, progress)
 //! engine.submit(request, now) -> RequestId, or a Refusal
+//! engine.submit_embed(request, now) -> RequestId, or a Refusal
 //! engine.step(now) -> events                                while !engine.is_idle()
 //! ```
 #![forbid(unsafe_code)]
 
 mod budget;
+mod embed;
 mod engine;
 mod handle;
 mod kept;
@@ -17,14 +19,18 @@ mod pages;
 mod plan;
 pub mod reasoning;
 mod request;
+mod rerank;
 pub mod sampler;
 mod schedule;
 mod sequence;
 mod stop;
+mod writer;
 
 pub use budget::{Budget, Lease, OverBudget};
+pub use embed::{EmbedRequest, Want};
 pub use engine::{Engine, EngineError, Generation};
 pub use handle::{Answer, EngineHandle, Patience, Stats};
+pub use ingle_model::Pooling;
 pub use plan::{DEFAULT_CONTEXT, LoadOptions, Plan, PlanError, size};
 pub use request::{
     Event, FinishReason, MAX_STOP_LEN, MAX_STOPS, Refusal, Request, RequestId, Usage,

@@ -2,7 +2,7 @@
 
 use crate::pages::pages_for;
 use ingle_formats::gguf::Metadata;
-use ingle_model::{ModelError, Needs, inspect};
+use ingle_model::{Head, ModelError, Needs, Pooling, inspect};
 use ingle_tensor::WeightSource;
 use ingle_tensor::ops::{KvType, Ops, PAGE_LEN};
 
@@ -28,6 +28,9 @@ pub struct LoadOptions {
     pub max_sequences: u32,
     /// Requests that may wait for a place.
     pub max_waiting: u32,
+    /// How the rows of a text become its embedding; `None`: as the file says, or as its kind of
+    /// model usually does (decoders by the last row, encoders by the mean of all).
+    pub pooling: Option<Pooling>,
 }
 
 impl Default for LoadOptions {
@@ -38,6 +41,7 @@ impl Default for LoadOptions {
             max_batch_rows: 512,
             max_sequences: 1,
             max_waiting: 128,
+            pooling: None,
         }
     }
 }
@@ -61,6 +65,8 @@ pub struct Plan {
     pub buffer_bytes: u64,
     /// Bytes of the vocabulary, about.
     pub vocabulary_bytes: u64,
+    /// How the rows of a text become its embedding.
+    pub pooling: Pooling,
     /// Bytes that may be used.
     pub free: u64,
     /// What a person should know before trusting the answers.
@@ -142,6 +148,7 @@ impl Plan {
             sequence_bytes: 0,
             buffer_bytes: needs.buffer_bytes.saturating_add(output_bytes),
             vocabulary_bytes: needs.shape.n_vocab as u64 * TOKEN_BYTES,
+            pooling: options.pooling.unwrap_or(usual_pooling(&needs)),
             free,
             warnings: needs.warnings.clone(),
             options,
@@ -149,6 +156,25 @@ impl Plan {
         };
         plan.choose_context()?;
         Ok(plan)
+    }
+
+    /// Whether the model writes text.
+    pub fn generates(&self) -> bool {
+        self.needs.head == Head::Vocabulary
+    }
+
+    /// Whether it gives embeddings.
+    pub fn embeds(&self) -> bool {
+        self.pooling != Pooling::Rank
+    }
+
+    /// Whether it scores texts: it has a head for that, or was asked to answer yes or no.
+    pub fn scores(&self) -> bool {
+        match self.needs.head {
+            Head::Labels(_) => true,
+            Head::Vocabulary => self.pooling == Pooling::Rank,
+            Head::None => false,
+        }
     }
 
     fn choose_context(&mut self) -> Result<(), PlanError> {
@@ -222,6 +248,16 @@ impl Plan {
     pub fn total(&self) -> u64 {
         self.fixed().saturating_add(self.sequence_bytes)
     }
+}
+
+/// What a file that says nothing means.
+fn usual_pooling(needs: &Needs) -> Pooling {
+    let usual = match needs.head {
+        Head::Labels(_) => Pooling::Rank,
+        _ if needs.causal => Pooling::Last,
+        _ => Pooling::Mean,
+    };
+    needs.pooling.unwrap_or(usual)
 }
 
 /// Beyond any model's context; keeps page counts in 32 bits.

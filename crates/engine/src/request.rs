@@ -105,6 +105,34 @@ pub enum Refusal {
         /// Bytes of the shortest.
         shortest: usize,
     },
+    /// The text is longer than the context.
+    #[error(
+        "the text has {tokens} tokens and the context is {context}; shorten or divide the text, or load the model with a larger context if it has one"
+    )]
+    TextTooLong {
+        /// Tokens of the text.
+        tokens: usize,
+        /// Positions of a sequence.
+        context: u32,
+    },
+    /// The model writes nothing.
+    #[error(
+        "this model (`{architecture}`) reads texts and writes none; ask it for embeddings or scores (`ingle embed`), or load a model that generates"
+    )]
+    WritesNothing {
+        /// `general.architecture`.
+        architecture: String,
+    },
+    /// The model gives scores only.
+    #[error(
+        "this model scores texts and gives no embeddings; ask it for scores, or load an embedding model"
+    )]
+    NoEmbedding,
+    /// The model gives no scores.
+    #[error(
+        "this model has no head that scores texts; compare embeddings by their cosine, or load a reranker"
+    )]
+    NoScore,
     /// Too many requests are waiting.
     #[error("{waiting} requests are waiting already; try again later")]
     Busy {
@@ -138,6 +166,13 @@ pub enum Event {
         /// The most probable tokens, if asked for.
         top: Vec<(TokenId, f32)>,
     },
+    /// The numbers that an [`crate::EmbedRequest`] asked for.
+    Embedded {
+        /// For which request.
+        request: RequestId,
+        /// The embedding, or a score for each label: see [`crate::Want`].
+        values: Vec<f32>,
+    },
     /// The request is over; no event follows.
     Finished {
         /// Which request.
@@ -156,14 +191,16 @@ impl Event {
     pub fn text(&self) -> &str {
         match self {
             Self::Token { text, .. } => text,
-            Self::Finished { .. } => "",
+            Self::Embedded { .. } | Self::Finished { .. } => "",
         }
     }
 
     /// The request that it is about.
     pub fn request(&self) -> RequestId {
         match self {
-            Self::Token { request, .. } | Self::Finished { request, .. } => *request,
+            Self::Token { request, .. }
+            | Self::Embedded { request, .. }
+            | Self::Finished { request, .. } => *request,
         }
     }
 }
@@ -179,6 +216,8 @@ pub enum FinishReason {
     StopText(String),
     /// [`Request::max_tokens`] were generated, or, where that is `None`, the context is full.
     Length,
+    /// The numbers asked for are there.
+    Embedded,
     /// Somebody called `cancel`.
     Cancelled,
     /// It could not go on; the text says why and what to do.

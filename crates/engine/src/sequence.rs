@@ -1,10 +1,9 @@
 //! One request on its way.
 
+use crate::embed::Embedder;
 use crate::request::{Event, FinishReason, Request, RequestId, Usage};
-use crate::sampler::{Choice, Sampler, SamplingError};
-use crate::stop::StopTexts;
+use crate::writer::Writer;
 use ingle_formats::TokenId;
-use ingle_formats::vocabulary::{Decode, StreamDecoder, TokenKind, Vocabulary};
 use ingle_tensor::ops::{Item, PageId, Row};
 use std::time::Duration;
 
@@ -16,55 +15,73 @@ pub(crate) struct Sequence {
     /// How many of them have keys and values in the pages.
     computed: usize,
     prompt_len: usize,
-    /// Length at which generation ends; the pages hold so many positions.
+    /// Length at which it ends; the pages hold so many positions.
     pub max_len: usize,
     /// None while it waits.
     pages: Vec<PageId>,
     /// Whether its whole prompt is to be computed.
     pub fresh: bool,
     cached: usize,
-    sampler: Sampler,
-    decoder: StreamDecoder,
-    stops: StopTexts,
-    stop_tokens: Vec<TokenId>,
-    ignore_end: bool,
+    /// What it is for.
+    work: Work,
     submitted: Duration,
     started: Option<Duration>,
 }
 
+/// What becomes of the computed rows.
+pub(crate) enum Work {
+    /// Each last one gives another token.
+    Write(Box<Writer>),
+    /// They give one vector.
+    Embed(Embedder),
+}
+
+/// What a sequence reads after a batch.
+pub(crate) struct Computed<'a> {
+    /// The logits of its output, if it had one in this batch.
+    pub logits: Option<&'a mut [f32]>,
+    /// Hidden rows of the batch that are its own: `[rows, width]`.
+    pub rows: &'a [f32],
+}
+
 impl Sequence {
-    /// A request that has been checked; `sampler` has seen nothing yet.
-    pub fn new(
+    /// A request for text that has been checked.
+    pub fn write(
         id: RequestId,
         request: Request,
         max_len: usize,
-        mut sampler: Sampler,
-        vocabulary: &Vocabulary,
+        writer: Writer,
         now: Duration,
     ) -> Self {
-        let prompt = request.prompt;
-        prompt.iter().for_each(|&token| sampler.accept(token));
-        let is_control = |&token: &TokenId| vocabulary.kind(token) == Some(TokenKind::Control);
-        let decode = Decode {
-            special: request.show_control,
-            start_of_text: prompt.iter().all(is_control),
-            clean_up: false,
-        };
+        let work = Work::Write(Box::new(writer));
+        Self::new(id, request.prompt, max_len, request.fresh, work, now)
+    }
+
+    /// A request for a vector that has been checked. It neither continues a text nor leaves one.
+    pub fn embed(id: RequestId, tokens: Vec<TokenId>, work: Embedder, now: Duration) -> Self {
+        let len = tokens.len();
+        Self::new(id, tokens, len, true, Work::Embed(work), now)
+    }
+
+    fn new(
+        id: RequestId,
+        known: Vec<TokenId>,
+        max_len: usize,
+        fresh: bool,
+        work: Work,
+        submitted: Duration,
+    ) -> Self {
         Self {
             id,
-            prompt_len: prompt.len(),
-            known: prompt,
+            prompt_len: known.len(),
+            known,
             computed: 0,
             max_len,
             pages: Vec::new(),
-            fresh: request.fresh,
+            fresh,
             cached: 0,
-            sampler,
-            decoder: StreamDecoder::new(decode),
-            stops: StopTexts::new(request.stop),
-            stop_tokens: request.stop_tokens,
-            ignore_end: request.ignore_end,
-            submitted: now,
+            work,
+            submitted,
             started: None,
         }
     }
@@ -84,15 +101,21 @@ impl Sequence {
         // Here and not before: what waits takes no more than its prompt.
         let to_come = self.max_len - self.known.len();
         self.known.reserve(to_come);
-        self.sampler.reserve(to_come);
+        if let Work::Write(writer) = &mut self.work {
+            writer.reserve(to_come);
+        }
         self.pages = pages;
         self.cached = cached;
         self.computed = cached;
     }
 
-    /// What is computed, and all pages, of a request that is over.
+    /// What is computed and may be continued, and all pages, of a request that is over.
     pub fn take_computed(&mut self) -> (Vec<TokenId>, Vec<PageId>) {
-        self.known.truncate(self.computed);
+        let kept = match &self.work {
+            Work::Write(_) => self.computed,
+            Work::Embed(_) => 0,
+        };
+        self.known.truncate(kept);
         (
             std::mem::take(&mut self.known),
             std::mem::take(&mut self.pages),
@@ -104,15 +127,52 @@ impl Sequence {
         self.known.len() - self.computed
     }
 
-    /// Appends the next `n` rows to a batch in which this is sequence `index`.
-    pub fn rows(&mut self, n: usize, index: u32, now: Duration, rows: &mut Vec<Row>) {
+    /// Appends the next `n` rows to a batch in which this is sequence `index`, and the row whose
+    /// logits it wants, if any, to `outputs`.
+    pub fn rows(
+        &mut self,
+        n: usize,
+        index: u32,
+        now: Duration,
+        rows: &mut Vec<Row>,
+        outputs: &mut Vec<u32>,
+    ) {
         self.started.get_or_insert(now);
+        let first = rows.len() as u32;
         let range = self.computed..self.computed + n;
         rows.extend(range.map(|position| Row {
-            item: Item::Token(self.known[position]),
+            item: self.item(position),
             position: position as u32,
             sequence: index,
         }));
+        let complete = n == self.behind();
+        let last = rows.len() as u32 - 1;
+        match &self.work {
+            Work::Write(_) if complete => outputs.push(last),
+            Work::Embed(embedder) if complete => {
+                outputs.extend(embedder.output(first, last));
+            }
+            _ => {}
+        }
+    }
+
+    fn item(&self, position: usize) -> Item {
+        let token = self.known[position];
+        match &self.work {
+            Work::Embed(embedder) if embedder.is_second(position) => Item::Second(token),
+            _ => Item::Token(token),
+        }
+    }
+
+    /// Whether the batch's rows are to be read, and its last ones gave logits.
+    pub fn wants(&self) -> (bool, bool) {
+        match &self.work {
+            Work::Write(_) => (false, self.behind() == 0),
+            Work::Embed(embedder) => (
+                embedder.reads_rows(),
+                self.behind() == 0 && embedder.scores(),
+            ),
+        }
     }
 
     /// Notes that `n` more tokens are computed.
@@ -120,65 +180,32 @@ impl Sequence {
         self.computed += n;
     }
 
-    /// Chooses the next token from the logits of the last known one, and says what came of it.
-    pub fn choose(
+    /// Goes on with what a batch gave, and says what came of it.
+    pub fn go_on(
         &mut self,
-        logits: &mut [f32],
-        vocabulary: &Vocabulary,
+        computed: Computed<'_>,
+        vocabulary: &ingle_formats::vocabulary::Vocabulary,
         events: &mut Vec<Event>,
     ) -> Option<FinishReason> {
-        match self.sampler.choose(logits, self.known.len() as u32) {
-            Ok(choice) => self.take(choice, vocabulary, events),
-            Err(error) => Some(FinishReason::Failed(SamplingError::to_string(&error))),
-        }
-    }
-
-    fn take(
-        &mut self,
-        choice: Choice,
-        vocabulary: &Vocabulary,
-        events: &mut Vec<Event>,
-    ) -> Option<FinishReason> {
-        let token = choice.token;
-        self.known.push(token);
-        self.sampler.accept(token);
-        let mut text = String::new();
-        let reason = self.why_finished(token, vocabulary, &mut text);
-        if reason.is_some() {
-            self.stops.finish(&mut text);
-        }
-        events.push(Event::Token {
-            request: self.id,
-            token,
-            text,
-            logprob: choice.logprob,
-            top: choice.top,
-        });
-        reason
-    }
-
-    /// Appends the text that became certain with `token`, and says whether the answer ends there.
-    fn why_finished(
-        &mut self,
-        token: TokenId,
-        vocabulary: &Vocabulary,
-        text: &mut String,
-    ) -> Option<FinishReason> {
-        let mut piece = String::new();
-        let reason = if !self.ignore_end && vocabulary.is_end_of_generation(token) {
-            Some(FinishReason::End(token))
-        } else if self.stop_tokens.contains(&token) {
-            Some(FinishReason::StopToken(token))
-        } else {
-            self.decoder.push(vocabulary, token, &mut piece);
-            (self.known.len() >= self.max_len).then_some(FinishReason::Length)
-        };
-        if reason.is_some() {
-            self.decoder.finish(&mut piece);
-        }
-        match self.stops.push(&piece, text) {
-            Some(stop) => Some(FinishReason::StopText(stop.to_owned())),
-            None => reason,
+        let complete = self.behind() == 0;
+        match (&mut self.work, computed.logits) {
+            (Work::Write(writer), Some(logits)) => {
+                let (id, known, max_len) = (self.id, &mut self.known, self.max_len);
+                writer.choose(id, logits, known, max_len, vocabulary, events)
+            }
+            (Work::Write(_), None) => None,
+            (Work::Embed(embedder), logits) => {
+                embedder.add(computed.rows);
+                if !complete {
+                    return None;
+                }
+                let values = embedder.finish(logits.as_deref(), self.prompt_len);
+                events.push(Event::Embedded {
+                    request: self.id,
+                    values,
+                });
+                Some(FinishReason::Embedded)
+            }
         }
     }
 

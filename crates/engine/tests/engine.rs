@@ -53,6 +53,7 @@ fn request(text: &str, max_tokens: u32) -> Request {
 /// What came of a request.
 #[derive(Debug, Clone, Default, PartialEq)]
 struct Answer {
+    values: Vec<f32>,
     tokens: Vec<TokenId>,
     text: String,
     logprobs: Vec<u32>,
@@ -74,6 +75,7 @@ fn collect(answers: &mut BTreeMap<RequestId, Answer>, events: Vec<Event>) {
                 answer.text.push_str(&text);
                 answer.logprobs.extend(logprob.map(f32::to_bits));
             }
+            Event::Embedded { values, .. } => answer.values = values,
             Event::Finished { reason, usage, .. } => answer.end = Some((reason, usage)),
         }
     }

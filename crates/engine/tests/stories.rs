@@ -48,7 +48,7 @@ fn greedy_text_is_the_golden_one() {
         };
         let texts = engine.generate(request).unwrap().filter_map(|e| match e {
             Event::Token { text, .. } => Some(text),
-            Event::Finished { .. } => None,
+            Event::Embedded { .. } | Event::Finished { .. } => None,
         });
         assert_eq!(texts.collect::<String>(), expected);
     }

@@ -102,6 +102,7 @@ pub fn answer(
                 };
                 take(&mut done, parts)?;
             }
+            Event::Embedded { .. } => {} // nobody asked for one
             Event::Finished { reason, .. } => done.reason = reason,
         }
     }
@@ -200,6 +201,7 @@ fn reason(reason: &FinishReason, vocabulary: &Vocabulary) -> (&'static str, Opti
         FinishReason::End(t) | FinishReason::StopToken(t) => ("stop", Some(token(t))),
         FinishReason::StopText(text) => ("stop", Some(text.clone())),
         FinishReason::Length => ("length", None),
+        FinishReason::Embedded => ("embedded", None),
         FinishReason::Cancelled => ("cancelled", None),
         FinishReason::Failed(why) => ("failed", Some(why.clone())),
     }

@@ -180,6 +180,7 @@ const KNOWN: &[&str] = &[
     "feed_forward_length",
     "final_logit_softcapping",
     "logit_scale",
+    "pooling_type",
     "residual_scale",
     "rope.dimension_count",
     "rope.freq_base",

@@ -16,11 +16,13 @@ mod keys;
 mod llama;
 mod loader;
 mod measure;
+mod pooling;
 mod qwen3;
 mod qwen3_moe;
 mod rope;
 
 pub use error::ModelError;
+pub use pooling::Pooling;
 
 use ingle_formats::gguf::Metadata;
 use ingle_tensor::WeightSource;
@@ -55,6 +57,31 @@ pub trait Network<O: Ops>: Send {
         batch: &Batch<'_>,
         logits: &mut Vec<f32>,
     );
+
+    /// What the output head reads, for all rows of the latest batch: `[rows, width]`.
+    fn hidden(&self) -> &O::Buf;
+
+    /// What the rows that a batch wants give; `logits` has as many numbers for each.
+    fn head(&self) -> Head {
+        Head::Vocabulary
+    }
+
+    /// Whether a row sees only those before it. Where it does not (encoders), all rows of a
+    /// sequence must be in one batch, and nothing in `memory` outlasts that batch.
+    fn is_causal(&self) -> bool {
+        true
+    }
+}
+
+/// What a network gives for a row that is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Head {
+    /// A logit for each token of the vocabulary: it can write.
+    Vocabulary,
+    /// A logit for each of so many labels: a classifier, or a reranker.
+    Labels(usize),
+    /// Nothing but hidden rows.
+    None,
 }
 
 /// The outer shape of a network.
@@ -85,6 +112,12 @@ pub struct Needs {
     pub file_bytes: u64,
     /// Bytes of the buffers for a batch of the given size, and of what the operations keep.
     pub buffer_bytes: u64,
+    /// What it gives for a row that is wanted.
+    pub head: Head,
+    /// Whether a row sees only those before it: see [`Network::is_causal`].
+    pub causal: bool,
+    /// How the file says that rows become one vector, if it does.
+    pub pooling: Option<Pooling>,
     /// What a person should know before trusting the answers.
     pub warnings: Vec<String>,
 }
@@ -130,6 +163,9 @@ pub fn inspect<O: Ops>(
         weight_bytes: matrices.fold(measure.vector_bytes.get(), u64::saturating_add),
         file_bytes,
         buffer_bytes: measure.buffer_bytes.get().saturating_add(scratch_bytes),
+        head: network.head(),
+        causal: network.is_causal(),
+        pooling: Pooling::read(&keys)?,
         warnings: keys.warnings(),
     })
 }

@@ -131,4 +131,5 @@ impl Ops for Measure {
         _: &mut Vec<f32>,
     ) {
     }
+    fn read(&mut self, (): &(), _: std::ops::Range<usize>, _: &mut Vec<f32>) {}
 }

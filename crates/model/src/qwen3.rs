@@ -152,4 +152,8 @@ impl<O: Ops> Network<O> for Qwen3<O> {
         ops.rms_norm(&s.x, &w.output_norm, c.rms_eps, &mut s.h);
         ops.logits(&w.embedding.head, None, &s.h, batch, logits);
     }
+
+    fn hidden(&self) -> &O::Buf {
+        &self.state.h
+    }
 }

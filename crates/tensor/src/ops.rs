@@ -14,6 +14,17 @@ use ingle_formats::{TensorType, TokenId};
 pub enum Item {
     /// A token of the vocabulary.
     Token(TokenId),
+    /// A token of the second text of a pair, which some encoders mark ("token type 1").
+    Second(TokenId),
+}
+
+impl Item {
+    /// The token of the vocabulary.
+    pub const fn token(self) -> TokenId {
+        match self {
+            Self::Token(token) | Self::Second(token) => token,
+        }
+    }
 }
 
 /// One row of a batch: an item at a position of a sequence.
@@ -335,4 +346,6 @@ pub trait Ops: Send {
         batch: &Batch<'_>,
         out: &mut Vec<f32>,
     );
+    /// Appends the rows of `x` in `rows` to `out`: embeddings, on their way out of a network.
+    fn read(&mut self, x: &Self::Buf, rows: std::ops::Range<usize>, out: &mut Vec<f32>);
 }

@@ -4,7 +4,7 @@
 //! a tolerance; it is far too slow to answer with.
 
 use crate::ops::{
-    Activation, Attention, Batch, Experts, Item, KvType, Linear, LoadError, Ops, PAGE_LEN, PageId,
+    Activation, Attention, Batch, Experts, KvType, Linear, LoadError, Ops, PAGE_LEN, PageId,
     PagedLayer, Rope, RopePairs, Routing, Workload,
 };
 use crate::{WeightSource, quant};
@@ -290,9 +290,7 @@ impl Ops for Reference {
     }
 
     fn embed(&mut self, table: &Matrix, batch: &Batch<'_>, out: &mut Buf) {
-        let row = |r: &crate::ops::Row| match r.item {
-            Item::Token(token) => table.row(token.0 as usize).to_vec(),
-        };
+        let row = |r: &crate::ops::Row| table.row(r.item.token().0 as usize).to_vec();
         out.set(batch.rows.iter().flat_map(row).collect());
     }
 
@@ -419,5 +417,9 @@ impl Ops for Reference {
                     .map(|&y| soft_capped(f64::from(y), soft_cap) as f32),
             );
         }
+    }
+
+    fn read(&mut self, x: &Buf, rows: std::ops::Range<usize>, out: &mut Vec<f32>) {
+        rows.for_each(|i| out.extend_from_slice(x.row(i)));
     }
 }

@@ -252,6 +252,28 @@ impl Vocabulary {
         tokens.filter_map(|token| self.tokens.text(token))
     }
 
+    /// The tokens of a pair of texts, as cross-encoders read it, and where the second begins; no
+    /// text of a special token becomes that token.
+    ///
+    /// `[CLS] a [SEP] b [SEP]` (BERT), `<s> a </s></s> b </s>` (RoBERTa, XLM-R). `None` where the
+    /// vocabulary has no tokens for that.
+    pub fn encode_pair(&self, first: &str, second: &str) -> Option<(Vec<TokenId>, usize)> {
+        let roles = &self.roles;
+        let (begin, between) = match self.is_word_piece() {
+            true => (roles.bos?, vec![roles.sep?]),
+            false => (roles.bos?, vec![roles.eos?, roles.sep.or(roles.eos)?]),
+        };
+        let end = *between.first()?;
+        let plain = |text| self.encode(text, Encode::default());
+        let mut tokens = vec![begin];
+        tokens.extend(plain(first));
+        tokens.extend(between);
+        let start = tokens.len();
+        tokens.extend(plain(second));
+        tokens.push(end);
+        Some((tokens, start))
+    }
+
     /// Appends the tokens of a text that holds no special token.
     fn encode_text(&self, text: &str, after_special: bool, out: &mut Vec<TokenId>) {
         let unknown = self.roles.unk;

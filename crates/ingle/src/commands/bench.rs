@@ -182,7 +182,8 @@ fn run_once(loaded: &mut Loaded, prompt: u32, generate: u32) -> anyhow::Result<T
             Event::Finished {
                 reason: FinishReason::Length,
                 ..
-            } => {}
+            }
+            | Event::Embedded { .. } => {}
             Event::Finished { reason, .. } => anyhow::bail!("the run ended early: {reason:?}"),
         }
     }

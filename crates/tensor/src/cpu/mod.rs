@@ -16,7 +16,7 @@ use crate::kernel::matmul::{Column, PANEL};
 use crate::kernel::{Isa, Leaf};
 use crate::memory::Shared;
 use crate::ops::{
-    Activation, Attention, Batch, Experts, Item, KvType, Linear, LoadError, Ops, PagedLayer, Rope,
+    Activation, Attention, Batch, Experts, KvType, Linear, LoadError, Ops, PagedLayer, Rope,
     Routing, Workload,
 };
 use crate::quant;
@@ -248,7 +248,7 @@ impl Ops for Cpu {
         out.set_rows(batch.rows.len());
         let (stride, shared) = (out.stride, out.shared());
         self.each_row(batch.rows.len(), &|i| {
-            let Item::Token(token) = batch.rows[i].item;
+            let token = batch.rows[i].item.token();
             // SAFETY: each row is written by one member.
             let row = unsafe { shared.slice(i * stride, table.columns) };
             table.decode_row(token.0 as usize, row);
@@ -443,5 +443,9 @@ impl Ops for Cpu {
                 unsafe { (self.leaf.soft_cap)(shared.slice(i * n_vocab, n_vocab), cap) }
             });
         }
+    }
+
+    fn read(&mut self, x: &Buf, rows: std::ops::Range<usize>, out: &mut Vec<f32>) {
+        rows.for_each(|i| out.extend_from_slice(x.row(i)));
     }
 }
