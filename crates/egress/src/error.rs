@@ -11,7 +11,7 @@ use crate::Purpose;
 pub enum EgressError {
     /// The user wants no network.
     #[error(
-        "nothing was sent to {host}: {why}; allow the network, or use a model that is on this machine"
+        "nothing was sent to {host}: the network is switched off ({why}); allow it, or use a model that is on this machine"
     )]
     Offline {
         /// The host that was asked for.

@@ -75,7 +75,7 @@ pub enum DownloadError {
         asked: Duration,
     },
     /// Tries were used up.
-    #[error("{} was not fetched{}: {fault}. {tries} tries in a row brought nothing new{}", name(path), at(*have, *size), kept(*have))]
+    #[error("{} was not fetched{}. {tries} tries in a row brought nothing new, the last because {fault}{}", name(path), so_far(*have, *size), kept(*have))]
     GaveUp {
         /// The final name.
         path: PathBuf,
@@ -234,10 +234,17 @@ fn at(have: u64, size: Option<u64>) -> String {
     }
 }
 
+fn so_far(have: u64, size: Option<u64>) -> String {
+    match (have, size) {
+        (1.., Some(size)) => format!(" whole ({} of {})", size_text(have), size_text(size)),
+        _ => String::new(),
+    }
+}
+
 fn kept(have: u64) -> &'static str {
     match have {
-        0 => "; try again later",
-        _ => "; what has come is kept: the same command goes on from there",
+        0 => ". Try again later",
+        _ => ". What has come is kept: the same command goes on from there",
     }
 }
 

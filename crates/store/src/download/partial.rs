@@ -143,7 +143,9 @@ impl Partial {
     pub(super) fn write_note(&self) -> Result<(), DownloadError> {
         let write = || {
             let text = serde_json::to_vec(&self.note)?;
-            let mut file = File::create(&self.note_path)?;
+            // Made anew, so that nothing is written through a link that lies there.
+            drop(fs::remove_file(&self.note_path));
+            let mut file = File::create_new(&self.note_path)?;
             std::io::Write::write_all(&mut file, &text)?;
             file.sync_all()
         };

@@ -43,15 +43,19 @@ pub(super) fn fetch_file(
     progress: &mut dyn FnMut(Progress),
     cancel: &Cancel,
 ) -> Result<Fetched, DownloadError> {
-    if let Some(there) = in_place(fetch, progress, cancel)? {
+    let names = Names::of(&fetch.into)?;
+    // A lock that lies there is somebody's who is at work, or who was killed and left things behind.
+    if !names.lock.exists()
+        && let Some(there) = in_place(fetch, progress, cancel)?
+    {
         return Ok(there);
     }
-    let names = Names::of(&fetch.into)?;
     fs::create_dir_all(&names.folder)
         .map_err(|error| DownloadError::io(&names.folder, "made", error))?;
     let lock = Lock::take(names.lock, progress, cancel)?;
-    // Who held the lock may have brought the file, also just before it was found free.
     if let Some(there) = in_place(fetch, progress, cancel)? {
+        drop(fs::remove_file(&names.partial));
+        drop(fs::remove_file(&names.note));
         return Ok(there);
     }
     let partial = Partial::open((names.partial, names.note), fetch, progress, cancel)?;
