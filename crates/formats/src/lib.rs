@@ -7,7 +7,9 @@
 
 mod bytes;
 pub mod gguf;
+pub mod huggingface;
 pub mod prompt;
+pub mod safetensors;
 pub mod template;
 mod tensor_type;
 mod token;

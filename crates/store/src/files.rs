@@ -9,11 +9,11 @@ use ingle_tensor::source::checked_start;
 use ingle_tensor::{SourceError, WeightSource};
 
 use crate::StoreError;
-use crate::read_at::{self, CachePolicy, FromStart, InMemory, Io, ReadAt, Stamp};
-use crate::split::{Claim, PartName};
-
-/// Files that are kept open for one model.
-const MAX_PARTS: u32 = 512;
+use crate::assembled::Assembled;
+use crate::folder;
+use crate::part::Part;
+use crate::read_at::{CachePolicy, Io};
+use crate::split;
 
 /// How a model's files are read.
 #[derive(Debug, Clone, Copy, Default)]
@@ -24,35 +24,56 @@ pub struct OpenOptions {
     pub cache: CachePolicy,
 }
 
+/// The form in which a model lies on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Format {
+    /// GGUF files of this version of the format.
+    Gguf {
+        /// 2 or 3.
+        version: u32,
+    },
+    /// A Hugging Face folder of safetensors files, whose tensors and entries appear under the names
+    /// and in the form that a GGUF file would have.
+    Safetensors,
+}
+
+impl std::fmt::Display for Format {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Gguf { version } => write!(f, "GGUF {version}"),
+            Self::Safetensors => f.write_str("safetensors"),
+        }
+    }
+}
+
 /// A model whose headers have been read and checked, and whose tensors can be read by name.
 ///
 /// The files lie where they lay; nothing is copied or mapped. Reading a range of a tensor is one
 /// positioned read, and several threads may read at once.
 pub struct ModelFiles {
     parts: Vec<Part>,
-    version: u32,
+    format: Format,
     metadata: Metadata,
     tensors: Vec<TensorInfo>,
-    /// For each tensor, the index of its file in `parts`.
-    part_of: Vec<usize>,
+    /// For each tensor, where its bytes come from.
+    origins: Vec<Origin>,
     /// Index into `tensors`.
     by_name: HashMap<String, usize>,
     cache: CachePolicy,
 }
 
-/// One file of a model.
-struct Part {
-    file: Box<dyn ReadAt>,
-    /// For messages.
-    name: String,
-    /// `None` for a model in memory.
-    path: Option<PathBuf>,
-    /// As it was when opened.
-    stamp: Stamp,
+/// Where the bytes of a tensor come from.
+pub(crate) enum Origin {
+    /// They lie in one file, at the place that the tensor's description says: its index in `parts`.
+    InFile(usize),
+    /// They are put together as they are read.
+    Assembled(Assembled),
 }
 
 impl ModelFiles {
-    /// Opens the model at `path`: a file, or any one of the files of a split model.
+    /// Opens the model at `path`: a .gguf file, any one of the files of a split model, or a Hugging
+    /// Face folder (also by its config.json or one of its .safetensors files).
     ///
     /// # Errors
     /// [`StoreError`], which names the file, what is wrong and what to do.
@@ -66,11 +87,10 @@ impl ModelFiles {
     /// As [`ModelFiles::open`].
     pub fn open_with(path: impl AsRef<Path>, options: OpenOptions) -> Result<Self, StoreError> {
         let path = path.as_ref();
-        let (part, header) = open_part(path, options.io)?;
-        match claim(&part, &header.metadata)? {
-            Some(claim) => open_split(path, claim, options),
-            None => Self::build(vec![(part, header)], options.cache),
+        if let Some(folder) = folder::of(path) {
+            return folder::open(folder, options);
         }
+        split::open(path, options)
     }
 
     /// A model that lies in memory as a file would, as one that is built into the program. `name`
@@ -82,62 +102,84 @@ impl ModelFiles {
         name: impl Into<String>,
         bytes: impl Into<Cow<'static, [u8]>>,
     ) -> Result<Self, StoreError> {
-        let bytes = bytes.into();
-        let stamp = Stamp {
-            len: bytes.len() as u64,
-            modified: None,
-        };
-        let part = Part {
-            file: Box::new(InMemory(bytes)),
-            name: name.into(),
-            path: None,
-            stamp,
-        };
+        let part = Part::in_memory(name.into(), bytes.into());
         let header = part.read_header()?;
         Self::build(vec![(part, header)], CachePolicy::Keep)
     }
 
     /// Joins the parts; the metadata are those of the first.
-    fn build(opened: Vec<(Part, Header)>, cache: CachePolicy) -> Result<Self, StoreError> {
-        let mut files = Self {
-            parts: Vec::new(),
-            version: 0,
-            metadata: Metadata::default(),
-            tensors: Vec::new(),
-            part_of: Vec::new(),
-            by_name: HashMap::new(),
-            cache,
-        };
+    pub(crate) fn build(
+        opened: Vec<(Part, Header)>,
+        cache: CachePolicy,
+    ) -> Result<Self, StoreError> {
+        let mut files = Self::empty(cache);
         for (index, (part, header)) in opened.into_iter().enumerate() {
             files.parts.push(part);
             if index == 0 {
-                files.version = header.version;
+                files.format = Format::Gguf {
+                    version: header.version,
+                };
                 files.metadata = header.metadata;
             }
             for tensor in header.tensors {
-                files.add(tensor, index)?;
+                files.add(tensor, Origin::InFile(index))?;
             }
         }
         Ok(files)
     }
 
-    fn add(&mut self, tensor: TensorInfo, part: usize) -> Result<(), StoreError> {
+    /// A folder's files, and what its tensors become.
+    pub(crate) fn from_folder(
+        parts: Vec<Part>,
+        metadata: Metadata,
+        tensors: Vec<(TensorInfo, Assembled)>,
+        cache: CachePolicy,
+    ) -> Result<Self, StoreError> {
+        let mut files = Self {
+            parts,
+            metadata,
+            format: Format::Safetensors,
+            ..Self::empty(cache)
+        };
+        for (info, assembled) in tensors {
+            files.add(info, Origin::Assembled(assembled))?;
+        }
+        Ok(files)
+    }
+
+    fn empty(cache: CachePolicy) -> Self {
+        Self {
+            parts: Vec::new(),
+            format: Format::Gguf { version: 0 },
+            metadata: Metadata::default(),
+            tensors: Vec::new(),
+            origins: Vec::new(),
+            by_name: HashMap::new(),
+            cache,
+        }
+    }
+
+    fn add(&mut self, tensor: TensorInfo, origin: Origin) -> Result<(), StoreError> {
         let place = self.tensors.len();
         if let Some(before) = self.by_name.insert(tensor.name.clone(), place) {
-            let name_of = |part: Option<&Part>| part.map_or(String::new(), |p| p.name.clone());
-            let first = self
-                .part_of
-                .get(before)
-                .and_then(|&index| self.parts.get(index));
             return Err(StoreError::DuplicateTensor {
                 name: tensor.name,
-                first: name_of(first),
-                second: name_of(self.parts.get(part)),
+                first: self.file_of(self.origins.get(before)),
+                second: self.file_of(Some(&origin)),
             });
         }
         self.tensors.push(tensor);
-        self.part_of.push(part);
+        self.origins.push(origin);
         Ok(())
+    }
+
+    /// The name of the file that holds a tensor, for messages.
+    fn file_of(&self, origin: Option<&Origin>) -> String {
+        let part = match origin {
+            Some(Origin::InFile(index)) => self.parts.get(*index),
+            _ => self.parts.first(),
+        };
+        part.map_or(String::new(), |part| part.name.clone())
     }
 
     /// The key-value pairs of the model.
@@ -145,9 +187,9 @@ impl ModelFiles {
         &self.metadata
     }
 
-    /// The version of the file format.
-    pub fn version(&self) -> u32 {
-        self.version
+    /// The form of the files.
+    pub fn format(&self) -> Format {
+        self.format
     }
 
     /// The first file, or the name given to a model in memory.
@@ -189,34 +231,22 @@ impl WeightSource for ModelFiles {
 
     fn read(&self, name: &str, offset: u64, into: &mut [u8]) -> Result<(), SourceError> {
         let found = self.by_name.get(name).copied().and_then(|index| {
-            let part = self.parts.get(*self.part_of.get(index)?)?;
-            Some((self.tensors.get(index)?, part))
+            let tensor = self.tensors.get(index)?;
+            Some((tensor, self.origins.get(index)?))
         });
-        let (tensor, part) = found.ok_or_else(|| SourceError::Missing {
+        let (tensor, origin) = found.ok_or_else(|| SourceError::Missing {
             name: name.to_owned(),
         })?;
         let start = checked_start(tensor, offset, into.len())?;
-        let outcome = part.file.read_exact_at(into, start);
-        // A file that changed under us explains a failed read, and spoils one that did not fail.
-        let now = part.file.stamp();
-        let failed = |error| SourceError::Read {
-            name: name.to_owned(),
-            file: part.name.clone(),
-            error,
-        };
-        match now {
-            Ok(now) if now != part.stamp => Err(SourceError::Changed {
-                file: part.name.clone(),
-                then: part.stamp.len,
-                now: now.len,
-            }),
-            Ok(_) => outcome.map_err(failed),
-            Err(error) => Err(failed(error)),
-        }?;
-        if self.cache == CachePolicy::Release {
-            part.file.release(start, into.len() as u64);
+        match origin {
+            Origin::Assembled(assembled) => {
+                assembled.read(name, &self.parts, self.cache, offset, into)
+            }
+            Origin::InFile(part) => match self.parts.get(*part) {
+                Some(part) => part.read(name, start, into, self.cache),
+                None => Ok(()),
+            },
         }
-        Ok(())
     }
 }
 
@@ -227,98 +257,5 @@ impl std::fmt::Debug for ModelFiles {
             .field("parts", &self.parts.len())
             .field("tensors", &self.tensors.len())
             .finish_non_exhaustive()
-    }
-}
-
-impl Part {
-    fn read_header(&self) -> Result<Header, StoreError> {
-        let len = self.stamp.len;
-        let mut reader = FromStart {
-            file: self.file.as_ref(),
-            at: 0,
-            len,
-        };
-        Header::read(&mut reader, len).map_err(|error| StoreError::Gguf {
-            file: self.name.clone(),
-            error: Box::new(error),
-        })
-    }
-}
-
-fn open_part(path: &Path, io: Io) -> Result<(Part, Header), StoreError> {
-    let failed = |error| StoreError::io(path, error);
-    // Asked before opening: opening a pipe waits for somebody to write.
-    if !path.metadata().map_err(failed)?.is_file() {
-        return Err(StoreError::NotAFile { path: path.into() });
-    }
-    let file = read_at::open(path, io).map_err(failed)?;
-    let stamp = file.stamp().map_err(failed)?;
-    let part = Part {
-        file,
-        name: path.display().to_string(),
-        path: Some(path.into()),
-        stamp,
-    };
-    let header = part.read_header()?;
-    Ok((part, header))
-}
-
-fn claim(part: &Part, metadata: &Metadata) -> Result<Option<Claim>, StoreError> {
-    Claim::of(metadata).map_err(|error| StoreError::Gguf {
-        file: part.name.clone(),
-        error: Box::new(error),
-    })
-}
-
-/// Opens all files of the model that `path` is one part of, and says so.
-fn open_split(path: &Path, given: Claim, options: OpenOptions) -> Result<ModelFiles, StoreError> {
-    let (path, count) = (path.to_path_buf(), given.count);
-    if count > MAX_PARTS {
-        let limit = MAX_PARTS;
-        return Err(StoreError::TooManyParts { path, count, limit });
-    }
-    let Some(name) =
-        PartName::parse(&path).filter(|name| name.count == count && name.index == given.index)
-    else {
-        let index = given.index;
-        return Err(StoreError::PartName { path, index, count });
-    };
-    let paths: Vec<PathBuf> = (0..count).map(|index| name.sibling(&path, index)).collect();
-    let missing: Vec<PathBuf> = paths
-        .iter()
-        .filter(|path| !path.exists())
-        .cloned()
-        .collect();
-    if !missing.is_empty() {
-        return Err(StoreError::MissingParts { count, missing });
-    }
-    let mut opened = Vec::new();
-    let mut wanted = given.n_tensors;
-    for (index, path) in (0..count).zip(&paths) {
-        let (part, header) = open_part(path, options.io)?;
-        let said = claim(&part, &header.metadata)?;
-        let (said_index, said_count) = said.map_or((0, 1), |claim| (claim.index, claim.count));
-        if (said_index, said_count) != (index, count) {
-            return Err(StoreError::PartMismatch {
-                path: path.clone(),
-                index: said_index,
-                count: said_count,
-                wanted_index: index,
-                wanted_count: count,
-            });
-        }
-        wanted = wanted.or(said.and_then(|claim| claim.n_tensors));
-        opened.push((part, header));
-    }
-    let files = ModelFiles::build(opened, options.cache)?;
-    let found = files.tensors.len();
-    match wanted {
-        Some(wanted) if wanted != found as u64 => Err(StoreError::TensorCount {
-            path: paths.into_iter().next().unwrap_or(path),
-            count,
-            found,
-            wanted,
-        }),
-        _ => Ok(files),
     }
 }

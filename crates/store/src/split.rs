@@ -70,6 +70,81 @@ impl Claim {
     }
 }
 
+/// Opens a GGUF file, and where it is one of several the others too.
+pub(crate) fn open(path: &Path, options: OpenOptions) -> Result<ModelFiles, StoreError> {
+    let (part, header) = open_part(path, options.io)?;
+    match claim(&part, &header.metadata)? {
+        Some(claim) => open_split(path, claim, options),
+        None => ModelFiles::build(vec![(part, header)], options.cache),
+    }
+}
+
+fn open_part(path: &Path, io: Io) -> Result<(Part, Header), StoreError> {
+    let part = Part::open(path, io)?;
+    let header = part.read_header()?;
+    Ok((part, header))
+}
+
+fn claim(part: &Part, metadata: &Metadata) -> Result<Option<Claim>, StoreError> {
+    Claim::of(metadata).map_err(|error| StoreError::Gguf {
+        file: part.name.clone(),
+        error: Box::new(error),
+    })
+}
+
+/// Opens all files of the model that `path` is one part of, and says so.
+fn open_split(path: &Path, given: Claim, options: OpenOptions) -> Result<ModelFiles, StoreError> {
+    let (path, count) = (path.to_path_buf(), given.count);
+    if count > MAX_PARTS {
+        let limit = MAX_PARTS;
+        return Err(StoreError::TooManyParts { path, count, limit });
+    }
+    let Some(name) =
+        PartName::parse(&path).filter(|name| name.count == count && name.index == given.index)
+    else {
+        let index = given.index;
+        return Err(StoreError::PartName { path, index, count });
+    };
+    let paths: Vec<PathBuf> = (0..count).map(|index| name.sibling(&path, index)).collect();
+    let missing: Vec<PathBuf> = paths
+        .iter()
+        .filter(|path| !path.exists())
+        .cloned()
+        .collect();
+    if !missing.is_empty() {
+        return Err(StoreError::MissingParts { count, missing });
+    }
+    let mut opened = Vec::new();
+    let mut wanted = given.n_tensors;
+    for (index, path) in (0..count).zip(&paths) {
+        let (part, header) = open_part(path, options.io)?;
+        let said = claim(&part, &header.metadata)?;
+        let (said_index, said_count) = said.map_or((0, 1), |claim| (claim.index, claim.count));
+        if (said_index, said_count) != (index, count) {
+            return Err(StoreError::PartMismatch {
+                path: path.clone(),
+                index: said_index,
+                count: said_count,
+                wanted_index: index,
+                wanted_count: count,
+            });
+        }
+        wanted = wanted.or(said.and_then(|claim| claim.n_tensors));
+        opened.push((part, header));
+    }
+    let files = ModelFiles::build(opened, options.cache)?;
+    let found = files.tensors().len();
+    match wanted {
+        Some(wanted) if wanted != found as u64 => Err(StoreError::TensorCount {
+            path: paths.into_iter().next().unwrap_or(path),
+            count,
+            found,
+            wanted,
+        }),
+        _ => Ok(files),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
