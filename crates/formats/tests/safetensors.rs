@@ -1,5 +1,7 @@
 //! Safetensors headers: what is right is read, and every way to lie is refused by name.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
 use ingle_formats::safetensors::{Dtype, Header, MAX_HEADER, SafetensorsError, Tensor};
 use proptest::prelude::*;
 

@@ -12,7 +12,7 @@ pub fn is_path(argument: &str) -> bool {
         .is_some_and(|e| e.eq_ignore_ascii_case("gguf"));
     // A prompt may hold a slash; a path does not hold line ends, and rarely a space before a slash.
     let looks = argument.contains('/') && !argument.contains(char::is_whitespace);
-    !argument.is_empty() && (ends || looks || path.is_file())
+    !argument.is_empty() && (ends || looks || path.is_file() || path.join("config.json").is_file())
 }
 
 /// Opens a model file.
@@ -34,9 +34,9 @@ pub fn open_with(argument: &str, cache: CachePolicy) -> anyhow::Result<ModelFile
         ))
         .into());
     }
-    if Path::new(argument).is_dir() {
+    if Path::new(argument).is_dir() && !Path::new(argument).join("config.json").is_file() {
         return Err(Usage(format!(
-            "`{argument}` is a folder; give one .gguf file in it (`ingle list {argument}` shows them)"
+            "`{argument}` is a folder and not that of a model; give one .gguf file in it, or the folder of a model (`ingle list {argument}` shows them)"
         ))
         .into());
     }

@@ -104,7 +104,9 @@ impl Assembled {
         offset: u64,
         into: &mut [u8],
     ) -> Result<(), SourceError> {
-        let first = self.pieces.partition_point(|piece| piece.start + piece.len <= offset);
+        let first = self
+            .pieces
+            .partition_point(|piece| piece.start + piece.len <= offset);
         let mut at = offset;
         let mut rest = into;
         for piece in self.pieces.iter().skip(first) {
@@ -112,15 +114,24 @@ impl Assembled {
                 break;
             }
             let inner = at - piece.start;
-            let count = usize::try_from(piece.len - inner).unwrap_or(usize::MAX).min(rest.len());
+            let count = usize::try_from(piece.len - inner)
+                .unwrap_or(usize::MAX)
+                .min(rest.len());
             let (now, later) = rest.split_at_mut(count);
             match &piece.source {
                 Source::Made(bytes) => {
-                    let bytes = usize::try_from(inner).ok().and_then(|start| bytes.get(start..)?.get(..count));
+                    let bytes = usize::try_from(inner)
+                        .ok()
+                        .and_then(|start| bytes.get(start..)?.get(..count));
                     now.copy_from_slice(bytes.unwrap_or_default());
                 }
                 Source::Stored(stored) => {
-                    let reader = Reader { name, cache, part: parts.get(stored.part), to: self.ty };
+                    let reader = Reader {
+                        name,
+                        cache,
+                        part: parts.get(stored.part),
+                        to: self.ty,
+                    };
                     reader.read(stored, inner, now)?;
                 }
             }
@@ -157,7 +168,10 @@ impl Reader<'_> {
             Order::Same => UNIT,
             Order::Interleaved { row, head } => row.saturating_mul(head).max(1),
         };
-        let (from, to) = (u64::from(stored.ty.block_bytes()), u64::from(self.to.block_bytes()));
+        let (from, to) = (
+            u64::from(stored.ty.block_bytes()),
+            u64::from(self.to.block_bytes()),
+        );
         let mut done = 0;
         while done < into.len() {
             let at = inner + done as u64;
@@ -213,7 +227,9 @@ fn interleave(rows: &[u8], row_bytes: usize) -> Vec<u8> {
     let half = rows.len() / row_bytes.max(1) / 2 * row_bytes;
     let (first, second) = rows.split_at_checked(half).unwrap_or((rows, &[]));
     let mut out = Vec::with_capacity(rows.len());
-    let pairs = first.chunks(row_bytes.max(1)).zip(second.chunks(row_bytes.max(1)));
+    let pairs = first
+        .chunks(row_bytes.max(1))
+        .zip(second.chunks(row_bytes.max(1)));
     for (a, b) in pairs {
         out.extend_from_slice(a);
         out.extend_from_slice(b);

@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
+use ingle_formats::Bytes;
 use ingle_formats::gguf::GgufError;
+use ingle_formats::huggingface::HuggingFaceError;
+use ingle_formats::safetensors::SafetensorsError;
 
 /// Why a model cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +41,71 @@ pub enum StoreError {
         file: String,
         /// What is wrong with it.
         error: Box<GgufError>,
+    },
+    /// The header of a safetensors file is not one that can be used.
+    #[error("{file}: {error}")]
+    Safetensors {
+        /// The file.
+        file: String,
+        /// What is wrong with it.
+        error: Box<SafetensorsError>,
+    },
+    /// What a folder says of its model cannot be used.
+    #[error("{}: {error}", path.display())]
+    HuggingFace {
+        /// The folder.
+        path: PathBuf,
+        /// What is wrong with it.
+        error: Box<HuggingFaceError>,
+    },
+    /// A folder that is no model.
+    #[error(
+        "{} is a folder without config.json, so it is not a model; give a .gguf file in it, or the folder of a model (`ingle list {}` shows them)",
+        path.display(),
+        path.display()
+    )]
+    NoConfig {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A folder with config.json, and no weights that are read.
+    #[error(
+        "{} has no model.safetensors and no model.safetensors.index.json{}; get the model in the safetensors format, or as a .gguf file",
+        path.display(),
+        if *pickled {
+            ": its weights are in PyTorch's own format, which can run programs and is not read"
+        } else {
+            ""
+        }
+    )]
+    NoWeights {
+        /// The folder.
+        path: PathBuf,
+        /// Whether weights of PyTorch are there.
+        pickled: bool,
+    },
+    /// The list of files of a model does not fit the files.
+    #[error("{}: {what}; get all files of this model again", path.display())]
+    Index {
+        /// The list.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// A small file that is large.
+    #[error(
+        "{} has {}, and at most {} are read of such a file; get it again",
+        path.display(),
+        Bytes(*len),
+        Bytes(*limit)
+    )]
+    TooLong {
+        /// The file.
+        path: PathBuf,
+        /// Bytes of the file.
+        len: u64,
+        /// Bytes allowed.
+        limit: u64,
     },
     /// A split model lacks some of its files.
     #[error(

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use ingle_formats::gguf::{Header, Metadata, TensorInfo};
 use ingle_tensor::source::checked_start;

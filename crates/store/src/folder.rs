@@ -33,7 +33,9 @@ pub(crate) fn of(path: &Path) -> Option<PathBuf> {
     }
     let name = path.file_name()?.to_str()?;
     let is_part = name == CONFIG || name == INDEX || name.ends_with(".safetensors");
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let parent = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
     let folder = parent.unwrap_or_else(|| Path::new("."));
     (is_part && path.is_file()).then(|| folder.into())
 }
@@ -61,7 +63,9 @@ pub(crate) fn open(folder: PathBuf, options: OpenOptions) -> Result<ModelFiles, 
             if let Some(&first) = names.get(&tensor.name) {
                 return Err(StoreError::DuplicateTensor {
                     name: tensor.name,
-                    first: parts.get(first).map_or(String::new(), |part: &Part| part.name.clone()),
+                    first: parts
+                        .get(first)
+                        .map_or(String::new(), |part: &Part| part.name.clone()),
                     second: part.name,
                 });
             }
@@ -69,13 +73,26 @@ pub(crate) fn open(folder: PathBuf, options: OpenOptions) -> Result<ModelFiles, 
             tensors.push(tensor);
             file_of.push(parts.len());
         }
-        if let Some(name) = wanted.into_iter().find(|name| names.get(name) != Some(&parts.len())) {
-            let what = format!("it places tensor `{}` in {}, which has none of this name", name.escape_debug(), part.name);
-            return Err(StoreError::Index { path: folder.join(INDEX), what });
+        if let Some(name) = wanted
+            .into_iter()
+            .find(|name| names.get(name) != Some(&parts.len()))
+        {
+            let what = format!(
+                "it places tensor `{}` in {}, which has none of this name",
+                name.escape_debug(),
+                part.name
+            );
+            return Err(StoreError::Index {
+                path: folder.join(INDEX),
+                what,
+            });
         }
         parts.push(part);
     }
-    let failed = |error| StoreError::HuggingFace { path: folder.clone(), error: Box::new(error) };
+    let failed = |error| StoreError::HuggingFace {
+        path: folder.clone(),
+        error: Box::new(error),
+    };
     let converted = huggingface::convert(&name_of(&folder), &texts, &tensors).map_err(failed)?;
     let mut assembled = Vec::with_capacity(converted.tensors.len());
     for recipe in converted.tensors {
@@ -94,7 +111,7 @@ pub(crate) fn open(folder: PathBuf, options: OpenOptions) -> Result<ModelFiles, 
 }
 
 fn read_header(part: &Part) -> Result<Header, StoreError> {
-    Header::read(&mut part.from_start(), part.stamp.len).map_err(|error| StoreError::Safetensors {
+    Header::read(&mut part.reader(), part.stamp.len).map_err(|error| StoreError::Safetensors {
         file: part.name.clone(),
         error: Box::new(error),
     })
@@ -111,11 +128,17 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
     };
     if len > MAX_TEXT {
         let limit = MAX_TEXT;
-        return Err(StoreError::TooLong { path: path.into(), len, limit });
+        return Err(StoreError::TooLong {
+            path: path.into(),
+            len,
+            limit,
+        });
     }
     let mut bytes = Vec::new();
     let file = std::fs::File::open(path).map_err(failed)?;
-    file.take(MAX_TEXT).read_to_end(&mut bytes).map_err(failed)?;
+    file.take(MAX_TEXT)
+        .read_to_end(&mut bytes)
+        .map_err(failed)?;
     Ok(Some(bytes))
 }
 
@@ -151,9 +174,15 @@ fn weight_files(folder: &Path) -> Result<Vec<(PathBuf, Vec<String>)>, StoreError
     let Some(text) = read(&path)? else {
         let pickled = folder.join("pytorch_model.bin").is_file()
             || folder.join("pytorch_model.bin.index.json").is_file();
-        return Err(StoreError::NoWeights { path: folder.into(), pickled });
+        return Err(StoreError::NoWeights {
+            path: folder.into(),
+            pickled,
+        });
     };
-    let wrong = |what: String| StoreError::Index { path: path.clone(), what };
+    let wrong = |what: String| StoreError::Index {
+        path: path.clone(),
+        what,
+    };
     #[derive(serde::Deserialize)]
     struct Index {
         weight_map: BTreeMap<String, String>,
@@ -164,19 +193,32 @@ fn weight_files(folder: &Path) -> Result<Vec<(PathBuf, Vec<String>)>, StoreError
         files.entry(file).or_default().push(tensor);
     }
     if files.is_empty() || files.len() > MAX_SHARDS {
-        return Err(wrong(format!("it names {} files, and 1 to {MAX_SHARDS} are opened", files.len())));
+        return Err(wrong(format!(
+            "it names {} files, and 1 to {MAX_SHARDS} are opened",
+            files.len()
+        )));
     }
     if let Some(name) = files.keys().find(|name| !is_file_name(name)) {
-        return Err(wrong(format!("`{}` is not the name of a safetensors file beside it", name.escape_debug())));
+        return Err(wrong(format!(
+            "`{}` is not the name of a safetensors file beside it",
+            name.escape_debug()
+        )));
     }
-    let missing: BTreeSet<PathBuf> = files.keys().map(|name| folder.join(name)).filter(|path| !path.exists()).collect();
+    let missing: BTreeSet<PathBuf> = files
+        .keys()
+        .map(|name| folder.join(name))
+        .filter(|path| !path.exists())
+        .collect();
     if !missing.is_empty() {
         return Err(StoreError::MissingParts {
             count: files.len() as u32,
             missing: missing.into_iter().collect(),
         });
     }
-    Ok(files.into_iter().map(|(name, tensors)| (folder.join(name), tensors)).collect())
+    Ok(files
+        .into_iter()
+        .map(|(name, tensors)| (folder.join(name), tensors))
+        .collect())
 }
 
 /// A name that leads to no other folder.
@@ -190,7 +232,10 @@ fn is_file_name(name: &str) -> bool {
 /// repository.
 fn name_of(folder: &Path) -> String {
     let full = std::path::absolute(folder).unwrap_or_else(|_| folder.into());
-    let name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
+    let name = |path: &Path| {
+        path.file_name()
+            .map(|name| name.to_string_lossy().into_owned())
+    };
     let parent = full.parent();
     if parent.and_then(name).as_deref() == Some("snapshots")
         && let Some(cached) = parent.and_then(Path::parent).and_then(name)

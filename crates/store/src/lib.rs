@@ -1,7 +1,7 @@
 //! Floor 2: models on disk.
 //!
-//! [`ModelFiles`] opens a GGUF file, a set of split files or a model in memory, checks every header
-//! and hands out tensors as a [`WeightSource`](ingle_tensor::WeightSource). [`list`] says which models
+//! [`ModelFiles`] opens a GGUF file, a set of split files, a Hugging Face folder or a model in memory,
+//! checks every header and hands out tensors as a [`WeightSource`](ingle_tensor::WeightSource). [`list`] says which models
 //! lie in some folders. Nothing here copies, maps or changes a file.
 //!
 //! # The page cache
@@ -15,15 +15,18 @@
 #![deny(clippy::indexing_slicing)]
 
 mod aliases;
+mod assembled;
 pub mod download;
 mod error;
 mod files;
+mod folder;
 mod hub_cache;
 mod inside;
 mod list;
 mod names;
 mod near;
 mod ollama;
+mod part;
 mod pick;
 mod place_error;
 mod places;
@@ -35,7 +38,7 @@ mod summary;
 
 pub use aliases::{Alias, Use, alias, aliases};
 pub use error::StoreError;
-pub use files::{ModelFiles, OpenOptions};
+pub use files::{Format, ModelFiles, OpenOptions};
 pub use hub_cache::{HubCache, Snapshot};
 pub use list::{Listed, Listing, list};
 pub use names::{Commit, Digest, ModelName, NameError, Quant, RepoFile, RepoId, Why};

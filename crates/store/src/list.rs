@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use crate::folder;
 use crate::split::PartName;
 use crate::{ModelFiles, StoreError, Summary};
 
@@ -25,7 +26,7 @@ pub struct Listing {
 pub struct Listed {
     /// The file name without its ending and without the number of the part.
     pub name: String,
-    /// The file; of a split model, the first of its files that is there.
+    /// The file or folder; of a split model, the first of its files that is there.
     pub path: PathBuf,
     /// The facts, or why the file cannot be used.
     pub summary: Result<Summary, StoreError>,
@@ -68,12 +69,21 @@ fn one_a_model(files: BTreeSet<PathBuf>) -> impl Iterator<Item = (String, PathBu
     for path in files {
         let (name, count) = match PartName::parse(&path) {
             Some(part) => (part.stem, Some(part.count)),
+            // A folder is called by its own name.
+            None if path.ends_with("config.json") => {
+                let folder = path.parent().and_then(Path::file_name).unwrap_or_default();
+                (folder.to_string_lossy().into_owned(), None)
+            }
             None => {
                 let stem = path.file_stem().unwrap_or_default();
                 (stem.to_string_lossy().into_owned(), None)
             }
         };
         let key = (path.with_file_name(&name), count);
+        let path = match path.ends_with("config.json") {
+            true => path.with_file_name(""),
+            false => path,
+        };
         models.entry(key).or_insert((name, path));
     }
     models.into_values()
@@ -116,11 +126,15 @@ impl Walk<'_> {
             if depth > 0 && !hidden {
                 self.folder(&path, depth - 1);
             }
-        } else if path
-            .extension()
-            .is_some_and(|e| e.eq_ignore_ascii_case("gguf"))
-        {
-            self.files.insert(path);
+        } else {
+            let is_gguf = path
+                .extension()
+                .is_some_and(|e| e.eq_ignore_ascii_case("gguf"));
+            let is_folder =
+                path.ends_with("config.json") && path.parent().is_some_and(folder::is_model);
+            if is_gguf || is_folder {
+                self.files.insert(path);
+            }
         }
     }
 }

@@ -53,7 +53,7 @@ impl Part {
     }
 
     /// The file from its first byte on.
-    pub(crate) fn from_start(&self) -> FromStart<'_> {
+    pub(crate) fn reader(&self) -> FromStart<'_> {
         FromStart {
             file: self.file.as_ref(),
             at: 0,
@@ -63,7 +63,7 @@ impl Part {
 
     /// The header of a GGUF file.
     pub(crate) fn read_header(&self) -> Result<Header, StoreError> {
-        Header::read(&mut self.from_start(), self.stamp.len).map_err(|error| StoreError::Gguf {
+        Header::read(&mut self.reader(), self.stamp.len).map_err(|error| StoreError::Gguf {
             file: self.name.clone(),
             error: Box::new(error),
         })

@@ -5,7 +5,16 @@
 
 use std::path::{Path, PathBuf};
 
-use ingle_formats::gguf::{GgufError, Metadata};
+use ingle_formats::gguf::{GgufError, Header, Metadata};
+use ingle_tensor::WeightSource;
+
+use crate::files::OpenOptions;
+use crate::part::Part;
+use crate::read_at::Io;
+use crate::{ModelFiles, StoreError};
+
+/// Files that are kept open for one model.
+const MAX_PARTS: u32 = 512;
 
 /// The name of a part, taken apart.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

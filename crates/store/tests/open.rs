@@ -233,7 +233,7 @@ fn parts_that_do_not_belong_together_are_refused() {
 fn what_is_no_file_is_said_to_be_none() {
     let folder = tempfile::tempdir().unwrap();
     let outcome = ModelFiles::open(folder.path());
-    assert!(matches!(outcome, Err(StoreError::NotAFile { .. })));
+    assert!(matches!(outcome, Err(StoreError::NoConfig { .. })));
     let outcome = ModelFiles::open(folder.path().join("absent.gguf"));
     assert!(matches!(outcome, Err(StoreError::NotFound { .. })));
     let path = folder.path().join("empty.gguf");

@@ -28,7 +28,7 @@ pub enum HuggingFaceError {
         rule: String,
     },
     #[error(
-        "`{key}` in {file} is {}, which is not supported; get the model as a .gguf file of another kind, or choose another model",
+        "`{key}` in {file} is {}, which is not supported; choose another model",
         value.escape_debug()
     )]
     Unsupported {

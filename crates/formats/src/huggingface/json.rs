@@ -99,10 +99,6 @@ impl Json {
         self.u32(key)?.ok_or_else(|| self.missing(key))
     }
 
-    pub(super) fn require_f32(&self, key: &str) -> Result<f32, HuggingFaceError> {
-        self.f32(key)?.ok_or_else(|| self.missing(key))
-    }
-
     fn typed<'a, T>(
         &'a self,
         key: &str,

@@ -158,9 +158,9 @@ fn describe_file(files: &ModelFiles, s: &Summary) -> String {
         String::new()
     };
     format!(
-        "{} (GGUF {}, {}{many})",
+        "{} ({}, {}{many})",
         out::plain(files.name()),
-        files.version(),
+        files.format(),
         out::bytes(s.file_bytes)
     )
 }
@@ -210,7 +210,7 @@ fn as_json(files: &ModelFiles, with_tensors: bool) -> serde_json::Value {
         .collect();
     let mut json = json!({
         "title": s.title, "file": files.name(), "n_files": s.n_files, "file_bytes": s.file_bytes,
-        "gguf_version": files.version(), "architecture": s.architecture,
+        "format": files.format().to_string(), "architecture": s.architecture,
         "parameters": s.parameters, "quantisation": s.quantisation,
         "weight_bytes": files.weight_bytes(), "context_length": s.context_length,
         "vocabulary_size": vocabulary_size(files),

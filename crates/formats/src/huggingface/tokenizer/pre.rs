@@ -117,16 +117,30 @@ fn pattern(part: Part<'_>) -> Result<Option<String>, HuggingFaceError> {
 /// going back.
 fn not_possessive(pattern: &str) -> String {
     let mut out = String::with_capacity(pattern.len());
-    let mut before = ' ';
+    // The character before, where it ends a repetition; `\p{L}` does not.
+    let mut ends_repetition = false;
     let mut escaped = false;
+    let mut named = false;
+    let mut in_class = false;
     for c in pattern.chars() {
-        if c == '+' && !escaped && matches!(before, '+' | '?' | '*' | '}') {
-            before = ' ';
+        if c == '+' && !escaped && ends_repetition {
+            ends_repetition = false;
             continue;
         }
         out.push(c);
+        match c {
+            '[' if !escaped => in_class = true,
+            ']' if !escaped => in_class = false,
+            _ => {}
+        }
+        let repeats = matches!(c, '+' | '?' | '*') || c == '}' && !named;
+        ends_repetition = repeats && !escaped && !in_class;
+        named = match c {
+            'p' | 'P' if escaped => true,
+            '}' => false,
+            _ => named,
+        };
         escaped = c == '\\' && !escaped;
-        before = if escaped { ' ' } else { c };
     }
     out
 }
