@@ -3,7 +3,7 @@
 use crate::machine::{MachineArgs, Memory, advice};
 use crate::{Usage, model_file, out};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use ingle::store::CachePolicy;
+use ingle::store::{CachePolicy, Layers, Place};
 use ingle::tensor::WeightSource;
 use ingle::{KvType, LoadOptions, Loader, Model, ModelFiles, Options};
 use std::time::{Duration, Instant};
@@ -50,6 +50,8 @@ pub struct Loaded {
     pub isa: &'static str,
     /// Bytes of weights, as the file stores them, that computing one token reads.
     pub token_bytes: u64,
+    /// What Ollama keeps beside the weights.
+    pub layers: Option<Layers>,
 }
 
 /// Loads MODEL, or the model that is built in.
@@ -58,11 +60,20 @@ pub struct Loaded {
 /// It is not there, cannot be run, or does not fit; the message says what to do.
 pub fn load(argument: Option<&str>, args: &LoadArgs) -> anyhow::Result<Loaded> {
     let started = Instant::now();
-    let files = match argument {
-        Some(path) => model_file::open_with(path, args.cache())?,
-        None => built_in()?,
+    let (files, name, layers) = match argument {
+        Some(model) => {
+            let (files, found) = model_file::open_found(model, args.cache())?;
+            model_file::note_place(&found);
+            let path = found.place == Place::Path;
+            let name = if path {
+                files.name().to_owned()
+            } else {
+                found.name
+            };
+            (files, name, found.layers)
+        }
+        None => (built_in()?, BUILT_IN_NAME.to_owned(), None),
     };
-    let name = files.name().to_owned();
     let token_bytes = token_bytes(&files);
     let options = args.options()?;
     let loader = Loader::new(files, &options)?;
@@ -80,6 +91,7 @@ pub fn load(argument: Option<&str>, args: &LoadArgs) -> anyhow::Result<Loaded> {
         threads: options.threads,
         isa: options.isa.name(),
         token_bytes,
+        layers,
     })
 }
 

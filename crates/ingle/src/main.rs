@@ -1,6 +1,7 @@
 //! `ingle`: arguments, wiring, and what a person sees.
 //!
-//! Invariant: the environment is read here (by clap) and nowhere below; values are handed down.
+//! Invariant: the environment is read here (by clap, and in `environment.rs`) and nowhere below; values are
+//! handed down.
 //! Invariant: stdout carries the answer and nothing else.
 #![forbid(unsafe_code)]
 
@@ -8,7 +9,9 @@ mod answer;
 mod chat_input;
 mod clock;
 mod commands;
+mod environment;
 mod interrupt;
+mod layers;
 mod load;
 mod machine;
 mod metadata_view;
@@ -18,12 +21,13 @@ mod out;
 mod sampling_args;
 mod stdin;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::process::ExitCode;
 
 /// Runs open-weight models on your own machine.
 ///
-/// MODEL is a path to a .gguf file, or nothing: the small model that is built in.
+/// MODEL is a path to a .gguf file, a short name (qwen3:4b), hf.co/ORG/REPO[:QUANT], the name of a
+/// model of Ollama's, or nothing: the small model that is built in.
 /// The answer goes to standard output, progress and notes to standard error.
 /// Exit codes: 0 done, 1 the task failed, 2 the arguments are wrong.
 #[derive(Parser)]
@@ -56,8 +60,10 @@ enum Command {
 struct Usage(String);
 
 fn main() -> ExitCode {
-    let done = match Ingle::parse().command {
-        Command::Run(args) => commands::run::run(&args),
+    let line = Ingle::command().get_matches();
+    let ingle = Ingle::from_arg_matches(&line).unwrap_or_else(|error| error.exit());
+    let done = match ingle.command {
+        Command::Run(args) => commands::run::run(&args, &layers::Given::of(&line)),
         Command::Show(args) => commands::show::run(&args),
         Command::List(args) => commands::list::run(&args),
         Command::Tokenize(args) => commands::tokenize::run(&args),
@@ -79,7 +85,6 @@ fn main() -> ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_arguments_are_consistent() {

@@ -10,7 +10,8 @@ fn exit_codes() {
     assert_eq!(run(&["--version"]).code, 0);
     assert_eq!(run(&["show", "/no/such/model.gguf"]).code, 1);
     assert_eq!(run(&["show"]).code, 2);
-    assert_eq!(run(&["show", "hf.co/somebody/something"]).code, 2);
+    assert_eq!(run(&["show", "hf.co/somebody/something"]).code, 1);
+    assert_eq!(run(&["show", "hf.co/../something"]).code, 2);
     assert_eq!(run(&["dance"]).code, 2);
     assert_eq!(run(&["doctor", "--threads", "0"]).code, 2);
 }

@@ -61,7 +61,7 @@ fn the_built_in_model_answers() {
     assert_eq!(done.code, 0, "{}", done.err);
     assert!(done.out.split_whitespace().count() > 3, "{}", done.out);
     assert!(
-        done.err.contains("built in") && done.err.contains("curl -L"),
+        done.err.contains("built in") && done.err.contains("ingle pull"),
         "{}",
         done.err
     );

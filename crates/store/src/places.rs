@@ -272,12 +272,13 @@ fn not_pulled(name: &str, alias: &Alias, hub: &HubName) -> PlaceError {
     }
 }
 
-/// Its size in gigabytes, as the hub shows it.
+/// Its size as `ingle list` shows it.
 fn size(alias: &Alias) -> String {
+    const GIB: f64 = (1_u64 << 30) as f64;
     let about = if alias.exact { "" } else { "about " };
     match alias.bytes {
-        bytes if bytes < 1_000_000_000 => format!("{about}{} MB", bytes / 1_000_000),
-        bytes => format!("{about}{:.1} GB", bytes as f64 / 1e9),
+        bytes if bytes < 1 << 30 => format!("{about}{} MiB", bytes >> 20),
+        bytes => format!("{about}{:.1} GiB", bytes as f64 / GIB),
     }
 }
 

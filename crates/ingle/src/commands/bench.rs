@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 /// read_share says how near it comes to what the memory can give.
 #[derive(clap::Args)]
 pub struct Args {
-    /// A .gguf file [default: the built-in model]
+    /// A .gguf file or the name of a model [default: the built-in model]
     model: Option<String>,
     /// Tokens of the prompt
     #[arg(long, value_name = "N", default_value_t = 512, value_parser = clap::value_parser!(u32).range(1..=1 << 20))]

@@ -1,11 +1,13 @@
 //! `ingle doctor`: what this machine has, what was chosen, what will fit.
 
+use crate::environment::Environment;
 use crate::machine::processors::instruction_sets;
 use crate::machine::{MachineArgs, Memory, Processors, advice, memory};
 use crate::out;
 use ingle::tensor::NUMERICS_CLASS;
 use ingle::tensor::kernel::Isa;
 use std::fmt::Write;
+use std::path::PathBuf;
 
 /// What this machine has, what was chosen and why, what will fit
 #[derive(clap::Args)]
@@ -35,6 +37,8 @@ struct Report {
     threads: usize,
     memory: Option<Memory>,
     huge_pages: Option<String>,
+    /// Where every use of the network is written down.
+    egress_log: Option<PathBuf>,
 }
 
 impl Report {
@@ -46,6 +50,7 @@ impl Report {
             threads: machine.threads(),
             memory: Memory::measure(),
             huge_pages: memory::huge_pages(),
+            egress_log: Environment::of_process().egress_log(),
         }
     }
 
@@ -68,9 +73,10 @@ impl Report {
             })),
             "numerics_class": NUMERICS_CLASS,
             "huge_pages": self.huge_pages,
+            "egress_log": self.egress_log.as_ref().map(|path| path.display().to_string()),
             "largest_model_bytes": self.memory.map(|m| advice::room_for_weights(m.available)),
             "advice": advice.map(|a| serde_json::json!({
-                "name": a.name, "file": a.file, "command": a.command(),
+                "name": a.name(), "file": a.file(), "command": a.command(),
             })),
         })
     }
@@ -97,6 +103,7 @@ impl Report {
                 .clone()
                 .unwrap_or_else(|| "not offered".into()),
         );
+        line("network log", self.describe_log());
         if let Some(memory) = self.memory {
             let room = advice::room_for_weights(memory.available);
             line(
@@ -111,6 +118,14 @@ impl Report {
             }
         }
         text
+    }
+
+    fn describe_log(&self) -> String {
+        match &self.egress_log {
+            Some(path) if path.exists() => path.display().to_string(),
+            Some(path) => format!("{} (nothing was sent yet)", path.display()),
+            None => "nowhere: set HOME; until then nothing can be downloaded".into(),
+        }
     }
 
     fn threads_and_why(&self) -> String {
@@ -165,6 +180,7 @@ mod tests {
                 limited: false,
             }),
             huge_pages: Some("madvise".into()),
+            egress_log: Some("/home/me/.local/state/ingle/egress.jsonl".into()),
         }
     }
 
@@ -197,7 +213,7 @@ mod tests {
             json["advice"]["command"]
                 .as_str()
                 .unwrap()
-                .starts_with("curl ")
+                .starts_with("ingle pull ")
         );
     }
 }

@@ -3,6 +3,7 @@
 use super::chat;
 use crate::answer::{Answer, Reading, Show, answer};
 use crate::interrupt::Interrupt;
+use crate::layers::{self, Given};
 use crate::load::{LoadArgs, Loaded, load};
 use crate::sampling_args::{SamplingArgs, new_seed, to_json};
 use crate::stdin::Piped;
@@ -17,7 +18,8 @@ use serde_json::json;
 /// that is built in answers. In a chat, /help shows what can be typed.
 #[derive(clap::Args)]
 pub struct Args {
-    /// A .gguf file, or any one of the files of a split model [default: the built-in model]
+    /// A .gguf file or the name of a model, as qwen3:4b or hf.co/ORG/REPO:QUANT [default: the
+    /// built-in model]
     model: Option<String>,
     /// What to answer, or with --raw what to continue
     prompt: Option<String>,
@@ -56,7 +58,7 @@ pub struct Args {
     load: LoadArgs,
 }
 
-pub fn run(args: &Args) -> anyhow::Result<()> {
+pub fn run(args: &Args, given: &Given) -> anyhow::Result<()> {
     let (model, prompt) = model_and_prompt(args)?;
     let piped = Piped::begin();
     if piped.is_none() && prompt.is_none() && args.json {
@@ -64,17 +66,17 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     }
     let mut session = Session::new(args)?;
     let mut loaded = load(model, &args.load)?;
-    session.settle(&loaded);
-    let given = match piped {
+    session.settle(&loaded, given);
+    let text = match piped {
         Some(piped) => Some(joined(prompt, &piped.text(prompt.is_some())?)),
         None => prompt.map(str::to_owned),
     };
-    if prompt.is_none() && given.as_deref() == Some("") && !session.raw {
+    if prompt.is_none() && text.as_deref() == Some("") && !session.raw {
         let message = "standard input is empty and there is no PROMPT; give one of them";
         return Err(Usage(message.into()).into());
     }
     let interrupt = Interrupt::listen()?;
-    match given {
+    match text {
         Some(prompt) => one_answer(&session, &mut loaded, &prompt, args.json, &interrupt),
         None => chat::chat(session, &mut loaded, &interrupt),
     }
@@ -83,12 +85,10 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
 /// MODEL and PROMPT, of which either may be absent.
 fn model_and_prompt(args: &Args) -> Result<(Option<&str>, Option<&str>), Usage> {
     match (args.model.as_deref(), args.prompt.as_deref()) {
-        (Some(model), prompt) if model_file::is_path(model) || model.starts_with("hf.co/") => {
-            Ok((Some(model), prompt))
-        }
+        (Some(model), prompt) if model_file::is_model(model) => Ok((Some(model), prompt)),
         (prompt, None) => Ok((None, prompt)),
         (first, Some(_)) => Err(Usage(format!(
-            "`{}` is not a model; give the path of a .gguf file, or put the whole prompt in quotation marks",
+            "`{}` is not a model; give the path of a .gguf file or a name as qwen3:4b, or put the whole prompt in quotation marks",
             out::plain(first.unwrap_or_default())
         ))),
     }
@@ -138,8 +138,14 @@ impl Session {
         })
     }
 
-    /// Without a template there is only the text itself.
-    fn settle(&mut self, loaded: &Loaded) {
+    /// What lies with the model, where no flag says otherwise; and without a template there is only the
+    /// text itself.
+    fn settle(&mut self, loaded: &Loaded, given: &Given) {
+        if let Some(layers) = &loaded.layers
+            && let Some(note) = layers::apply(layers, given, self)
+        {
+            out::note(out::plain(&note));
+        }
         if !self.raw && !loaded.model.has_template() {
             out::note("note: this model has no chat template; the text is continued as it stands");
             if self.system.take().is_some() {

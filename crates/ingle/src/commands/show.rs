@@ -3,7 +3,7 @@
 use crate::{metadata_view, model_file, out};
 use ingle::formats::TensorType;
 use ingle::formats::gguf::TensorInfo;
-use ingle::store::{ModelFiles, Summary};
+use ingle::store::{CachePolicy, Layers, ModelFiles, Summary};
 use ingle::tensor::WeightSource;
 use serde_json::{Map, json};
 use std::collections::BTreeMap;
@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 /// What a model file holds: architecture, weights, vocabulary, chat template, metadata
 #[derive(clap::Args)]
 pub struct Args {
-    /// A .gguf file, or any one of the files of a split model
+    /// A .gguf file, any one of the files of a split model, or the name of a model
     model: String,
     /// List every tensor too
     #[arg(long)]
@@ -22,11 +22,16 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    let files = model_file::open(&args.model)?;
+    let (files, found) = model_file::open_found(&args.model, CachePolicy::Keep)?;
     if args.json {
-        out::json(&as_json(&files, args.tensors))
+        let mut json = as_json(&files, args.tensors);
+        if let Some(layers) = &found.layers {
+            json["ollama"] = layers_json(layers);
+        }
+        out::json(&json)
     } else {
-        out::answer(&text(&files, args.tensors))
+        let ollama = found.layers.as_ref().map(layers_text);
+        out::answer(&(text(&files, args.tensors) + &ollama.unwrap_or_default()))
     }
 }
 
@@ -193,6 +198,42 @@ fn describe_vocabulary(files: &ModelFiles) -> String {
     let kind = fact(files, "tokenizer.ggml.model").unwrap_or_else(|| "kind not said".into());
     let pre = fact(files, "tokenizer.ggml.pre").map_or_else(String::new, |pre| format!(", {pre}"));
     format!("{size} tokens ({kind}{pre})")
+}
+
+/// What Ollama keeps beside the weights: name and value.
+fn layers_text(layers: &Layers) -> String {
+    let mut rows: Vec<Vec<String>> = Vec::new();
+    let mut row = |name: &str, value: String| rows.push(vec![name.to_owned(), value]);
+    if let Some(system) = &layers.system {
+        row("system prompt", out::plain(system));
+    }
+    for (name, value) in &layers.parameters {
+        row(&out::plain(name), out::plain(&value.to_string()));
+    }
+    if let Some(template) = &layers.template {
+        let bytes = template.len();
+        row(
+            "template",
+            format!("{bytes} bytes in Go's language; not run, the file's own is"),
+        );
+    }
+    for licence in &layers.licences {
+        row("licence", out::plain(licence));
+    }
+    if !layers.unused.is_empty() {
+        row("not used", out::plain(&layers.unused.join(", ")));
+    }
+    if rows.is_empty() {
+        return String::new();
+    }
+    format!("\nOLLAMA\n{}", out::table(&rows))
+}
+
+fn layers_json(layers: &Layers) -> serde_json::Value {
+    json!({
+        "system": layers.system, "parameters": layers.parameters, "template": layers.template,
+        "licences": layers.licences, "not_used": layers.unused,
+    })
 }
 
 fn as_json(files: &ModelFiles, with_tensors: bool) -> serde_json::Value {

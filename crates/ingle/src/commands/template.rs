@@ -15,7 +15,7 @@ const MOST_BYTES: u64 = 64 << 20;
 #[derive(clap::Args)]
 #[command(group = clap::ArgGroup::new("source").required(true).multiple(true).args(["model", "template"]))]
 pub struct Args {
-    /// A .gguf file: its template, and the texts of its beginning and end tokens
+    /// A .gguf file or the name of a model: its template, and the texts of its beginning and end tokens
     model: Option<String>,
     /// A Jinja template, instead of the model's own
     #[arg(long, value_name = "FILE")]

@@ -9,7 +9,7 @@ use serde_json::json;
 /// A text as the tokens of a model; a file that holds a vocabulary only will do
 #[derive(clap::Args)]
 pub struct Args {
-    /// A .gguf file
+    /// A .gguf file, or the name of a model
     model: String,
     /// The text; when absent, standard input, byte for byte (a line end at its end counts)
     text: Option<String>,

@@ -1,52 +1,19 @@
 //! A real model that fits this machine, and how to get it.
 
 use crate::out::bytes;
+use ingle::store::{Alias, alias};
 
-/// A public model file.
+/// A public model file with a short name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Known {
-    /// What people call it.
-    pub name: &'static str,
-    /// The repository on Hugging Face.
-    repository: &'static str,
-    /// The file in it.
-    pub file: &'static str,
-    /// Bytes of the file.
-    size: u64,
-}
+pub struct Known(&'static Alias);
 
-/// Models of the families that run here, the largest first; sizes are those of the files.
-const KNOWN: &[Known] = &[
-    Known {
-        name: "Qwen3-30B-A3B (Q4_K_M)",
-        repository: "Qwen/Qwen3-30B-A3B-GGUF",
-        file: "Qwen3-30B-A3B-Q4_K_M.gguf",
-        size: 18_556_686_912,
-    },
-    Known {
-        name: "Qwen3-8B (Q4_K_M)",
-        repository: "Qwen/Qwen3-8B-GGUF",
-        file: "Qwen3-8B-Q4_K_M.gguf",
-        size: 5_027_783_488,
-    },
-    Known {
-        name: "Qwen3-4B (Q4_K_M)",
-        repository: "Qwen/Qwen3-4B-GGUF",
-        file: "Qwen3-4B-Q4_K_M.gguf",
-        size: 2_497_280_256,
-    },
-    Known {
-        name: "Qwen3-1.7B (Q8_0)",
-        repository: "Qwen/Qwen3-1.7B-GGUF",
-        file: "Qwen3-1.7B-Q8_0.gguf",
-        size: 1_834_426_016,
-    },
-    Known {
-        name: "Qwen3-0.6B (Q8_0)",
-        repository: "Qwen/Qwen3-0.6B-GGUF",
-        file: "Qwen3-0.6B-Q8_0.gguf",
-        size: 639_446_688,
-    },
+/// Short names of models that are good at their size, the largest first.
+const GOOD: &[&str] = &[
+    "qwen3:30b-a3b",
+    "qwen3:8b",
+    "qwen3:4b",
+    "qwen3:1.7b",
+    "qwen3:0.6b",
 ];
 
 /// Bytes of weights that leave room for sequence memory and for the rest of the machine: two thirds
@@ -55,31 +22,42 @@ pub fn room_for_weights(available: u64) -> u64 {
     available / 3 * 2
 }
 
-/// The largest known model that leaves such room.
+/// The largest of them that leaves such room.
 pub fn largest_that_fits(available: u64) -> Option<Known> {
-    KNOWN
-        .iter()
-        .copied()
-        .find(|model| model.size <= room_for_weights(available))
+    let mut known = GOOD.iter().filter_map(|name| alias(name));
+    let (alias, _) = known.find(|(alias, _)| alias.bytes <= room_for_weights(available))?;
+    Some(Known(alias))
 }
 
 impl Known {
-    /// One command that downloads it into the current folder and resumes when cut off.
+    /// What its makers call it, and how it is stored.
+    pub fn name(&self) -> String {
+        let title = self.0.title();
+        let quant = self.0.quant().unwrap_or_default();
+        match title.strip_suffix(&format!("-{quant}")) {
+            Some(name) => format!("{name} ({quant})"),
+            None => title.to_owned(),
+        }
+    }
+
+    /// Its file.
+    pub fn file(&self) -> &'static str {
+        self.0.file
+    }
+
+    /// One command that downloads it and goes on when cut off.
     pub fn command(&self) -> String {
-        let Self {
-            repository, file, ..
-        } = self;
-        format!("curl -L -C - -O https://huggingface.co/{repository}/resolve/main/{file}")
+        format!("ingle pull {}", self.0.name)
     }
 
     /// What it is, how to get it and how to run it: three lines.
     pub fn lines(&self) -> String {
         format!(
-            "{} fits this machine ({}). To get it and talk to it:\n  {}\n  ingle run ./{}",
-            self.name,
-            bytes(self.size),
+            "{} fits this machine ({}). To get it and talk to it:\n  {}\n  ingle run {}",
+            self.name(),
+            bytes(self.0.bytes),
             self.command(),
-            self.file,
+            self.0.name,
         )
     }
 }
@@ -90,17 +68,22 @@ mod tests {
 
     #[test]
     fn the_list_falls_in_size() {
-        assert!(KNOWN.windows(2).all(|pair| pair[0].size > pair[1].size));
+        let sizes: Vec<_> = GOOD
+            .iter()
+            .map(|name| alias(name).unwrap().0.bytes)
+            .collect();
+        assert!(sizes.is_sorted_by(|a, b| a > b));
     }
 
     #[test]
     fn what_fits() {
         const GIB: u64 = 1 << 30;
-        let name = |gib| largest_that_fits(gib * GIB).map(|m| m.name);
-        assert_eq!(name(64), Some("Qwen3-30B-A3B (Q4_K_M)"));
-        assert_eq!(name(22), Some("Qwen3-8B (Q4_K_M)"));
-        assert_eq!(name(5), Some("Qwen3-4B (Q4_K_M)"));
-        assert_eq!(name(1), Some("Qwen3-0.6B (Q8_0)"));
+        let name = |gib| largest_that_fits(gib * GIB).map(|m| m.name());
+        let some = |name: &str| Some(name.to_owned());
+        assert_eq!(name(64), some("Qwen3-30B-A3B (Q4_K_M)"));
+        assert_eq!(name(22), some("Qwen3-8B (Q4_K_M)"));
+        assert_eq!(name(5), some("Qwen3-4B (Q4_K_M)"));
+        assert_eq!(name(1), some("Qwen3-0.6B (Q8_0)"));
         assert_eq!(name(0), None);
         insta::assert_snapshot!(largest_that_fits(5 * GIB).unwrap().lines());
     }

@@ -21,6 +21,16 @@ pub struct Done {
 pub fn ingle() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ingle"));
     command.env_remove("INGLE_ISA").env_remove("INGLE_THREADS");
+    // No models, no tokens and no home but those that a test makes.
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy();
+        if name.starts_with("HF_") || name.starts_with("HUGGING") || name.starts_with("XDG_") {
+            command.env_remove(&*name);
+        }
+    }
+    command
+        .env("HOME", "/no/such/home")
+        .env("OLLAMA_MODELS", "/no/such/ollama");
     command
 }
 
