@@ -49,10 +49,18 @@ pub fn find(argument: &str) -> anyhow::Result<Found> {
 /// # Errors
 /// It is not here, or not a model; the message says what to do.
 pub fn open(argument: &str) -> anyhow::Result<ModelFiles> {
-    Ok(open_found(argument, CachePolicy::Keep)?.0)
+    open_with(argument, CachePolicy::Keep)
 }
 
-/// [`open`], with a choice of what happens to the page cache behind what is read, and where it was found.
+/// [`open`], with a choice of what happens to the page cache behind what is read.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_with(argument: &str, cache: CachePolicy) -> anyhow::Result<ModelFiles> {
+    Ok(open_found(argument, cache)?.0)
+}
+
+/// [`open_with`], and where the model was found.
 ///
 /// # Errors
 /// As [`open`].
