@@ -121,9 +121,16 @@ impl<O: Ops + 'static> Engine<O> {
         let lease = budget.take(plan.total())?;
         let total = plan.needs.file_bytes;
         let max_rows = plan.options.max_batch_rows as usize;
-        let network = ingle_model::load(metadata, source, &ops, max_rows, &mut |done| {
-            progress(done, total);
-        })?;
+        let network = ingle_model::load(
+            metadata,
+            source,
+            &ops,
+            max_rows,
+            plan.context,
+            &mut |done| {
+                progress(done, total);
+            },
+        )?;
         let memory = ops.memory(&network.layers(), plan.options.kv, plan.n_pages as usize);
         Ok(Self {
             ops,

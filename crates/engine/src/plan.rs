@@ -18,7 +18,8 @@ const TOKEN_BYTES: u64 = 128;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoadOptions {
     /// Positions of a sequence, prompt and answer together. `None`: as many as the model was
-    /// trained for, [`DEFAULT_CONTEXT`] at most, and fewer where those do not fit in memory.
+    /// trained for ([`Needs::native_len`]), [`DEFAULT_CONTEXT`] at most, and fewer where those do
+    /// not fit in memory.
     pub context: Option<u32>,
     /// How keys and values are stored.
     pub kv: KvType,
@@ -188,9 +189,10 @@ impl Plan {
                 free: self.free,
             });
         }
+        let default = self.needs.native_len.min(DEFAULT_CONTEXT);
         let wanted = match self.options.context {
             Some(context) => context,
-            None => trained.min(DEFAULT_CONTEXT).min(largest),
+            None => default.min(largest),
         };
         self.set_context(wanted);
         if wanted > largest {
@@ -206,7 +208,7 @@ impl Plan {
                 "the context is {wanted} and the model was trained for {trained}: answers may become nonsense beyond that"
             ));
         }
-        if self.options.context.is_none() && wanted < trained.min(DEFAULT_CONTEXT) {
+        if self.options.context.is_none() && wanted < default {
             self.warnings.push(format!(
                 "the context is {wanted}, because no more fits in the memory that is free; the model was trained for {trained}"
             ));

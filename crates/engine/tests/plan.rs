@@ -67,6 +67,17 @@ fn a_default_context_is_what_was_trained_for_or_what_fits() {
 }
 
 #[test]
+fn a_context_that_changes_short_texts_is_not_chosen_unasked() {
+    let (metadata, source) = Model::random("phi3").build(); // longrope, first trained for 100
+    let context = |context, free| {
+        let plan = Plan::new(&metadata, &source, &Reference, &with_context(context), free);
+        plan.unwrap().context
+    };
+    assert_eq!(context(None, 1 << 30), 100);
+    assert_eq!(context(Some(300), 1 << 30), 300);
+}
+
+#[test]
 fn a_longer_context_than_trained_is_allowed_with_a_warning() {
     let plan = plan(&with_context(Some(1000)), 1 << 30).unwrap();
     assert_eq!(plan.context, 1000);

@@ -38,10 +38,35 @@ pub(crate) struct Config {
     pub rope: Rope,
 }
 
+/// What the files of an architecture mean, where the keys do not say it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Family {
+    /// Which elements of a head make a pair.
+    pub pairs: RopePairs,
+    /// Keys that change the arithmetic and that the network reads itself; others are refused.
+    pub reads: &'static [&'static str],
+    /// One layer in so many, the last of them, has no window; 0: all have it.
+    pub window_period: usize,
+    /// The window where the file does not give it.
+    pub window: Option<u32>,
+}
+
+impl Family {
+    /// The Llamas, and most others.
+    pub fn plain(pairs: RopePairs) -> Self {
+        Self {
+            pairs,
+            reads: &[],
+            window_period: 0,
+            window: None,
+        }
+    }
+}
+
 impl Config {
     /// Reads and checks the metadata.
-    pub fn read(keys: &Keys<'_>, pairs: RopePairs) -> Result<Self, ModelError> {
-        refuse_unsupported(keys)?;
+    pub fn read(keys: &Keys<'_>, family: &Family) -> Result<Self, ModelError> {
+        refuse_unsupported(keys, family.reads)?;
         let width = keys.count("embedding_length", MOST)?;
         let n_layers = keys.count("block_count", 4096)?;
         let n_heads = keys.same_in_every_layer("attention.head_count", n_layers, None)?;
@@ -78,14 +103,14 @@ impl Config {
             rms_eps,
             context_len,
             attention_scale: attention_scale(keys, head_dim)?,
-            windows: windows(keys, n_layers)?,
-            rope: rope::read(keys, pairs, head_dim, context_len)?,
+            windows: windows(keys, n_layers, family)?,
+            rope: rope::read(keys, family.pairs, head_dim, context_len)?,
         })
     }
 
     /// Reads the width of a dense feed-forward network too.
-    pub fn read_dense(keys: &Keys<'_>, pairs: RopePairs) -> Result<Self, ModelError> {
-        let mut config = Self::read(keys, pairs)?;
+    pub fn read_dense(keys: &Keys<'_>, family: &Family) -> Result<Self, ModelError> {
+        let mut config = Self::read(keys, family)?;
         config.ffn = keys.same_in_every_layer("feed_forward_length", config.n_layers, None)?;
         Ok(config)
     }
@@ -142,8 +167,8 @@ impl Config {
     }
 }
 
-/// Refuses what would change the arithmetic in a way that no network here knows.
-fn refuse_unsupported(keys: &Keys<'_>) -> Result<(), ModelError> {
+/// Refuses what would change the arithmetic in a way that the network does not know.
+fn refuse_unsupported(keys: &Keys<'_>, reads: &[&str]) -> Result<(), ModelError> {
     if keys.bool("attention.causal")? == Some(false) {
         return Err(keys.unsupported(
             "attention.causal",
@@ -163,11 +188,12 @@ fn refuse_unsupported(keys: &Keys<'_>) -> Result<(), ModelError> {
         "residual_scale",
         "rope.scaling.yarn_log_multiplier",
     ] {
-        if let Some(value) = keys.f32(key)?
+        if !reads.contains(&key)
+            && let Some(value) = keys.f32(key)?
             && value != 0.0
             && !(value == 1.0 && key.ends_with("_scale"))
         {
-            return Err(keys.unsupported(key, value, "networks here do not use it"));
+            return Err(keys.unsupported(key, value, "the network here does not use it"));
         }
     }
     Ok(())
@@ -234,16 +260,31 @@ fn attention_scale(keys: &Keys<'_>, head_dim: usize) -> Result<f32, ModelError> 
     }
 }
 
-/// For each layer its window: one length for all, or for those that `sliding_window_pattern` marks.
-fn windows(keys: &Keys<'_>, n_layers: usize) -> Result<Vec<Option<u32>>, ModelError> {
+/// For each layer its window. `sliding_window_pattern` marks the layers that have it, or says how
+/// often one has none; where it is absent the family knows.
+fn windows(
+    keys: &Keys<'_>,
+    n_layers: usize,
+    family: &Family,
+) -> Result<Vec<Option<u32>>, ModelError> {
     let key = "attention.sliding_window_pattern";
-    let window = keys.u32("attention.sliding_window")?.filter(|&w| w > 0);
-    let slides = match keys.bools(key)? {
-        None => return Ok(vec![window; n_layers]),
-        Some(slides) if slides.len() == n_layers => slides,
-        Some(slides) => {
-            return Err(keys.bad_value(key, slides.len(), "it must have one value a layer"));
-        }
+    let window = match keys.u32("attention.sliding_window")? {
+        Some(window) => Some(window).filter(|&w| w > 0),
+        None => family.window,
     };
+    let periodic = |period: usize| {
+        let slides = |i: usize| period == 0 || !(i + 1).is_multiple_of(period);
+        (0..n_layers).map(slides).collect()
+    };
+    let slides: Vec<bool> = match (keys.is_number(key), family.window_period) {
+        (true, period) => periodic(keys.u32(key)?.map_or(period, |p| p as usize)),
+        (false, period) => match keys.bools(key)? {
+            Some(slides) => slides.to_vec(),
+            None => periodic(period),
+        },
+    };
+    if slides.len() != n_layers {
+        return Err(keys.bad_value(key, slides.len(), "it must have one value a layer"));
+    }
     Ok(slides.iter().map(|&s| window.filter(|_| s)).collect())
 }

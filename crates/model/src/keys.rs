@@ -11,14 +11,21 @@ pub(crate) struct Keys<'a> {
     metadata: &'a Metadata,
     /// Where the tensors lie.
     pub source: &'a dyn WeightSource,
+    /// Positions of the longest sequence that the network will be asked for.
+    pub context: u32,
 }
 
 impl<'a> Keys<'a> {
-    pub fn new(metadata: &'a Metadata, source: &'a dyn WeightSource) -> Result<Self, ModelError> {
+    pub fn new(
+        metadata: &'a Metadata,
+        source: &'a dyn WeightSource,
+        context: u32,
+    ) -> Result<Self, ModelError> {
         Ok(Self {
             arch: metadata.require_str("general.architecture")?,
             metadata,
             source,
+            context,
         })
     }
 
@@ -53,6 +60,12 @@ impl<'a> Keys<'a> {
 
     pub fn bools(&self, key: &str) -> Result<Option<&'a [bool]>, ModelError> {
         Ok(self.metadata.bools(&self.key(key))?)
+    }
+
+    /// Whether the key is there and holds one number.
+    pub fn is_number(&self, key: &str) -> bool {
+        let value = self.metadata.get(&self.key(key));
+        !matches!(value, None | Some(Value::Array(_)))
     }
 
     pub fn str(&self, key: &str) -> Result<Option<&'a str>, ModelError> {
@@ -184,6 +197,7 @@ const KNOWN: &[&str] = &[
     "residual_scale",
     "rope.dimension_count",
     "rope.freq_base",
+    "rope.freq_base_swa",
     "rope.scale_linear",
     "rope.scaling.attn_factor",
     "rope.scaling.factor",

@@ -5,17 +5,19 @@
 //!
 //! ```text
 //! inspect(metadata, source, ops, rows) -> Needs      what it will take, before anything is read
-//! load(metadata, source, ops, rows, progress)        -> Box<dyn Network<O>>
+//! load(metadata, source, ops, rows, context, progress)  -> Box<dyn Network<O>>
 //! network.forward(ops, memory, batch, logits)
 //! ```
 #![forbid(unsafe_code)]
 
 mod config;
 mod error;
+mod gemma;
 mod keys;
 mod llama;
 mod loader;
 mod measure;
+mod moe;
 mod pooling;
 mod qwen3;
 mod qwen3_moe;
@@ -32,7 +34,9 @@ use loader::Loader;
 use measure::Measure;
 
 /// The architectures that can be run, as `general.architecture` names them.
-pub const ARCHITECTURES: &[&str] = &["llama", "mistral", "qwen2", "qwen3", "qwen3moe"];
+pub const ARCHITECTURES: &[&str] = &[
+    "llama", "mistral", "qwen2", "qwen3", "qwen3moe", "phi3", "gemma", "gemma2", "gemma3",
+];
 
 /// A network that is ready to run.
 pub trait Network<O: Ops>: Send {
@@ -106,6 +110,10 @@ pub struct Needs {
     pub shape: Shape,
     /// What each layer keeps for a position.
     pub layers: Vec<PagedLayer>,
+    /// Positions up to which the model is as it was first trained. It is less than
+    /// [`Shape::context_len`] where a longer context changes how all positions are turned
+    /// (longrope), short texts included: a longer one should be asked for, not assumed.
+    pub native_len: u32,
     /// Bytes of all weights once packed.
     pub weight_bytes: u64,
     /// Bytes of the tensors in the file that will be read: the total of `load`'s progress.
@@ -141,7 +149,7 @@ pub fn inspect<O: Ops>(
     ops: &O,
     max_batch_rows: usize,
 ) -> Result<Needs, ModelError> {
-    let keys = Keys::new(metadata, source)?;
+    let keys = Keys::new(metadata, source, 0)?;
     if source.tensors().is_empty() {
         return Err(ModelError::NoWeights);
     }
@@ -156,10 +164,13 @@ pub fn inspect<O: Ops>(
         .iter()
         .map(|&(ty, r, c)| ops.matrix_bytes(ty, r, c));
     let scratch_bytes = ops.scratch_bytes(&network.workload(max_batch_rows));
+    let context_len = network.shape().context_len;
+    let native_len = rope::native_len(&keys)?.unwrap_or(context_len);
     Ok(Needs {
         architecture: keys.arch().to_owned(),
         shape: network.shape(),
         layers: network.layers(),
+        native_len: native_len.min(context_len),
         weight_bytes: matrices.fold(measure.vector_bytes.get(), u64::saturating_add),
         file_bytes,
         buffer_bytes: measure.buffer_bytes.get().saturating_add(scratch_bytes),
@@ -172,7 +183,8 @@ pub fn inspect<O: Ops>(
 
 /// Loads the network that `general.architecture` names.
 ///
-/// `max_batch_rows` is the most rows that a batch will have; `progress` is told the bytes of
+/// `max_batch_rows` is the most rows that a batch will have, `context` the most positions that a
+/// sequence will have (a few models turn positions differently beyond [`Needs::native_len`]); `progress` is told the bytes of
 /// tensors loaded so far, out of [`Needs::file_bytes`].
 ///
 /// # Errors
@@ -182,19 +194,21 @@ pub fn load<O: Ops + 'static>(
     source: &dyn WeightSource,
     ops: &O,
     max_batch_rows: usize,
+    context: u32,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Box<dyn Network<O>>, ModelError> {
     inspect(metadata, source, ops, max_batch_rows)?; // all that can be wrong, before a long load
-    let keys = Keys::new(metadata, source)?;
+    let keys = Keys::new(metadata, source, context)?;
     build(&mut Loader::new(ops, &keys, max_batch_rows, progress))
 }
 
 fn build<O: Ops + 'static>(loader: &mut Loader<'_, O>) -> Result<Box<dyn Network<O>>, ModelError> {
     Ok(match loader.keys.arch() {
         "llama" | "mistral" => Box::new(llama::Llama::load(loader, RopePairs::Interleaved)?),
-        "qwen2" => Box::new(llama::Llama::load(loader, RopePairs::Halves)?),
+        "qwen2" | "phi3" => Box::new(llama::Llama::load(loader, RopePairs::Halves)?),
         "qwen3" => Box::new(qwen3::Qwen3::load(loader)?),
         "qwen3moe" => Box::new(qwen3_moe::Qwen3Moe::load(loader)?),
+        "gemma" | "gemma2" | "gemma3" => Box::new(gemma::Gemma::load(loader)?),
         other => {
             return Err(ModelError::Architecture {
                 found: other.to_owned(),

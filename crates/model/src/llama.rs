@@ -1,17 +1,22 @@
-//! Llama 2 and 3, and what has their shape: Mistral, SmolLM, TinyLlama, the distilled Llamas; and
-//! Qwen2 and 2.5, which turn other pairs and have biases on queries, keys and values.
+//! Llama 2 and 3, and what has their shape: Mistral, SmolLM, TinyLlama, the distilled Llamas;
+//! Mixtral, whose feed-forward networks are mixtures of experts; Qwen2 and 2.5, which turn other
+//! pairs and have biases on queries, keys and values; Phi-3 and 4, whose files hold queries, keys
+//! and values in one tensor, gate and up in another.
 //!
 //! <https://arxiv.org/abs/2307.09288>, <https://arxiv.org/abs/2407.21783>,
-//! <https://arxiv.org/abs/2407.10671>
+//! <https://arxiv.org/abs/2401.04088>, <https://arxiv.org/abs/2407.10671>,
+//! <https://arxiv.org/abs/2404.14219>
 
-use crate::config::Config;
+use crate::config::{Config, Family};
 use crate::loader::{Embedding, Loader};
+use crate::moe::Mixture;
 use crate::{ModelError, Network, Shape};
-use ingle_tensor::ops::{Activation, Batch, Linear, Ops, PagedLayer, RopePairs, Workload};
+use ingle_tensor::ops::{Activation, Batch, Experts, Linear, Ops, PagedLayer, RopePairs, Workload};
 
 /// A Llama with its weights and its scratch.
 pub(crate) struct Llama<O: Ops> {
     config: Config,
+    mixture: Option<Mixture>,
     weights: Weights<O>,
     state: State<O>,
 }
@@ -30,9 +35,20 @@ struct Layer<O: Ops> {
     v: Linear<O>,         // [n_kv_heads * head_dim, width]
     o: Linear<O>,         // [width, n_heads * head_dim]
     ffn_norm: O::Vector,  // [width]
-    gate: Linear<O>,      // [ffn, width]
-    up: Linear<O>,        // [ffn, width]
-    down: Linear<O>,      // [width, ffn]
+    ffn: FeedForward<O>,
+}
+
+enum FeedForward<O: Ops> {
+    Dense {
+        gate: Linear<O>, // [ffn, width]
+        up: Linear<O>,   // [ffn, width]
+        down: Linear<O>, // [width, ffn]
+    },
+    Mixture {
+        mixture: Mixture,
+        router: O::Matrix,   // [n_experts, width]
+        experts: Experts<O>, // [n_experts], each [ffn, width] twice and [width, ffn]
+    },
 }
 
 /// Scratch for the rows of one batch.
@@ -43,33 +59,39 @@ struct State<O: Ops> {
     k: O::Buf,    // [rows, n_kv_heads * head_dim]
     v: O::Buf,    // [rows, n_kv_heads * head_dim]
     a: O::Buf,    // [rows, n_heads * head_dim], what attention gives
-    gate: O::Buf, // [rows, ffn]
+    gate: O::Buf, // [rows, ffn]; ffn is 0 where every layer has experts
     up: O::Buf,   // [rows, ffn]
 }
 
 impl<O: Ops> Llama<O> {
-    /// `pairs` is what the architecture's files turn: neighbours in `llama`, halves in `qwen2`.
+    /// `pairs` is what the architecture's files turn: neighbours in `llama`, halves in `qwen2` and `phi3`.
     pub fn load(loader: &mut Loader<'_, O>, pairs: RopePairs) -> Result<Self, ModelError> {
-        if let Some(n @ 1..) = loader.keys.u32("expert_count")? {
-            return Err(loader.keys.unsupported(
-                "expert_count",
-                n,
-                "mixtures of experts in Llama files (Mixtral) are not supported",
-            ));
-        }
-        let config = Config::read_dense(loader.keys, pairs)?;
+        let (keys, family) = (loader.keys, Family::plain(pairs));
+        let (config, mixture) = match keys.u32("expert_count")? {
+            None | Some(0) => (Config::read_dense(keys, &family)?, None),
+            Some(_) => {
+                let config = Config::read(keys, &family)?;
+                let mixture = Mixture::read(keys, config.width, |dense, _| dense)?;
+                (config, Some(mixture))
+            }
+        };
         Ok(Self {
-            weights: Weights::load(loader, &config)?,
+            weights: Weights::load(loader, &config, mixture.as_ref())?,
             state: State::new(loader, &config),
             config,
+            mixture,
         })
     }
 }
 
 impl<O: Ops> Weights<O> {
-    fn load(loader: &mut Loader<'_, O>, c: &Config) -> Result<Self, ModelError> {
+    fn load(
+        loader: &mut Loader<'_, O>,
+        c: &Config,
+        mixture: Option<&Mixture>,
+    ) -> Result<Self, ModelError> {
         let embedding = loader.embedding_and_head(c.n_vocab, c.width)?;
-        let layer = |i| Layer::load(loader, c, &format!("blk.{i}"));
+        let layer = |i| Layer::load(loader, c, mixture, &format!("blk.{i}"));
         let layers = (0..c.n_layers).map(layer).collect::<Result<_, _>>()?;
         Ok(Self {
             embedding,
@@ -80,16 +102,54 @@ impl<O: Ops> Weights<O> {
 }
 
 impl<O: Ops> Layer<O> {
-    fn load(loader: &mut Loader<'_, O>, c: &Config, b: &str) -> Result<Self, ModelError> {
+    fn load(
+        loader: &mut Loader<'_, O>,
+        c: &Config,
+        mixture: Option<&Mixture>,
+        b: &str,
+    ) -> Result<Self, ModelError> {
+        let names = ["q", "k", "v"].map(|name| format!("{b}.attn_{name}"));
+        let [q_name, k_name, v_name] = names.each_ref().map(String::as_str);
+        let parts = [
+            (q_name, c.q_width()),
+            (k_name, c.kv_width()),
+            (v_name, c.kv_width()),
+        ];
+        let [q, k, v] = loader.linears(&format!("{b}.attn_qkv"), parts, c.width)?;
         Ok(Self {
             attn_norm: loader.vector(&format!("{b}.attn_norm.weight"), c.width)?,
-            q: loader.linear(&format!("{b}.attn_q"), c.q_width(), c.width)?,
-            k: loader.linear(&format!("{b}.attn_k"), c.kv_width(), c.width)?,
-            v: loader.linear(&format!("{b}.attn_v"), c.kv_width(), c.width)?,
+            q,
+            k,
+            v,
             o: loader.linear(&format!("{b}.attn_output"), c.width, c.q_width())?,
             ffn_norm: loader.vector(&format!("{b}.ffn_norm.weight"), c.width)?,
-            gate: loader.linear(&format!("{b}.ffn_gate"), c.ffn, c.width)?,
-            up: loader.linear(&format!("{b}.ffn_up"), c.ffn, c.width)?,
+            ffn: FeedForward::load(loader, c, mixture, b)?,
+        })
+    }
+}
+
+impl<O: Ops> FeedForward<O> {
+    fn load(
+        loader: &mut Loader<'_, O>,
+        c: &Config,
+        mixture: Option<&Mixture>,
+        b: &str,
+    ) -> Result<Self, ModelError> {
+        if let Some(mixture) = mixture {
+            let (router, experts) = mixture.load(loader, b)?;
+            return Ok(Self::Mixture {
+                mixture: *mixture,
+                router,
+                experts,
+            });
+        }
+        // In Phi-3 files `ffn_up` holds both, the gate first.
+        let (gate, up) = (format!("{b}.ffn_gate"), format!("{b}.ffn_up"));
+        let parts = [(gate.as_str(), c.ffn), (up.as_str(), c.ffn)];
+        let [gate, up] = loader.linears(&up, parts, c.width)?;
+        Ok(Self::Dense {
+            gate,
+            up,
             down: loader.linear(&format!("{b}.ffn_down"), c.width, c.ffn)?,
         })
     }
@@ -120,7 +180,10 @@ impl<O: Ops> Network<O> for Llama<O> {
     }
 
     fn workload(&self, max_rows: usize) -> Workload {
-        self.config.workload(max_rows)
+        Workload {
+            experts: self.mixture.as_ref().map(Mixture::workload),
+            ..self.config.workload(max_rows)
+        }
     }
 
     fn forward(
@@ -147,10 +210,19 @@ impl<O: Ops> Network<O> for Llama<O> {
             ops.add(&mut s.x, &s.h);
 
             ops.rms_norm(&s.x, &l.ffn_norm, c.rms_eps, &mut s.h);
-            ops.linear(&s.h, &mut [(&l.gate, &mut s.gate), (&l.up, &mut s.up)]);
-            ops.gate(Activation::Silu, &mut s.gate, &s.up);
-            ops.linear(&s.gate, &mut [(&l.down, &mut s.h)]);
-            ops.add(&mut s.x, &s.h);
+            match &l.ffn {
+                FeedForward::Dense { gate, up, down } => {
+                    ops.linear(&s.h, &mut [(gate, &mut s.gate), (up, &mut s.up)]);
+                    ops.gate(Activation::Silu, &mut s.gate, &s.up);
+                    ops.linear(&s.gate, &mut [(down, &mut s.h)]);
+                    ops.add(&mut s.x, &s.h);
+                }
+                FeedForward::Mixture {
+                    mixture,
+                    router,
+                    experts,
+                } => ops.experts(&mixture.routing, router, experts, &s.h, &mut s.x),
+            }
         }
 
         ops.rms_norm(&s.x, &w.output_norm, c.rms_eps, &mut s.h);

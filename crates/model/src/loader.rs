@@ -84,6 +84,53 @@ impl<'a, O: Ops> Loader<'a, O> {
         Ok(stack)
     }
 
+    /// One matrix of shape `[rows, columns]` for each of `n` experts: in one tensor
+    /// (`{name}_exps.weight`), or in one each (`{name}.0.weight`), as files of early 2024 have them.
+    pub fn experts(
+        &mut self,
+        name: &str,
+        n: usize,
+        rows: usize,
+        columns: usize,
+    ) -> Result<Vec<O::Matrix>, ModelError> {
+        if !self.has(&format!("{name}.0.weight")) {
+            return self.stack(&format!("{name}_exps.weight"), n, rows, columns);
+        }
+        let expert = |i| self.matrix(&format!("{name}.{i}.weight"), rows, columns);
+        (0..n).map(expert).collect()
+    }
+
+    /// Linear layers of so many rows each that read the same input: each under its own name, or,
+    /// where the file has the tensor `{fused}.weight` and not the first name, one after the other
+    /// in that.
+    pub fn linears<const N: usize>(
+        &mut self,
+        fused: &str,
+        parts: [(&str, usize); N],
+        columns: usize,
+    ) -> Result<[Linear<O>; N], ModelError> {
+        let name = format!("{fused}.weight");
+        let rows = parts.map(|(_, rows)| rows);
+        let own = parts
+            .first()
+            .is_none_or(|(first, _)| self.has(&format!("{first}.weight")));
+        let linears: Vec<Linear<O>> = if own || !self.has(&name) {
+            let each = parts.iter();
+            let each = each.map(|(name, rows)| self.linear(name, *rows, columns));
+            each.collect::<Result<_, _>>()?
+        } else {
+            self.check(&name, &[columns, rows.iter().sum()])?;
+            let source = self.keys.source;
+            let matrices = self.ops.load_parts(source, &name, &rows, columns)?;
+            self.done(&name);
+            let linear = |weight| Linear { weight, bias: None };
+            matrices.into_iter().map(linear).collect()
+        };
+        linears
+            .try_into()
+            .map_err(|_| LoadError::Missing(name).into())
+    }
+
     /// The vector `name` of `len` elements.
     pub fn vector(&mut self, name: &str, len: usize) -> Result<O::Vector, ModelError> {
         self.check(name, &[len])?;
@@ -179,7 +226,7 @@ impl<'a, O: Ops> Loader<'a, O> {
 
 /// Tensors that are not weights: what positions turn by, which is computed or read elsewhere.
 fn is_harmless(name: &str) -> bool {
-    name == rope::FACTORS || name.ends_with(".attn_rot_embd.weight") || name == "rope_freqs"
+    rope::FACTORS.contains(&name) || name.ends_with(".attn_rot_embd.weight") || name == "rope_freqs"
 }
 
 /// The embedding and the output head, which may be one matrix.

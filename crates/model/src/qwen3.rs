@@ -2,7 +2,7 @@
 //!
 //! <https://arxiv.org/abs/2505.09388>
 
-use crate::config::Config;
+use crate::config::{Config, Family};
 use crate::loader::{Embedding, Loader};
 use crate::{ModelError, Network, Shape};
 use ingle_tensor::ops::{Activation, Batch, Linear, Ops, PagedLayer, RopePairs, Workload};
@@ -49,7 +49,7 @@ struct State<O: Ops> {
 
 impl<O: Ops> Qwen3<O> {
     pub fn load(loader: &mut Loader<'_, O>) -> Result<Self, ModelError> {
-        let config = Config::read_dense(loader.keys, RopePairs::Halves)?;
+        let config = Config::read_dense(loader.keys, &Family::plain(RopePairs::Halves))?;
         Ok(Self {
             weights: Weights::load(loader, &config)?,
             state: State::new(loader, &config),

@@ -3,13 +3,12 @@
 //!
 //! <https://arxiv.org/abs/2505.09388>
 
-use crate::config::Config as Base;
+use crate::config::{Config as Base, Family};
 use crate::keys::Keys;
 use crate::loader::{Embedding, Loader};
+use crate::moe::Mixture;
 use crate::{ModelError, Network, Shape};
-use ingle_tensor::ops::{
-    Batch, ExpertWorkload, Experts, Linear, Ops, PagedLayer, RopePairs, Routing, Workload,
-};
+use ingle_tensor::ops::{Batch, Experts, Linear, Ops, PagedLayer, RopePairs, Workload};
 
 /// A Qwen3 mixture of experts with its weights and its scratch.
 pub(crate) struct Qwen3Moe<O: Ops> {
@@ -22,12 +21,8 @@ pub(crate) struct Qwen3Moe<O: Ops> {
 struct Config {
     /// All but the feed-forward networks.
     base: Base,
-    /// Experts of a layer.
-    n_experts: usize,
-    /// Hidden width of an expert.
-    expert_ffn: usize,
-    /// How experts are chosen.
-    routing: Routing,
+    /// The feed-forward networks.
+    mixture: Mixture,
 }
 
 /// Never changed after loading.
@@ -73,42 +68,10 @@ impl<O: Ops> Qwen3Moe<O> {
 
 impl Config {
     fn read(keys: &Keys<'_>) -> Result<Self, ModelError> {
-        let base = Base::read(keys, RopePairs::Halves)?;
-        let n_experts = keys.count("expert_count", 1 << 16)?;
-        let top_k = keys.count("expert_used_count", n_experts)?;
-        let expert_ffn = match keys.optional_count("expert_feed_forward_length", 1 << 20)? {
-            Some(ffn) => ffn,
-            // Early converters left it out where the dense width is that of the chosen together.
-            None => keys.count("feed_forward_length", 1 << 20)? / top_k,
-        };
-        // 1 is softmax, the only one that this architecture was trained with.
-        if let Some(gating) = keys.u32("expert_gating_func")?.filter(|&f| f > 1) {
-            return Err(keys.unsupported(
-                "expert_gating_func",
-                gating,
-                "only routing by softmax is supported",
-            ));
-        }
-        if let Some(scale) = keys.f32("expert_weights_scale")?
-            && scale != 0.0
-            && scale != 1.0
-        {
-            return Err(keys.unsupported(
-                "expert_weights_scale",
-                scale,
-                "scaled expert weights are not supported",
-            ));
-        }
-        Ok(Self {
-            base,
-            n_experts,
-            expert_ffn,
-            routing: Routing {
-                top_k,
-                // Converters leave it out: every published model of this architecture does it.
-                renormalise: keys.bool("expert_weights_norm")?.unwrap_or(true),
-            },
-        })
+        let base = Base::read(keys, &Family::plain(RopePairs::Halves))?;
+        // Early converters left the width out where the dense one is that of the chosen together.
+        let mixture = Mixture::read(keys, base.width, |dense, top_k| dense / top_k)?;
+        Ok(Self { base, mixture })
     }
 }
 
@@ -128,7 +91,8 @@ impl<O: Ops> Weights<O> {
 
 impl<O: Ops> Layer<O> {
     fn load(loader: &mut Loader<'_, O>, config: &Config, b: &str) -> Result<Self, ModelError> {
-        let (c, n, ffn) = (&config.base, config.n_experts, config.expert_ffn);
+        let c = &config.base;
+        let (router, experts) = config.mixture.load(loader, b)?;
         Ok(Self {
             attn_norm: loader.vector(&format!("{b}.attn_norm.weight"), c.width)?,
             q: loader.linear(&format!("{b}.attn_q"), c.q_width(), c.width)?,
@@ -138,12 +102,8 @@ impl<O: Ops> Layer<O> {
             k_norm: loader.vector(&format!("{b}.attn_k_norm.weight"), c.head_dim)?,
             o: loader.linear(&format!("{b}.attn_output"), c.width, c.q_width())?,
             ffn_norm: loader.vector(&format!("{b}.ffn_norm.weight"), c.width)?,
-            router: loader.matrix(&format!("{b}.ffn_gate_inp.weight"), n, c.width)?,
-            experts: Experts {
-                gate: loader.stack(&format!("{b}.ffn_gate_exps.weight"), n, ffn, c.width)?,
-                up: loader.stack(&format!("{b}.ffn_up_exps.weight"), n, ffn, c.width)?,
-                down: loader.stack(&format!("{b}.ffn_down_exps.weight"), n, c.width, ffn)?,
-            },
+            router,
+            experts,
         })
     }
 }
@@ -172,12 +132,7 @@ impl<O: Ops> Network<O> for Qwen3Moe<O> {
 
     fn workload(&self, max_rows: usize) -> Workload {
         Workload {
-            experts: Some(ExpertWorkload {
-                n_experts: self.config.n_experts,
-                top_k: self.config.routing.top_k,
-                ffn: self.config.expert_ffn,
-                width: self.config.base.width,
-            }),
+            experts: Some(self.config.mixture.workload()),
             ..self.config.base.workload(max_rows)
         }
     }
@@ -190,7 +145,7 @@ impl<O: Ops> Network<O> for Qwen3Moe<O> {
         logits: &mut Vec<f32>,
     ) {
         let (c, w, s) = (&self.config.base, &self.weights, &mut self.state);
-        let routing = &self.config.routing;
+        let routing = &self.config.mixture.routing;
         ops.embed(w.embedding.table(), batch, &mut s.x);
 
         for (i, l) in w.layers.iter().enumerate() {

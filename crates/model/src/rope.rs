@@ -9,9 +9,15 @@ use ingle_formats::TensorType;
 use ingle_tensor::ops::{LoadError, Rope, RopePairs};
 
 /// Factors on wavelengths, one a pair, that converters write for Llama 3.1 and later.
-pub(crate) const FACTORS: &str = "rope_freqs.weight";
+const FREQS: &str = "rope_freqs.weight";
+/// The same for longrope: for sequences as long as in the first training, and for longer ones.
+const SHORT: &str = "rope_factors_short.weight";
+const LONG: &str = "rope_factors_long.weight";
 
-/// Reads and checks the metadata, and the tensor [`FACTORS`] where the file has it.
+/// The tensors that are read here.
+pub(crate) const FACTORS: [&str; 3] = [FREQS, SHORT, LONG];
+
+/// Reads and checks the metadata, and those of the tensors [`FACTORS`] that the file has.
 pub(crate) fn read(
     keys: &Keys<'_>,
     pairs: RopePairs,
@@ -24,20 +30,29 @@ pub(crate) fn read(
     if dim % 2 != 0 {
         return Err(keys.bad_value("rope.dimension_count", dim, "it must be even"));
     }
-    let base = f64::from(keys.f32("rope.freq_base")?.unwrap_or(10_000.0));
-    if !base.is_finite() || base <= 1.0 {
-        return Err(keys.bad_value("rope.freq_base", base, "it must be above 1"));
-    }
-    let exponent = |i: usize| -((2 * i) as f64) / dim as f64;
-    let mut frequencies: Vec<f64> = (0..dim / 2).map(|i| libm::pow(base, exponent(i))).collect();
-    let factors = factors(keys, dim / 2)?;
+    let base = base(keys, "rope.freq_base")?;
+    let mut frequencies = powers(base, dim);
+    let longrope = Longrope::read(keys, dim / 2, context_len)?;
+    let factors = match &longrope {
+        Some(longrope) => Some(longrope.factors.clone()),
+        None => factors(keys, FREQS, dim / 2)?,
+    };
     if let Some(factors) = &factors {
         let both = frequencies.iter_mut().zip(factors);
         both.for_each(|(frequency, &factor)| *frequency /= f64::from(factor));
     }
 
-    let mut magnitude = positive(keys, "rope.scaling.attn_factor", 1.0)?;
+    let attn_factor = longrope.as_ref().map_or(1.0, |longrope| longrope.magnitude);
+    let mut magnitude = positive(keys, "rope.scaling.attn_factor", attn_factor)?;
     match keys.str("rope.scaling.type")? {
+        None | Some("longrope") if longrope.is_some() => {}
+        Some(other) if longrope.is_some() => {
+            return Err(keys.unsupported(
+                "rope.scaling.type",
+                other.escape_debug(),
+                "the file has the factors of longrope, which go with no other scaling",
+            ));
+        }
         None | Some("linear") => {
             let factor = linear_factor(keys)?;
             frequencies.iter_mut().for_each(|f| *f /= factor);
@@ -64,6 +79,48 @@ pub(crate) fn read(
     })
 }
 
+/// How layers with a window turn positions where they have a base of their own (Gemma 3): without
+/// scaling, for they never see far.
+pub(crate) fn read_local(
+    keys: &Keys<'_>,
+    pairs: RopePairs,
+    head_dim: usize,
+) -> Result<Rope, ModelError> {
+    let base = base(keys, "rope.freq_base_swa")?;
+    Ok(Rope {
+        pairs,
+        frequencies: powers(base, head_dim)
+            .into_iter()
+            .map(|f| f as f32)
+            .collect(),
+        magnitude: 1.0,
+    })
+}
+
+/// Positions up to which the network is as it was first trained, whatever it is loaded for:
+/// longer contexts change the factors of longrope.
+pub(crate) fn native_len(keys: &Keys<'_>) -> Result<Option<u32>, ModelError> {
+    match keys.source.tensor(LONG) {
+        Some(_) => keys.u32(ORIGINAL_LEN),
+        None => Ok(None),
+    }
+}
+
+const ORIGINAL_LEN: &str = "rope.scaling.original_context_length";
+
+fn base(keys: &Keys<'_>, key: &str) -> Result<f64, ModelError> {
+    match f64::from(keys.f32(key)?.unwrap_or(10_000.0)) {
+        base if base.is_finite() && base > 1.0 => Ok(base),
+        base => Err(keys.bad_value(key, base, "it must be above 1")),
+    }
+}
+
+/// `base^(-2i / dim)` for each pair.
+fn powers(base: f64, dim: usize) -> Vec<f64> {
+    let exponent = |i: usize| -((2 * i) as f64) / dim as f64;
+    (0..dim / 2).map(|i| libm::pow(base, exponent(i))).collect()
+}
+
 /// A finite number above 0; `absent` where the file does not give it.
 fn positive(keys: &Keys<'_>, key: &str, absent: f64) -> Result<f64, ModelError> {
     match keys.f32(key)?.map(f64::from) {
@@ -83,30 +140,82 @@ fn linear_factor(keys: &Keys<'_>) -> Result<f64, ModelError> {
     Ok(1.0)
 }
 
-fn factors(keys: &Keys<'_>, n: usize) -> Result<Option<Vec<f32>>, ModelError> {
-    let Some(info) = keys.source.tensor(FACTORS) else {
+fn factors(keys: &Keys<'_>, name: &str, n: usize) -> Result<Option<Vec<f32>>, ModelError> {
+    let Some(info) = keys.source.tensor(name) else {
         return Ok(None);
     };
     if info.shape != [n as u64] || info.ty != TensorType::F32 {
         return Err(LoadError::Shape {
-            name: FACTORS.to_owned(),
+            name: name.to_owned(),
             found: info.shape.clone(),
             expected: vec![n as u64],
         }
         .into());
     }
     let mut bytes = vec![0; n * 4];
-    let read = keys.source.read(FACTORS, 0, &mut bytes);
+    let read = keys.source.read(name, 0, &mut bytes);
     read.map_err(LoadError::from)?;
     let (numbers, _) = bytes.as_chunks::<4>();
     let factors: Vec<f32> = numbers.iter().map(|b| f32::from_le_bytes(*b)).collect();
     match factors.iter().find(|f| !f.is_finite() || **f <= 0.0) {
         Some(bad) => Err(ModelError::Value {
-            key: FACTORS.to_owned(),
+            key: name.to_owned(),
             value: bad.to_string(),
             rule: "its numbers must be above 0",
         }),
         None => Ok(Some(factors)),
+    }
+}
+
+/// Positions of the first training.
+fn original_len(keys: &Keys<'_>, context_len: u32) -> Result<u32, ModelError> {
+    match keys.u32(ORIGINAL_LEN)?.unwrap_or(context_len) {
+        0 => Err(keys.bad_value(ORIGINAL_LEN, 0, "it must be above 0")),
+        len => Ok(len),
+    }
+}
+
+/// Longrope: one factor a pair, found by search, for sequences as long as in the first training,
+/// and another for longer ones (<https://arxiv.org/abs/2402.13753>).
+///
+/// Transformers chooses by the length of each sequence, and chooses again when an answer grows
+/// past the first training's length; every cached key is then wrong and must be computed again.
+/// Here, as in llama.cpp and vLLM, the context for which the network is loaded decides, once: a
+/// sequence's keys are turned by one table from its first token to its last, also when another
+/// sequence continues it. That context is the first training's unless a longer one is asked for
+/// by number, so memory and neighbours never change the choice.
+struct Longrope {
+    /// The chosen factors.
+    factors: Vec<f32>,
+    /// Factor on cosine and sine.
+    magnitude: f64,
+}
+
+impl Longrope {
+    fn read(keys: &Keys<'_>, n: usize, context_len: u32) -> Result<Option<Self>, ModelError> {
+        let [short, long] = [factors(keys, SHORT, n)?, factors(keys, LONG, n)?];
+        let named = keys.str("rope.scaling.type")? == Some("longrope");
+        let missing = |name: &str| Err(LoadError::Missing(name.to_owned()).into());
+        let (short, long) = match (short, long) {
+            (Some(short), Some(long)) => (short, long),
+            (None, None) if !named => return Ok(None),
+            (None, _) => return missing(SHORT),
+            (_, None) => return missing(LONG),
+        };
+        let original_len = original_len(keys, context_len)?;
+        let scale = f64::from(context_len) / f64::from(original_len);
+        let magnitude = match scale > 1.0 && original_len > 1 {
+            true => libm::sqrt(1.0 + libm::log(scale) / libm::log(f64::from(original_len))),
+            false => 1.0,
+        };
+        Ok(Some(Self {
+            factors: if keys.context > original_len {
+                long
+            } else {
+                short
+            },
+            magnitude,
+        }))
     }
 }
 
@@ -129,11 +238,7 @@ struct Yarn {
 
 impl Yarn {
     fn read(keys: &Keys<'_>, context_len: u32) -> Result<Self, ModelError> {
-        let original = "rope.scaling.original_context_length";
-        let original_len = keys.u32(original)?.unwrap_or(context_len);
-        if original_len == 0 {
-            return Err(keys.bad_value(original, 0, "it must be above 0"));
-        }
+        let original_len = original_len(keys, context_len)?;
         let factor = linear_factor(keys)?;
         let attention = 1.0 + 0.1 * libm::log(factor.max(1.0));
         Ok(Self {

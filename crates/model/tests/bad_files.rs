@@ -16,7 +16,10 @@ fn try_inspect(model: &Model) -> Result<Needs, ModelError> {
 
 /// The message that a changed Llama ends in.
 fn llama(change: impl FnOnce(&mut Model)) -> String {
-    let mut model = Model::random("llama");
+    changed(Model::random("llama"), change)
+}
+
+fn changed(mut model: Model, change: impl FnOnce(&mut Model)) -> String {
     change(&mut model);
     match try_inspect(&model) {
         Ok(needs) => format!("runs: {needs:?}"),
@@ -83,6 +86,50 @@ fn what_makes_no_sense_is_said() {
 }
 
 #[test]
+fn what_is_wrong_in_newer_families_is_said() {
+    let gemma2 = |change: fn(&mut Model)| changed(Model::random("gemma2"), change);
+    let gemma3 = |change: fn(&mut Model)| changed(Model::random("gemma3"), change);
+    let phi3 = |change: fn(&mut Model)| changed(Model::random("phi3"), change);
+    let mixtral = |change: fn(&mut Model)| changed(Model::mixtral(false), change);
+    let split = |change: fn(&mut Model)| changed(Model::mixtral(true), change);
+    let messages = [
+        gemma2(|m| m.set("gemma2.attn_logit_softcapping", -50_f32)),
+        gemma2(|m| m.set("gemma2.final_logit_softcapping", f32::INFINITY)),
+        gemma2(|m| m.set("gemma2.attention.sliding_window_pattern", vec![true, false])),
+        gemma2(|m| m.set("gemma2.attention.sliding_window_pattern", "2")),
+        gemma2(|m| m.remove_tensor("blk.1.post_ffw_norm.weight")),
+        gemma2(|m| m.add_tensor("blk.1.attn_q_norm.weight", vec![1.0; 16])),
+        gemma3(|m| m.remove_tensor("blk.0.attn_k_norm.weight")),
+        gemma3(|m| {
+            m.set("gemma3.attention.sliding_window", 8_u32);
+            m.set("gemma3.rope.freq_base_swa", 0.5_f32);
+        }),
+        gemma3(|m| m.add_tensor("v.patch_embd.weight", vec![1.0; 16])),
+        phi3(|m| m.remove_tensor("rope_factors_long.weight")),
+        phi3(|m| m.remove_tensor("rope_factors_short.weight")),
+        phi3(|m| m.set("phi3.rope.scaling.type", "yarn")),
+        phi3(|m| m.set("phi3.rope.scaling.original_context_length", 0_u32)),
+        phi3(|m| m.set("phi3.rope.scaling.attn_factor", 0_f32)),
+        phi3(|m| m.tensor("rope_factors_short.weight").2[3] = f32::NAN),
+        phi3(|m| m.tensor("rope_factors_long.weight").1 = vec![4, 2]),
+        phi3(|m| m.set("phi3.rope.dimension_count", 12_u32)),
+        phi3(|m| m.tensor("blk.0.attn_qkv.weight").1.swap(0, 1)),
+        phi3(|m| m.remove_tensor("blk.0.attn_qkv.weight")),
+        phi3(|m| m.add_tensor("blk.2.attn_qkv.bias", vec![0.0; 128])),
+        phi3(|m| m.set("phi3.feed_forward_length", 96_u32)),
+        mixtral(|m| m.remove("llama.expert_used_count")),
+        mixtral(|m| m.set("llama.expert_used_count", 6_u32)),
+        mixtral(|m| m.set("llama.expert_gating_func", 2_u32)),
+        mixtral(|m| m.set("llama.expert_count", 4_u32)),
+        mixtral(|m| m.remove_tensor("blk.1.ffn_up_exps.weight")),
+        split(|m| m.remove_tensor("blk.1.ffn_up.0.weight")),
+        split(|m| m.remove_tensor("blk.1.ffn_up.4.weight")),
+        split(|m| m.set("llama.expert_count", 3_u32)),
+    ];
+    insta::assert_snapshot!(messages.join("\n"));
+}
+
+#[test]
 fn an_unknown_key_is_a_warning() {
     let mut model = Model::random("qwen3");
     assert_eq!(try_inspect(&model).unwrap().warnings, [""; 0]);
@@ -136,7 +183,9 @@ proptest! {
     fn nothing_in_a_file_panics(
         arch in prop::sample::select(ARCHITECTURES),
         changes in prop::collection::vec((any::<prop::sample::Index>(), values()), 0..4),
-        scaling in prop::option::of(prop::sample::select(vec!["linear", "yarn", "none", "su"])),
+        scaling in prop::option::of(prop::sample::select(vec![
+            "linear", "yarn", "none", "su", "longrope",
+        ])),
         axes in prop::option::of((any::<prop::sample::Index>(), 0..3_usize)),
     ) {
         let mut model = Model::random(arch);
@@ -160,7 +209,7 @@ proptest! {
             }
         }
         let (metadata, source) = model.build();
-        match load(&metadata, &source, &Reference, 8, &mut |_| {}) {
+        match load(&metadata, &source, &Reference, 8, 512, &mut |_| {}) {
             Ok(network) => prop_assert!(network.shape().n_layers <= 3),
             Err(error) => prop_assert!(!error.to_string().is_empty()),
         }

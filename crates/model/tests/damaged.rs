@@ -34,7 +34,7 @@ fn run(ops: &mut Cpu, bytes: Vec<u8>) -> bool {
     assert!(needs.weight_bytes <= 8 * len, "{needs:?}");
     assert!(needs.buffer_bytes < MOST_BYTES, "{needs:?}");
     assert!(needs.position_bytes(KvType::F32) < MOST_BYTES, "{needs:?}");
-    let Ok(mut network) = load(&header.metadata, &source, ops, 2, &mut |_| {}) else {
+    let Ok(mut network) = load(&header.metadata, &source, ops, 2, 512, &mut |_| {}) else {
         return false;
     };
     let n_vocab = network.shape().n_vocab as u32;
@@ -61,9 +61,16 @@ fn changed_bytes_never_panic() {
     let isa = Isa::ALL.into_iter().rfind(|isa| isa.is_available());
     let mut ops = Cpu::new(isa.unwrap(), Arc::new(Team::new(1))).unwrap();
     let (mut run_anyway, mut refused) = (0, 0);
-    for (seed, name) in ["llama-tied-llama3", "llama-yarn", "qwen2-tied", "qwen3moe"]
-        .iter()
-        .enumerate()
+    for (seed, name) in [
+        "llama-tied-llama3",
+        "llama-yarn",
+        "qwen2-tied",
+        "qwen3moe",
+        "gemma2",
+        "phi3-long",
+    ]
+    .iter()
+    .enumerate()
     {
         let bytes = std::fs::read(folder.join(format!("{name}.gguf"))).unwrap();
         let header = Header::read(&mut bytes.as_slice(), bytes.len() as u64).unwrap();

@@ -38,6 +38,8 @@ struct Golden {
     name: String,
     arch: String,
     vocab: usize,
+    /// Positions to load the network for.
+    context: u32,
     tokens: Vec<TokenId>,
     /// What transformers says next, choosing the likeliest.
     greedy: Vec<TokenId>,
@@ -64,6 +66,7 @@ fn goldens() -> Vec<Golden> {
         let golden = Golden {
             arch: string("arch"),
             vocab: case["vocab"].as_u64().unwrap() as usize,
+            context: case["context"].as_u64().unwrap() as u32,
             tokens: tokens("tokens"),
             greedy: tokens("greedy"),
             logits: numbers.iter().map(|b| f32::from_le_bytes(*b)).collect(),
@@ -88,7 +91,15 @@ impl<O: Ops + 'static> Loaded<O> {
     fn new(golden: &Golden, ops: O, kv: KvType) -> Self {
         let path = folder().join(format!("{}.gguf", golden.name));
         let (metadata, source) = support::open(&path).unwrap();
-        let network = load(&metadata, &source, &ops, MAX_ROWS, &mut |_| {}).unwrap();
+        let network = load(
+            &metadata,
+            &source,
+            &ops,
+            MAX_ROWS,
+            golden.context,
+            &mut |_| {},
+        )
+        .unwrap();
         let len = golden.tokens.len() + golden.greedy.len();
         let n_pages = len.div_ceil(PAGE_LEN);
         Self {

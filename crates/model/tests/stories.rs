@@ -27,7 +27,7 @@ fn stories(isa: Isa) -> Option<Loaded> {
         return None;
     };
     let ops = Cpu::new(isa, Arc::new(Team::new(1))).unwrap();
-    let network = load(&metadata, &source, &ops, 512, &mut |_| {}).unwrap();
+    let network = load(&metadata, &source, &ops, 512, 512, &mut |_| {}).unwrap();
     Some(Loaded {
         memory: ops.memory(&network.layers(), KvType::F32, 8),
         ops,

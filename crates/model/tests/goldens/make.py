@@ -7,7 +7,7 @@
 For every case in CASES it writes
     NAME.gguf     the model, all tensors F32, named and laid out as llama.cpp's converter does
     NAME.logits   float32, little-endian, [positions, vocab]: the logits after each prompt token
-and one cases.json with the prompt of each case and the greedy continuation of it.
+and one cases.json with the prompt of each case, the greedy continuation of it and the context to load for.
 Seeds are fixed, so the same versions of torch and transformers write the same bytes.
 
 Weights are drawn wide (logits of several units, norms away from 1, biases away from 0) and rounded to
@@ -35,8 +35,21 @@ What differs between a transformers config and the GGUF keys
   first W positions of the case `mistral` agree with it; the truth here is transformers.
 * Qwen3-MoE: llama.cpp always divides the chosen experts' weights by their sum under arch `qwen3moe`. A
   model with norm_topk_prob = false cannot be told apart in the file, and no such case is here.
-* `rope.dimension_count` is written for llama and left out for the Qwens, as the converter does; the
+* `rope.dimension_count` is written for llama and phi3 and left out for the others, as the converter does; the
   default is `attention.key_length`, and where that is absent too, embedding_length / head_count.
+* Gemma: transformers multiplies normed rows by 1 + weight; files hold the sum. The factor on embeddings is
+  sqrt(hidden_size), rounded by transformers to the type that the weights are computed in (float32 here) and
+  not rounded by llama.cpp. Neither query_pre_attn_scalar nor the pattern of windows has a key that the
+  converter writes: a file's scale is 1 / sqrt(head_dim), but for the 27B models 1 / sqrt(hidden_size / heads)
+  (the case `gemma2-scale` has the key `attention.scale` all the same, which llama.cpp does not read there);
+  the last of two (Gemma 2) or six layers (Gemma 3) has no window, and in Gemma 3 those with a window turn by
+  `rope.freq_base_swa`, 10000 where it is absent, unscaled. llama.cpp looks GELU up in a table of half floats.
+* Phi-3: queries, keys and values are one tensor, gate and up another; `rope.scaling.type` is not written,
+  the tensors rope_factors_short and rope_factors_long say that it is longrope. transformers takes the long
+  factors where the sequence is longer than `original_context_length`, llama.cpp where the context is; a case
+  here stays on one side of it and names the context to load for. llama.cpp does not use Phi-3's window.
+* Mixtral is arch `llama` with `expert_count`; expert_feed_forward_length is absent and feed_forward_length is
+  an expert's. Files of early 2024 have a tensor for each expert, as the case `mixtral-split` has.
 """
 import json
 import math
@@ -46,8 +59,10 @@ import sys
 import gguf
 import numpy as np
 import torch
-from transformers import (LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM, Qwen2Config,
-                          Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM, Qwen3MoeConfig, Qwen3MoeForCausalLM)
+from transformers import (Gemma2Config, Gemma2ForCausalLM, Gemma3ForCausalLM, Gemma3TextConfig, GemmaConfig,
+                          GemmaForCausalLM, LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM, MixtralConfig,
+                          MixtralForCausalLM, Phi3Config, Phi3ForCausalLM, Qwen2Config, Qwen2ForCausalLM,
+                          Qwen3Config, Qwen3ForCausalLM, Qwen3MoeConfig, Qwen3MoeForCausalLM)
 
 N_GREEDY = 16
 YARN_OWN_FACTOR = 1.3  # transformers' attention_factor in `llama-yarn`
@@ -97,6 +112,58 @@ CASES = {
         num_attention_heads=4, num_key_value_heads=2, head_dim=16, rms_norm_eps=1e-6,
         max_position_embeddings=256, tie_word_embeddings=False, num_experts=8, num_experts_per_tok=2,
         norm_topk_prob=True, rope_parameters=dict(rope_type="default", rope_theta=10000.0)), 129, 19),
+    "gemma": ("gemma", GemmaConfig, GemmaForCausalLM, dict(
+        vocab_size=96, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=1, head_dim=16, rms_norm_eps=1e-5, max_position_embeddings=256,
+        hidden_activation="gelu_pytorch_tanh", tie_word_embeddings=True,
+        rope_parameters=dict(rope_type="default", rope_theta=10000.0)), 120, 20),
+    "gemma2": ("gemma2", Gemma2Config, Gemma2ForCausalLM, dict(
+        vocab_size=96, hidden_size=16, intermediate_size=48, num_hidden_layers=2, num_attention_heads=2,
+        num_key_value_heads=1, head_dim=256, query_pre_attn_scalar=256, rms_norm_eps=1e-5,
+        max_position_embeddings=256, sliding_window=24, attn_logit_softcapping=2.0,
+        final_logit_softcapping=3.0, tie_word_embeddings=True,
+        rope_parameters=dict(rope_type="default", rope_theta=10000.0)), 140, 21),
+    "gemma2-scale": ("gemma2", Gemma2Config, Gemma2ForCausalLM, dict(
+        vocab_size=96, hidden_size=32, intermediate_size=48, num_hidden_layers=3, num_attention_heads=4,
+        num_key_value_heads=2, head_dim=16, query_pre_attn_scalar=9, rms_norm_eps=1e-5,
+        max_position_embeddings=256, sliding_window=70, attn_logit_softcapping=5.0,
+        final_logit_softcapping=10.0, tie_word_embeddings=True,
+        rope_parameters=dict(rope_type="default", rope_theta=2000.0)), 140, 22),
+    "gemma3": ("gemma3", Gemma3TextConfig, Gemma3ForCausalLM, dict(
+        vocab_size=96, hidden_size=32, intermediate_size=32, num_hidden_layers=7, num_attention_heads=2,
+        num_key_value_heads=1, head_dim=32, query_pre_attn_scalar=32, rms_norm_eps=1e-5,
+        max_position_embeddings=256, sliding_window=20, tie_word_embeddings=True,
+        rope_parameters=dict(sliding_attention=dict(rope_type="default", rope_theta=10000.0),
+                             full_attention=dict(rope_type="linear", factor=8.0, rope_theta=1000000.0))), 150, 23),
+    "phi3": ("phi3", Phi3Config, Phi3ForCausalLM, dict(
+        vocab_size=96, hidden_size=48, intermediate_size=64, num_hidden_layers=2, num_attention_heads=3,
+        num_key_value_heads=3, rms_norm_eps=1e-4, max_position_embeddings=256, sliding_window=40,
+        original_max_position_embeddings=256, pad_token_id=0, tie_word_embeddings=False,
+        rope_parameters=dict(rope_type="default", rope_theta=10000.0)), 130, 24),
+    "phi3-long": ("phi3", Phi3Config, Phi3ForCausalLM, dict(
+        vocab_size=96, hidden_size=64, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, rms_norm_eps=1e-5, max_position_embeddings=512, pad_token_id=0,
+        original_max_position_embeddings=64, tie_word_embeddings=True,
+        rope_parameters=dict(rope_type="longrope", rope_theta=10000.0, partial_rotary_factor=0.75,
+                             original_max_position_embeddings=64, short_factor=[1.0, 1.1, 1.2, 1.3, 1.5, 2.0],
+                             long_factor=[1.1, 1.5, 2.5, 4.0, 7.0, 8.5])), 150, 25),
+    "phi3-short": ("phi3", Phi3Config, Phi3ForCausalLM, dict(
+        vocab_size=96, hidden_size=64, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, rms_norm_eps=1e-5, max_position_embeddings=512, pad_token_id=0,
+        original_max_position_embeddings=160, tie_word_embeddings=False,
+        rope_parameters=dict(rope_type="longrope", rope_theta=10000.0, original_max_position_embeddings=160,
+                             short_factor=[1.0, 1.1, 1.2, 1.3, 1.5, 2.0, 2.1, 2.2],
+                             long_factor=[1.1, 1.5, 2.5, 4.0, 7.0, 8.5, 9.0, 9.5])), 130, 26),
+    "mixtral": ("llama", MixtralConfig, MixtralForCausalLM, dict(
+        vocab_size=96, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, rms_norm_eps=1e-5, max_position_embeddings=256, tie_word_embeddings=False,
+        num_local_experts=4, num_experts_per_tok=2, sliding_window=None,
+        rope_parameters=dict(rope_type="default", rope_theta=1000000.0)), 129, 27),
+    "mixtral-split": ("llama", MixtralConfig, MixtralForCausalLM, dict(
+        vocab_size=96, hidden_size=32, intermediate_size=32, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, rms_norm_eps=1e-5, max_position_embeddings=256, tie_word_embeddings=False,
+        num_local_experts=3, num_experts_per_tok=2, sliding_window=None,
+        rope_parameters=dict(rope_type="default", rope_theta=1000000.0)), 121, 28),
 }
 
 # transformers' names inside a layer -> GGUF's
@@ -105,7 +172,12 @@ LAYER_NAMES = {
     "self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v",
     "self_attn.o_proj": "attn_output", "self_attn.q_norm": "attn_q_norm", "self_attn.k_norm": "attn_k_norm",
     "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down",
-    "mlp.gate": "ffn_gate_inp",
+    "mlp.gate": "ffn_gate_inp", "self_attn.qkv_proj": "attn_qkv", "mlp.gate_up_proj": "ffn_up",
+}
+# ... where they mean something else in Gemma 2 and 3
+POST_NORM_NAMES = {
+    "post_attention_layernorm": "post_attention_norm", "pre_feedforward_layernorm": "ffn_norm",
+    "post_feedforward_layernorm": "post_ffw_norm",
 }
 
 
@@ -121,16 +193,28 @@ def fill(model, seed):
     with torch.no_grad():
         for name, p in sorted(model.named_parameters()):
             if "norm" in name:
-                x = 1.0 + 0.3 * torch.randn(p.shape, generator=g)
+                x = (0.0 if is_gemma(model.config) else 1.0) + 0.3 * torch.randn(p.shape, generator=g)
             elif name.endswith("bias"):
                 x = 0.5 * torch.randn(p.shape, generator=g)
             elif "embed_tokens" in name:
-                x = (0.25 if tied else 0.6) * torch.randn(p.shape, generator=g)
+                size = 0.25 if tied else 0.6
+                if is_gemma(model.config):  # the factor makes it of size 1 again
+                    size = 1.0 / math.sqrt(model.config.hidden_size)
+                x = size * torch.randn(p.shape, generator=g)
             elif name.endswith("mlp.gate.weight"):
                 x = 0.5 * torch.randn(p.shape, generator=g)
             else:  # keeps the size of what passes through it, somewhat larger
                 x = 1.3 / math.sqrt(p.shape[-1]) * torch.randn(p.shape, generator=g)
             p.copy_(few_bits(x))
+
+
+def is_gemma(config):
+    return config.model_type.startswith("gemma")
+
+
+def rope_of(config):
+    """The rotary parameters of the layers that see everything."""
+    return config.rope_parameters.get("full_attention", config.rope_parameters)
 
 
 def interleave(w, heads):
@@ -150,18 +234,26 @@ def llama3_factors(rope, head_dim):
     return np.array(out, np.float32)
 
 
-def tensors(arch, model, config):
+def tensors(name_of_case, arch, model, config):
     """(GGUF name, float32 array) of every tensor of the file."""
     heads = {"attn_q": config.num_attention_heads, "attn_k": config.num_key_value_heads}
     for name, p in model.named_parameters():
         w = p.detach().numpy()
         parts = name.removeprefix("model.").split(".")
+        if is_gemma(config) and "norm" in name:
+            w = w + 1.0
         if parts[0] == "embed_tokens":
             yield "token_embd.weight", w
         elif parts[0] == "lm_head":
             yield "output.weight", w
         elif parts[0] == "norm":
             yield "output_norm.weight", w
+        elif parts[-1] in ("gate_up_proj", "down_proj") and name_of_case == "mixtral-split":
+            half = config.intermediate_size
+            for i, expert in enumerate(w):
+                split = dict(down=expert) if parts[-1] == "down_proj" else dict(gate=expert[:half], up=expert[half:])
+                for short, matrix in split.items():
+                    yield f"blk.{parts[1]}.ffn_{short}.{i}.weight", np.ascontiguousarray(matrix)
         elif parts[-1] == "gate_up_proj":  # [experts, 2 * ffn, hidden]
             half = w.shape[1] // 2
             yield f"blk.{parts[1]}.ffn_gate_exps.weight", np.ascontiguousarray(w[:, :half])
@@ -169,21 +261,32 @@ def tensors(arch, model, config):
         elif parts[-1] == "down_proj":
             yield f"blk.{parts[1]}.ffn_down_exps.weight", w
         else:
-            short = LAYER_NAMES[".".join(parts[2:-1])]
+            short = LAYER_NAMES.get(".".join(parts[2:-1]))
+            if arch in ("gemma2", "gemma3"):
+                short = POST_NORM_NAMES.get(".".join(parts[2:-1]), short)
             if arch == "llama" and short in heads:
                 w = interleave(w, heads[short])
             yield f"blk.{parts[1]}.{short}.{parts[-1]}", w
-    rope = config.rope_parameters
+    rope = rope_of(config)
     if rope["rope_type"] == "llama3":
         yield "rope_freqs.weight", llama3_factors(rope, config.head_dim)
+    if rope["rope_type"] == "longrope":
+        yield "rope_factors_long.weight", np.array(rope["long_factor"], np.float32)
+        yield "rope_factors_short.weight", np.array(rope["short_factor"], np.float32)
 
 
-def write_rope(w, rope):
-    w.add_rope_freq_base(rope["rope_theta"])
+def write_rope(w, config):
+    rope = rope_of(config)
+    if not (is_gemma(config) and rope["rope_theta"] == 10000.0):  # as the converter does
+        w.add_rope_freq_base(rope["rope_theta"])
     kind = rope["rope_type"]
     if kind == "linear":
         w.add_rope_scaling_type(gguf.RopeScalingType.LINEAR)
         w.add_rope_scaling_factor(rope["factor"])
+    elif kind == "longrope":
+        old = rope["original_max_position_embeddings"]
+        w.add_rope_scaling_orig_ctx_len(old)
+        w.add_rope_scaling_attn_factors(math.sqrt(1 + math.log(config.max_position_embeddings / old) / math.log(old)))
     elif kind == "yarn":
         w.add_rope_scaling_type(gguf.RopeScalingType.YARN)
         w.add_rope_scaling_factor(rope["factor"])
@@ -234,9 +337,22 @@ def write_gguf(path, name, arch, model, config):
         w.add_expert_feed_forward_length(config.moe_intermediate_size)
     if arch == "llama" and getattr(config, "sliding_window", None):
         w.add_sliding_window(config.sliding_window)
-    write_rope(w, config.rope_parameters)
+    if arch == "phi3":
+        w.add_rope_dimension_count(int(head_dim * rope_of(config).get("partial_rotary_factor", 1.0)))
+        w.add_sliding_window(config.sliding_window or 0)
+    if arch in ("gemma2", "gemma3"):
+        w.add_sliding_window(config.sliding_window)
+    if arch == "gemma2":
+        w.add_attn_logit_softcapping(config.attn_logit_softcapping)
+        w.add_final_logit_softcapping(config.final_logit_softcapping)
+        if config.query_pre_attn_scalar != head_dim:
+            w.add_attention_scale(config.query_pre_attn_scalar ** -0.5)
+    if name.startswith("mixtral"):
+        w.add_expert_count(config.num_local_experts)
+        w.add_expert_used_count(config.num_experts_per_tok)
+    write_rope(w, config)
     write_vocabulary(w, config.vocab_size)
-    for tensor, data in tensors(arch, model, config):
+    for tensor, data in tensors(name, arch, model, config):
         if data.dtype != np.float32 or not np.isfinite(data).all():
             sys.exit(f"{name}: {tensor} is {data.dtype} or not finite")
         w.add_tensor(tensor, data)
@@ -275,7 +391,7 @@ def make(out, name):
     fill(model, seed)
     g = torch.Generator().manual_seed(1000 + seed)
     tokens = [1] + torch.randint(3, config.vocab_size, (n_prompt - 1,), generator=g).tolist()
-    if arch == "qwen3moe":
+    if arch == "qwen3moe" or name.startswith("mixtral"):
         check_routes(name, model, tokens)
     logits = logits_of(model, tokens)
     spread = logits.std().item()
@@ -297,10 +413,15 @@ def make(out, name):
     in_llama_cpp = len(tokens)  # how many of the first positions llama.cpp gets right: see above
     if arch == "llama" and getattr(config, "sliding_window", None):
         in_llama_cpp = config.sliding_window
-    if config.rope_parameters.get("beta_fast") is not None:
+    if rope_of(config).get("beta_fast") is not None or name == "gemma2-scale":
         in_llama_cpp = 1
-    return dict(name=name, arch=arch, vocab=config.vocab_size, in_llama_cpp=in_llama_cpp, tokens=tokens,
-                greedy=greedy)
+    if name == "phi3":
+        in_llama_cpp = config.sliding_window
+    context = config.max_position_embeddings
+    if name == "phi3-short":
+        context = config.original_max_position_embeddings
+    return dict(name=name, arch=arch, vocab=config.vocab_size, in_llama_cpp=in_llama_cpp, context=context,
+                tokens=tokens, greedy=greedy)
 
 
 def main():

@@ -46,6 +46,40 @@ impl Model {
         for i in 0..3 {
             model.layer(&mut rng, arch, i);
         }
+        if arch == "phi3" {
+            model.set("phi3.rope.scaling.original_context_length", 100_u32);
+            model.weight(&mut rng, "rope_factors_short.weight", &[8], 0.0);
+            model.weight(&mut rng, "rope_factors_long.weight", &[8], 0.0);
+        }
+        model
+    }
+
+    /// A Llama of experts, all in one tensor, or each in its own.
+    pub fn mixtral(split: bool) -> Self {
+        let mut model = Self::random("llama");
+        model.tensors.retain(|t| {
+            !["ffn_gate", "ffn_up", "ffn_down"]
+                .iter()
+                .any(|name| t.0.contains(name))
+        });
+        let mut rng = Rng(99);
+        for i in 0..3 {
+            let b = format!("blk.{i}.ffn_");
+            model.weight(&mut rng, &format!("{b}gate_inp.weight"), &[32, 5], 0.3);
+            for (name, shape) in [("gate", [32, 48]), ("up", [32, 48]), ("down", [48, 32])] {
+                let stack = [shape[0], shape[1], 5];
+                model.weight(&mut rng, &format!("{b}{name}_exps.weight"), &stack, 0.3);
+                if split {
+                    let (_, _, data) = model.tensors.pop().unwrap();
+                    for (expert, data) in data.chunks(32 * 48).enumerate() {
+                        let name = format!("{b}{name}.{expert}.weight");
+                        model.tensors.push((name, shape.to_vec(), data.to_vec()));
+                    }
+                }
+            }
+        }
+        model.set("llama.expert_count", 5_u32);
+        model.set("llama.expert_used_count", 2_u32);
         model
     }
 
@@ -72,9 +106,13 @@ impl Model {
             self.weight(rng, &format!("{b}{name}"), shape, size);
         };
         weight("attn_norm.weight", &[32], 0.0);
-        weight("attn_q.weight", &[32, 64], 0.4);
-        weight("attn_k.weight", &[32, 32], 0.4);
-        weight("attn_v.weight", &[32, 32], 0.2);
+        if arch == "phi3" {
+            weight("attn_qkv.weight", &[32, 128], 0.4);
+        } else {
+            weight("attn_q.weight", &[32, 64], 0.4);
+            weight("attn_k.weight", &[32, 32], 0.4);
+            weight("attn_v.weight", &[32, 32], 0.2);
+        }
         weight("attn_output.weight", &[64, 32], 0.2);
         weight("ffn_norm.weight", &[32], 0.0);
         match arch {
@@ -83,13 +121,20 @@ impl Model {
                 weight("attn_k.bias", &[32], 0.5);
                 weight("attn_v.bias", &[32], 0.5);
             }
-            "qwen3" | "qwen3moe" => {
+            "qwen3" | "qwen3moe" | "gemma3" => {
                 weight("attn_q_norm.weight", &[16], 0.0);
                 weight("attn_k_norm.weight", &[16], 0.0);
             }
             _ => {}
         }
-        if arch == "qwen3moe" {
+        if ["gemma2", "gemma3"].contains(&arch) {
+            weight("post_attention_norm.weight", &[32], 0.0);
+            weight("post_ffw_norm.weight", &[32], 0.0);
+        }
+        if arch == "phi3" {
+            weight("ffn_up.weight", &[32, 96], 0.3);
+            weight("ffn_down.weight", &[48, 32], 0.3);
+        } else if arch == "qwen3moe" {
             weight("ffn_gate_inp.weight", &[32, 6], 0.3);
             weight("ffn_gate_exps.weight", &[32, 24, 6], 0.3);
             weight("ffn_up_exps.weight", &[32, 24, 6], 0.3);
