@@ -117,7 +117,7 @@ impl Bare {
         let files = ModelFiles::open(path)?;
         let metadata: &Metadata = files.metadata();
         let ops = Cpu::new(Isa::best(), Arc::new(Team::new(1))).ok_or("no kernels")?;
-        let network = ingle::networks::load(metadata, &files, &ops, 512, &mut |_| {})?;
+        let network = ingle::networks::load(metadata, &files, &ops, 512, 512, &mut |_| {})?;
         let memory = ops.memory(&network.layers(), KvType::F16, 2);
         Ok(Self {
             ops,

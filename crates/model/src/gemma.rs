@@ -257,6 +257,10 @@ impl<O: Ops> Network<O> for Gemma<O> {
         workload
     }
 
+    fn hidden(&self) -> &O::Buf {
+        &self.state.h
+    }
+
     fn forward(
         &mut self,
         ops: &mut O,
