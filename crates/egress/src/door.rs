@@ -150,10 +150,10 @@ impl Door {
             let Some(location) = next_hop(request.follow, response.head()) else {
                 return Ok(response);
             };
+            response.finish();
             let permit = request.permit.redirect(location);
             request.permit = permit
                 .map_err(|error| self.refused(request.permit.purpose, &location.text, error))?;
-            response.finish();
         }
     }
 
