@@ -17,6 +17,7 @@ mod partition;
 mod pretokenizer;
 mod remembered;
 mod sentencepiece;
+mod spaces;
 mod special;
 mod tokens;
 mod trie;
@@ -35,6 +36,7 @@ use charsmap::Charsmap;
 use partition::{Fragment, SpecialTokens};
 use pretokenizer::{Encoding, PreTokenizer};
 use sentencepiece::SentencePiece;
+use spaces::Before;
 use tokens::{Attributes, Tokens};
 use unigram::Unigram;
 use wordpiece::WordPiece;
@@ -102,6 +104,7 @@ pub struct Vocabulary {
     add_sep: bool,
     add_space_prefix: bool,
     remove_extra_whitespaces: bool,
+    spaces: spaces::Spaces,
     clean_spaces: bool,
     chat_template: Option<String>,
     warnings: Vec<Warning>,
@@ -146,6 +149,7 @@ impl Vocabulary {
             add_sep: flag("add_sep_token", model == Model::WordPiece)?,
             add_space_prefix: flag("add_space_prefix", model == Model::SentencePiece)?,
             remove_extra_whitespaces: flag("remove_extra_whitespaces", false)?,
+            spaces: spaces::Spaces::read(metadata)?,
             clean_spaces: pre.map_or(model == Model::WordPiece, |pre| pre.clean_spaces),
             chat_template: metadata.str("tokenizer.chat_template")?.map(str::to_owned),
             tokens,
@@ -208,13 +212,13 @@ impl Vocabulary {
         if options.add_special && (self.add_bos || self.is_word_piece()) {
             out.extend(self.roles.bos);
         }
-        let mut after_special = true;
+        let mut before = Before::Start;
         for fragment in self.special.cut(&self.tokens, text, options.parse_special) {
             match fragment {
-                Fragment::Text(text) => self.encode_text(text, after_special, &mut out),
+                Fragment::Text(text) => self.encode_text(text, before, &mut out),
                 Fragment::Token(token) => out.push(token),
             }
-            after_special = matches!(fragment, Fragment::Token(_));
+            before = Before::after(&fragment);
         }
         if options.add_special {
             if self.is_word_piece() {
@@ -230,16 +234,16 @@ impl Vocabulary {
     /// marks, which are dropped here; see [`crate::prompt`].
     pub(crate) fn encode_guarded(&self, prompt: &str) -> Vec<TokenId> {
         let mut out = Vec::new();
-        let mut after_special = true;
+        let mut before = Before::Start;
         for fragment in self.special.cut(&self.tokens, prompt, true) {
             match fragment {
                 Fragment::Text(text) if text.contains(MARK) => {
-                    self.encode_text(&text.replace(MARK, ""), after_special, &mut out);
+                    self.encode_text(&text.replace(MARK, ""), before, &mut out);
                 }
-                Fragment::Text(text) => self.encode_text(text, after_special, &mut out),
+                Fragment::Text(text) => self.encode_text(text, before, &mut out),
                 Fragment::Token(token) => out.push(token),
             }
-            after_special = matches!(fragment, Fragment::Token(_));
+            before = Before::after(&fragment);
         }
         out
     }
@@ -275,16 +279,18 @@ impl Vocabulary {
     }
 
     /// Appends the tokens of a text that holds no special token.
-    fn encode_text(&self, text: &str, after_special: bool, out: &mut Vec<TokenId>) {
+    fn encode_text(&self, text: &str, before: Before, out: &mut Vec<TokenId>) {
         let unknown = self.roles.unk;
         match &self.tokenizer {
             Tokenizer::Bpe(bpe) => {
                 // Some files name the end token here: it must not come out of a text.
                 let unknown = unknown.filter(|id| self.kind(*id) == Some(TokenKind::Unknown));
-                bpe.encode(&self.tokens, text, unknown, out);
+                let text = self.spaces.compose(text);
+                bpe.encode(&self.tokens, &text, unknown, out);
             }
             Tokenizer::SentencePiece(sentence_piece) => {
-                let prefix = if self.add_space_prefix && after_special {
+                let wanted = self.spaces.wants_prefix(text, before);
+                let prefix = if self.add_space_prefix && wanted {
                     SPACE
                 } else {
                     ""
@@ -395,7 +401,15 @@ fn read_tokenizer(
                 Model::Gemma4 => Some("gemma4"),
                 _ => metadata.str("tokenizer.ggml.pre")?,
             };
-            let (pre_tokenizer, warning) = PreTokenizer::by_name(name)?;
+            let given = metadata.strings("tokenizer.ingle.pre_patterns")?;
+            let (pre_tokenizer, warning) = match given.filter(|_| model == Model::Gpt2) {
+                Some(patterns) => {
+                    let whole = metadata.bool("tokenizer.ingle.whole_pieces")?;
+                    let whole = whole.unwrap_or(false);
+                    (PreTokenizer::given(patterns.iter(), whole)?, None)
+                }
+                None => PreTokenizer::by_name(name)?,
+            };
             warnings.extend(warning);
             let merges = metadata.require_strings("tokenizer.ggml.merges")?;
             Tokenizer::Bpe(Box::new(Bpe::new(tokens, merges, pre_tokenizer, warnings)?))

@@ -280,6 +280,9 @@ pub(super) fn mark_stripping(
     tokens: &mut Tokens,
     special: &[TokenId],
 ) -> Result<(), VocabularyError> {
+    if mark_said(metadata, tokens)? {
+        return Ok(());
+    }
     let pre = metadata.str("tokenizer.ggml.pre")?.unwrap_or("");
     let architecture = metadata.str("general.architecture")?.unwrap_or("");
     let name = metadata
@@ -312,4 +315,20 @@ pub(super) fn mark_stripping(
         mark_left("[MASK]");
     }
     Ok(())
+}
+
+/// Marks those that the file names, which only files converted here do; whether there are such.
+fn mark_said(metadata: &Metadata, tokens: &mut Tokens) -> Result<bool, VocabularyError> {
+    let mut said = false;
+    for (key, side) in [
+        ("tokenizer.ingle.left_strip", Attributes::LEFT_STRIP),
+        ("tokenizer.ingle.right_strip", Attributes::RIGHT_STRIP),
+    ] {
+        for id in metadata.u32s(key)?.unwrap_or_default() {
+            said = true;
+            let id = TokenId(id);
+            tokens.set_attributes(id, tokens.attributes(id).with(side));
+        }
+    }
+    Ok(said)
 }

@@ -1,6 +1,7 @@
 //! Pre-tokenizers of byte-level BPE, by the names that `tokenizer.ggml.pre` holds.
 
 mod family;
+mod given;
 mod set;
 mod split;
 
@@ -129,6 +130,27 @@ impl PreTokenizer {
             clean_spaces,
         };
         Ok((pre_tokenizer, warning))
+    }
+
+    /// A pre-tokenizer of byte-level BPE that a file gives by its patterns.
+    pub(crate) fn given<'a>(
+        patterns: impl ExactSizeIterator<Item = &'a str>,
+        whole_pieces: bool,
+    ) -> Result<Self, VocabularyError> {
+        let stages = given::stages(patterns).map_err(|reason| VocabularyError::Pattern {
+            name: "given by the file itself".to_owned(),
+            reason,
+        })?;
+        Ok(Self {
+            stages,
+            encoding: Encoding::Bytes,
+            whole_pieces,
+            whole_line_breaks: false,
+            add_bos: false,
+            always_bos: false,
+            no_default_bos: false,
+            clean_spaces: false,
+        })
     }
 }
 
