@@ -261,6 +261,7 @@ pub(crate) struct Location {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn permit(endpoint: Endpoint, url: &str) -> Result<Permit, EgressError> {
         Permit::new(&[endpoint], Purpose::Pull, &url.parse().unwrap())
@@ -364,5 +365,34 @@ mod tests {
         }
         let clear = Origin::parse("http://hub.example").unwrap();
         assert!(Endpoint::public(Purpose::Pull, clear, Redirects::none()).is_err());
+    }
+
+    proptest! {
+        /// Whatever a `Location` says: who is allowed is below a known domain, by https on its port.
+        #[test]
+        fn no_spelling_leads_elsewhere(
+            parts in proptest::collection::vec(
+                prop_oneof![
+                    Just("https:".to_owned()), Just("http:".to_owned()), Just("//".to_owned()),
+                    Just("cdn.example".to_owned()), Just("hub.example".to_owned()),
+                    Just("evil.example".to_owned()), Just("127.0.0.1".to_owned()),
+                    Just("@".to_owned()), Just(":443".to_owned()), Just(":80".to_owned()),
+                    Just(".".to_owned()), Just("/".to_owned()), Just("\\".to_owned()),
+                    Just("#".to_owned()), Just("?".to_owned()), Just("\t".to_owned()),
+                    Just("\u{3002}".to_owned()), Just("%2e".to_owned()), "[ -~]{0,3}",
+                ],
+                0..8,
+            )
+        ) {
+            let to = parts.concat();
+            if let Ok(permit) = redirect(&hub(), &to) {
+                let host = permit.url.host_str().unwrap();
+                let known = host == "hub.example" || host == "cdn.example" || host.ends_with(".cdn.example");
+                prop_assert!(known, "{to} leads to {}", permit.url);
+                prop_assert_eq!(permit.url.scheme(), "https");
+                prop_assert_eq!(permit.url.port_or_known_default(), Some(443));
+                prop_assert!(permit.url.username().is_empty() && permit.url.password().is_none());
+            }
+        }
     }
 }

@@ -4,26 +4,42 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ingle_egress::{Cancel, Door, EgressError, Purpose, Redirects, Request, Wait};
+use ingle_egress::{Cancel, Door, EgressError, Limits, Purpose, Redirects, Request, Slowest, Wait};
 
 use crate::server::{Line, Server, ok, tell};
 use crate::{Rows, fetch, get, options};
 
 fn open(server: &Server) -> Door {
-    Door::new(
-        options(server.origin("127.0.0.1"), Redirects::none()),
-        Arc::new(Rows::default()),
-    )
+    with(server, |_| {})
+}
+
+/// A door with other bounds than usual.
+fn with(server: &Server, change: impl FnOnce(&mut Limits)) -> Door {
+    let mut options = options(server.origin("127.0.0.1"), Redirects::none());
+    change(&mut options.limits);
+    Door::new(options, Arc::new(Rows::default()))
 }
 
 fn error(handler: impl Fn(&str, &mut dyn Line) + Send + Sync + 'static) -> EgressError {
+    error_with(|_| {}, handler)
+}
+
+fn error_with(
+    change: impl FnOnce(&mut Limits),
+    handler: impl Fn(&str, &mut dyn Line) + Send + Sync + 'static,
+) -> EgressError {
     let server = Server::plain(handler);
-    fetch(&open(&server), &server.url("127.0.0.1", "/")).unwrap_err()
+    let door = with(&server, change);
+    fetch(&door, &server.url("127.0.0.1", "/")).unwrap_err()
 }
 
 #[test]
 fn silence_has_a_bound() {
-    let silent = error(|_, _| thread::sleep(Duration::from_secs(2)));
+    let patience = Duration::from_millis(300);
+    let silent = error_with(
+        |limits| limits.answer = patience,
+        |_, _| thread::sleep(Duration::from_secs(2)),
+    );
     assert!(
         matches!(
             silent,
@@ -34,10 +50,13 @@ fn silence_has_a_bound() {
         ),
         "{silent}"
     );
-    let stalled = error(|_, line| {
-        tell(line, "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc");
-        thread::sleep(Duration::from_secs(2));
-    });
+    let stalled = error_with(
+        |limits| limits.between_bytes = patience,
+        |_, line| {
+            tell(line, "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc");
+            thread::sleep(Duration::from_secs(2));
+        },
+    );
     assert!(
         matches!(
             stalled,
@@ -53,13 +72,20 @@ fn silence_has_a_bound() {
 
 #[test]
 fn a_trickle_has_a_bound() {
-    let slow = error(|_, line| {
-        tell(line, "HTTP/1.1 200 OK\r\n\r\n");
-        for _ in 0..100 {
-            tell(line, "x");
-            thread::sleep(Duration::from_millis(50));
-        }
-    });
+    let slowest = Slowest {
+        bytes: 1000,
+        window: Duration::from_secs(1),
+    };
+    let slow = error_with(
+        |limits| limits.slowest = Some(slowest),
+        |_, line| {
+            tell(line, "HTTP/1.1 200 OK\r\n\r\n");
+            for _ in 0..100 {
+                tell(line, "x");
+                thread::sleep(Duration::from_millis(50));
+            }
+        },
+    );
     assert!(
         matches!(slow, EgressError::TooSlow { bytes: 1..1000, .. }),
         "{slow}"
@@ -141,9 +167,7 @@ fn what_is_not_http_is_not_an_answer() {
 #[test]
 fn a_wait_ends_when_the_user_says_so() {
     let server = Server::plain(|_, _| thread::sleep(Duration::from_secs(4)));
-    let mut options = options(server.origin("127.0.0.1"), Redirects::none());
-    options.limits.answer = Duration::from_secs(60);
-    let door = Door::new(options, Arc::new(Rows::default()));
+    let door = open(&server);
     let cancel = Cancel::new();
     let request = get(&door, &server.url("127.0.0.1", "/"))
         .unwrap()

@@ -13,11 +13,10 @@ use std::collections::HashMap;
 use std::io;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use ingle_egress::{
     Door, DoorOptions, EgressError, Endpoint, Event, Follow, Limits, Log, Origin, Purpose,
-    Redirects, Request, Resolve, Resolving, Row, Slowest, Url,
+    Redirects, Request, Resolve, Resolving, Row, Url,
 };
 
 /// Rows in memory.
@@ -94,18 +93,12 @@ impl Resolve for Names {
     }
 }
 
-/// Settings for a door to one named endpoint, for tests that cannot wait.
+/// Settings for a door to one named endpoint.
 pub(crate) fn options(endpoint: Origin, redirects: Redirects) -> DoorOptions {
     DoorOptions {
         endpoints: vec![Endpoint::named(Purpose::Pull, endpoint, redirects)],
         limits: Limits {
-            connect: Duration::from_secs(10),
-            answer: Duration::from_millis(500),
-            between_bytes: Duration::from_millis(500),
-            slowest: Some(Slowest {
-                bytes: 1000,
-                window: Duration::from_secs(1),
-            }),
+            slowest: None,
             ..Limits::default()
         },
         authorities: vec![server::AUTHORITY.to_vec()],

@@ -69,7 +69,7 @@ fn setting(room: u64, tells: bool) -> Setting {
 
 impl Setting {
     fn fetch(&self) -> Result<(), DownloadError> {
-        let door = door(self.server.origin(), &[], Arc::new(Rows::default()));
+        let door = door(self.server.origin(), Arc::new(Rows::default()));
         fetch_file(&door, &self.fetch, &mut |_| {}, &Cancel::new()).map(drop)
     }
 

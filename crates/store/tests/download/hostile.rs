@@ -7,11 +7,11 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use ingle_egress::{Cancel, Token};
+use ingle_egress::{Cancel, Redirects, Token};
 use ingle_store::download::{DownloadError, Fetch, fetch_file};
 
 use crate::server::{Dice, Seen, Server, honest, honest_answer, say, tell};
-use crate::{Rows, door, hasty, names, sha256};
+use crate::{Rows, hasty, impatient_door, names, sha256};
 
 const DOWNLOADS: usize = 1000;
 const WORKERS: usize = 8;
@@ -224,7 +224,13 @@ fn a_thousand_downloads_from_a_hostile_server_end_right() {
     *world.cdn.lock().unwrap() = cdn.url.clone();
     *world.forbidden.lock().unwrap() = forbidden.url.clone();
     let log = Arc::new(Rows::default());
-    let door = door(home.origin(), &[cdn.origin()], log.clone());
+    let redirects = Redirects::none().and(cdn.origin());
+    let door = impatient_door(
+        home.origin(),
+        redirects,
+        Duration::from_millis(250),
+        log.clone(),
+    );
     let folder = tempfile::tempdir().unwrap();
     let next = AtomicUsize::new(0);
     let errors = AtomicUsize::new(0);

@@ -31,7 +31,7 @@ fn child() {
         now.unwrap().as_millis() as u64
     });
     let log = Arc::new(FileLog::open(Path::new(log), clock).unwrap());
-    let door = door(Origin::parse(url).unwrap(), &[], log);
+    let door = door(Origin::parse(url).unwrap(), log);
     let mut fetch = Fetch::new(url.parse().unwrap(), into.into());
     fetch.sha256 = (!digest.is_empty()).then(|| Digest::from_hex(digest).unwrap());
     fetch.patience = hasty(4);

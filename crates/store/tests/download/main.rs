@@ -34,29 +34,32 @@ impl Log for Rows {
     }
 }
 
-/// A door to `endpoint`, which may redirect to `others`, for tests that cannot wait.
-pub(crate) fn door(endpoint: Origin, others: &[Origin], log: Arc<dyn Log>) -> Door {
-    let redirects = others
-        .iter()
-        .cloned()
-        .fold(Redirects::none(), Redirects::and);
-    Door::new(
-        DoorOptions {
-            endpoints: vec![Endpoint::named(Purpose::Pull, endpoint, redirects)],
-            limits: Limits {
-                connect: Duration::from_secs(10),
-                answer: Duration::from_secs(10),
-                between_bytes: Duration::from_millis(250),
-                slowest: Some(Slowest {
-                    bytes: 1000,
-                    window: Duration::from_millis(500),
-                }),
-                ..Limits::default()
-            },
-            ..DoorOptions::default()
-        },
-        log,
-    )
+/// A door to `endpoint`.
+pub(crate) fn door(endpoint: Origin, log: Arc<dyn Log>) -> Door {
+    impatient_door(endpoint, Redirects::none(), Duration::from_secs(10), log)
+}
+
+/// A door to `endpoint` that bears a stall of so long, and less than 1000 bytes for twice that time.
+pub(crate) fn impatient_door(
+    endpoint: Origin,
+    redirects: Redirects,
+    stall: Duration,
+    log: Arc<dyn Log>,
+) -> Door {
+    let limits = Limits {
+        between_bytes: stall,
+        slowest: Some(Slowest {
+            bytes: 1000,
+            window: stall * 2,
+        }),
+        ..Limits::default()
+    };
+    let options = DoorOptions {
+        endpoints: vec![Endpoint::named(Purpose::Pull, endpoint, redirects)],
+        limits,
+        ..DoorOptions::default()
+    };
+    Door::new(options, log)
 }
 
 /// Patience without pauses.

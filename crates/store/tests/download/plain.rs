@@ -3,7 +3,9 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use ingle_egress::{Cancel, Door, EgressError, Token};
+use ingle_egress::{
+    Cancel, Door, DoorOptions, EgressError, Endpoint, Limits, Purpose, Redirects, Slowest, Token,
+};
 use ingle_store::download::{DownloadError, Fault, Fetch, Progress, fetch_file};
 
 use crate::server::{Dice, Seen, Server, honest, honest_answer, say, tell};
@@ -24,7 +26,7 @@ fn setting(
     let bytes = Dice(7).bytes(100_000);
     let hosted = bytes.clone();
     let server = Server::start(move |seen, stream| handler(seen, stream, &hosted));
-    let door = door(server.origin(), &[], Arc::new(Rows::default()));
+    let door = door(server.origin(), Arc::new(Rows::default()));
     let folder = tempfile::tempdir().unwrap();
     let mut fetch = Fetch::new(
         server.at("/org/repo/file.gguf"),
@@ -389,7 +391,23 @@ fn a_trickle_is_given_up_and_what_came_is_kept() {
     let mut fetch = s.fetch.clone();
     fetch.patience.tries = 1;
     fetch.patience.progress = 1000;
-    let error = fetch_file(&s.door, &fetch, &mut |_| {}, &Cancel::new()).unwrap_err();
+    let options = DoorOptions {
+        endpoints: vec![Endpoint::named(
+            Purpose::Pull,
+            s.server.origin(),
+            Redirects::none(),
+        )],
+        limits: Limits {
+            slowest: Some(Slowest {
+                bytes: 1000,
+                window: Duration::from_secs(1),
+            }),
+            ..Limits::default()
+        },
+        ..DoorOptions::default()
+    };
+    let door = Door::new(options, Arc::new(Rows::default()));
+    let error = fetch_file(&door, &fetch, &mut |_| {}, &Cancel::new()).unwrap_err();
     let DownloadError::GaveUp { fault, have, .. } = error else {
         panic!("{error:?}")
     };

@@ -27,7 +27,7 @@ fn slow_server(bytes: Vec<u8>) -> Server {
 fn threads_that_want_the_same_file_fetch_it_once() {
     let bytes = Dice(1).bytes(100_000);
     let server = slow_server(bytes.clone());
-    let door = door(server.origin(), &[], Arc::new(Rows::default()));
+    let door = door(server.origin(), Arc::new(Rows::default()));
     let folder = tempfile::tempdir().unwrap();
     let mut fetch = Fetch::new(server.at("/file"), folder.path().join("deep/er/file.gguf"));
     fetch.sha256 = Some(sha256(&bytes));
@@ -78,7 +78,7 @@ fn processes_that_want_the_same_file_fetch_it_once() {
 fn who_waits_can_be_stopped_and_takes_over_when_the_first_fails() {
     let bytes = Dice(3).bytes(50_000);
     let server = slow_server(bytes.clone());
-    let door = door(server.origin(), &[], Arc::new(Rows::default()));
+    let door = door(server.origin(), Arc::new(Rows::default()));
     let folder = tempfile::tempdir().unwrap();
     let mut fetch = Fetch::new(server.at("/file"), folder.path().join("file.gguf"));
     fetch.sha256 = Some(sha256(&bytes));
