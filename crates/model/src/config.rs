@@ -143,6 +143,7 @@ impl Config {
             head_dim: self.head_dim,
             scale: self.attention_scale,
             soft_cap: None,
+            causal: true,
             window: self.windows[layer],
         }
     }

@@ -101,6 +101,11 @@ impl Ops for Measure {
         0
     }
 
+    fn rows(&mut self, (): &(), _: &[u32], (): &mut ()) {}
+    fn select(&mut self, (): &(), _: &[u32], (): &mut ()) {}
+    fn layer_norm(&mut self, (): &mut (), (): &(), (): &(), _: f32) {}
+    fn gelu(&mut self, (): &mut ()) {}
+    fn tanh(&mut self, (): &mut ()) {}
     fn embed(&mut self, (): &(), _: &Batch<'_>, (): &mut ()) {}
     fn rms_norm(&mut self, (): &(), (): &(), _: f32, (): &mut ()) {}
     fn rms_norm_heads(&mut self, (): &mut (), (): &(), _: f32, _: usize) {}

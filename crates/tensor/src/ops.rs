@@ -104,6 +104,9 @@ pub struct Attention {
     pub soft_cap: Option<f32>,
     /// A row at position p sees positions p - window + 1 to p; `None`: all up to p.
     pub window: Option<u32>,
+    /// Where this is false a row sees as far ahead as it sees back, p + window - 1 or all; the
+    /// batch then holds all rows of a sequence.
+    pub causal: bool,
 }
 
 /// The function of a gate (<https://arxiv.org/abs/2002.05202>).
@@ -290,10 +293,23 @@ pub trait Ops: Send {
     /// Bytes that a matrix of this type and shape takes once packed.
     fn matrix_bytes(&self, ty: TensorType, rows: usize, columns: usize) -> u64;
 
+    /// `out = table[index]` for each index.
+    fn rows(&mut self, table: &Self::Matrix, indices: &[u32], out: &mut Self::Buf);
+    /// `out = x[index]` for each index.
+    fn select(&mut self, x: &Self::Buf, indices: &[u32], out: &mut Self::Buf);
     /// The rows of `table` that the batch's items name.
     fn embed(&mut self, table: &Self::Matrix, batch: &Batch<'_>, out: &mut Self::Buf);
     /// `out = x / rms(x) * weight` by row (<https://arxiv.org/abs/1910.07467>).
     fn rms_norm(&mut self, x: &Self::Buf, weight: &Self::Vector, eps: f32, out: &mut Self::Buf);
+    /// `x = (x - mean) / sqrt(variance + eps) * weight + bias` by row
+    /// (<https://arxiv.org/abs/1607.06450>).
+    fn layer_norm(
+        &mut self,
+        x: &mut Self::Buf,
+        weight: &Self::Vector,
+        bias: &Self::Vector,
+        eps: f32,
+    );
     /// RMS norm of each head of `head_dim` elements by itself, in place.
     fn rms_norm_heads(
         &mut self,
@@ -324,6 +340,10 @@ pub trait Ops: Send {
         batch: &Batch<'_>,
         out: &mut Self::Buf,
     );
+    /// `x = x * Phi(x)`, with the exact normal distribution (<https://arxiv.org/abs/1606.08415>).
+    fn gelu(&mut self, x: &mut Self::Buf);
+    /// `x = tanh(x)`
+    fn tanh(&mut self, x: &mut Self::Buf);
     /// `gate = activation(gate) * up`
     fn gate(&mut self, activation: Activation, gate: &mut Self::Buf, up: &Self::Buf);
     /// Routes each row by `router` (`[n_experts, width]`) and adds the chosen experts' outputs to

@@ -289,6 +289,41 @@ impl Ops for Reference {
         rows as u64 * columns as u64 * 4
     }
 
+    fn rows(&mut self, table: &Matrix, indices: &[u32], out: &mut Buf) {
+        let rows = indices.iter().flat_map(|&i| table.row(i as usize).to_vec());
+        out.set(rows.collect());
+    }
+
+    fn select(&mut self, x: &Buf, indices: &[u32], out: &mut Buf) {
+        let rows = indices.iter().flat_map(|&i| x.row(i as usize).to_vec());
+        out.set(rows.collect());
+    }
+
+    fn layer_norm(&mut self, x: &mut Buf, weight: &Vec<f32>, bias: &Vec<f32>, eps: f32) {
+        for row in x.data.chunks_mut(x.width) {
+            let wide = || row.iter().copied().map(f64::from);
+            let mean = wide().sum::<f64>() / row.len() as f64;
+            let variance = wide().map(|x| (x - mean) * (x - mean)).sum::<f64>() / row.len() as f64;
+            let scale = 1.0 / (variance + f64::from(eps)).sqrt();
+            for ((x, &w), &b) in row.iter_mut().zip(weight).zip(bias) {
+                *x = ((f64::from(*x) - mean) * scale * f64::from(w) + f64::from(b)) as f32;
+            }
+        }
+    }
+
+    fn gelu(&mut self, x: &mut Buf) {
+        for x in &mut x.data {
+            let wide = f64::from(*x);
+            *x = (wide * 0.5 * libm::erfc(-wide / std::f64::consts::SQRT_2)) as f32;
+        }
+    }
+
+    fn tanh(&mut self, x: &mut Buf) {
+        x.data
+            .iter_mut()
+            .for_each(|x| *x = f64::from(*x).tanh() as f32);
+    }
+
     fn embed(&mut self, table: &Matrix, batch: &Batch<'_>, out: &mut Buf) {
         let row = |r: &crate::ops::Row| table.row(r.item.token().0 as usize).to_vec();
         out.set(batch.rows.iter().flat_map(row).collect());
@@ -357,7 +392,13 @@ impl Ops for Reference {
             let pages = batch.sequences[row.sequence as usize];
             let window = spec.window.unwrap_or(u32::MAX);
             let first = (row.position + 1).saturating_sub(window);
-            let slots: Vec<usize> = (first..=row.position).map(|p| slot(pages, p)).collect();
+            let own = batch.rows.iter().filter(|r| r.sequence == row.sequence);
+            let end = own.map(|r| r.position).max().unwrap_or(0);
+            let last = match spec.causal {
+                true => row.position,
+                false => row.position.saturating_add(window - 1).min(end),
+            };
+            let slots: Vec<usize> = (first..=last).map(|p| slot(pages, p)).collect();
             for (h, query) in q.row(i).chunks(spec.head_dim).enumerate() {
                 let kv_head = h * spec.n_kv_heads / spec.n_heads;
                 data.extend(attend(spec, &memory.cached[layer], &slots, query, kv_head));

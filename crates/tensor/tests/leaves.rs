@@ -190,6 +190,7 @@ proptest! {
         let run = |leaf: &Leaf| {
             let (mut norm, mut silu, mut sum) = (vec![0.0; n], x.clone(), x.clone());
             let (mut gelu, mut capped, mut scaled) = (x.clone(), x.clone(), x.clone());
+            let (mut layer, mut exact, mut tanh) = (x.clone(), x.clone(), x.clone());
             // SAFETY: this machine has the leaf's instruction set.
             unsafe {
                 (leaf.rms_norm)(&x, &y, 1e-5, &mut norm);
@@ -198,8 +199,11 @@ proptest! {
                 (leaf.gelu_tanh_mul)(&mut gelu, &y);
                 (leaf.soft_cap)(&mut capped, 3.0);
                 (leaf.scale)(&mut scaled, 0.7);
+                (leaf.layer_norm)(&mut layer, &y, &x, 1e-5);
+                (leaf.gelu)(&mut exact);
+                (leaf.tanh)(&mut tanh);
             }
-            [norm, silu, sum, gelu, capped, scaled].concat().iter().map(|x| x.to_bits()).collect::<Vec<_>>()
+            [norm, silu, sum, gelu, capped, scaled, layer, exact, tanh].concat().iter().map(|x| x.to_bits()).collect::<Vec<_>>()
         };
         let expected = run(Leaf::new(Isa::Scalar).unwrap());
         for isa in Isa::ALL {
@@ -255,4 +259,18 @@ fn the_exponential_is_close() {
     assert_eq!(exp(0.0), 1.0);
     assert_eq!(exp(f32::NEG_INFINITY), 0.0);
     assert!(exp(89.0).is_infinite());
+}
+
+#[test]
+fn the_exact_gelu_is_close() {
+    let mut worst = 0.0f64;
+    for i in -10_000..10_000 {
+        let x = i as f32 / 1_000.0;
+        let mut found = [x];
+        ingle_tensor::kernel::elementwise::gelu(&mut found);
+        let wide = f64::from(x);
+        let exact = wide * 0.5 * libm::erfc(-wide / std::f64::consts::SQRT_2);
+        worst = worst.max((f64::from(found[0]) - exact).abs() / wide.abs().max(1.0));
+    }
+    assert!(worst < 2e-7, "error {worst}");
 }

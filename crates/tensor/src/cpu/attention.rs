@@ -44,6 +44,13 @@ fn runs<'a>(batch: &'a Batch<'_>) -> impl Iterator<Item = (usize, usize)> + 'a {
     })
 }
 
+/// The last row of the sequence that `row` is of.
+fn last_of_sequence(batch: &Batch<'_>, row: usize) -> usize {
+    let sequence = batch.rows[row].sequence;
+    let after = batch.rows[row + 1..].iter();
+    row + after.take_while(|r| r.sequence == sequence).count()
+}
+
 /// Attends from every row of `q` to what it may see.
 pub(super) fn attend(
     team: &Team,
@@ -119,7 +126,14 @@ fn attend_run(
 ) {
     let row = &batch.rows[first];
     let group = spec.n_heads / spec.n_kv_heads;
-    let last = batch.rows[end - 1].position as usize;
+    let (last, ahead) = match (spec.causal, spec.window) {
+        (true, _) => (end - 1, 0),
+        (false, window) => (
+            last_of_sequence(batch, end - 1),
+            window.map_or(usize::MAX, |w| w as usize - 1),
+        ),
+    };
+    let last = batch.rows[last].position as usize;
     let table = batch.sequences[row.sequence as usize];
     pages.clear();
     pages.extend(
@@ -140,6 +154,8 @@ fn attend_run(
             head_dim: spec.head_dim,
             position: row.position as usize,
             window: spec.window.map_or(usize::MAX, |w| w as usize),
+            ahead,
+            len: last + 1,
             scale: spec.scale,
             soft_cap: spec.soft_cap,
             kv: cache.kv(),

@@ -97,6 +97,15 @@ impl Cpu {
         rows.iter().map(load).collect()
     }
 
+    /// Changes every row of `x` by `f`, shared among the team.
+    fn each_in_place(&self, x: &mut Buf, f: &(dyn Fn(&mut [f32]) + Sync)) {
+        let (rows, stride, width, shared) = (x.rows, x.stride, x.width, x.shared());
+        self.each_row(rows, &|i| {
+            // SAFETY: each row is written by one member.
+            f(unsafe { shared.slice(i * stride, width) });
+        });
+    }
+
     /// Runs `f(row)` for every row, shared among the team.
     fn each_row(&self, rows: usize, f: &(dyn Fn(usize) + Sync)) {
         self.team
@@ -244,6 +253,23 @@ impl Ops for Cpu {
         Matrix::bytes(ty, rows, columns) as u64
     }
 
+    fn rows(&mut self, table: &Matrix, indices: &[u32], out: &mut Buf) {
+        out.set_rows(indices.len());
+        let (stride, shared) = (out.stride, out.shared());
+        self.each_row(indices.len(), &|i| {
+            // SAFETY: each row is written by one member.
+            let row = unsafe { shared.slice(i * stride, table.columns) };
+            table.decode_row(indices[i] as usize, row);
+        });
+    }
+
+    fn select(&mut self, x: &Buf, indices: &[u32], out: &mut Buf) {
+        out.set_rows(indices.len());
+        for (i, &index) in indices.iter().enumerate() {
+            out.row_mut(i).copy_from_slice(x.row(index as usize));
+        }
+    }
+
     fn embed(&mut self, table: &Matrix, batch: &Batch<'_>, out: &mut Buf) {
         out.set_rows(batch.rows.len());
         let (stride, shared) = (out.stride, out.shared());
@@ -264,6 +290,24 @@ impl Ops for Cpu {
                 (self.leaf.rms_norm)(x.row(i), &weight.0, eps, shared.slice(i * stride, x.width))
             }
         });
+    }
+
+    fn layer_norm(&mut self, x: &mut Buf, weight: &Vector, bias: &Vector, eps: f32) {
+        let norm = self.leaf.layer_norm;
+        // SAFETY: the leaf's features are there.
+        self.each_in_place(x, &|row| unsafe { norm(row, &weight.0, &bias.0, eps) });
+    }
+
+    fn gelu(&mut self, x: &mut Buf) {
+        let gelu = self.leaf.gelu;
+        // SAFETY: the leaf's features are there.
+        self.each_in_place(x, &|row| unsafe { gelu(row) });
+    }
+
+    fn tanh(&mut self, x: &mut Buf) {
+        let tanh = self.leaf.tanh;
+        // SAFETY: the leaf's features are there.
+        self.each_in_place(x, &|row| unsafe { tanh(row) });
     }
 
     fn rms_norm_heads(&mut self, x: &mut Buf, weight: &Vector, eps: f32, head_dim: usize) {

@@ -34,6 +34,10 @@ pub struct Job<'a> {
     pub position: usize,
     /// Rows see this many positions, their own included.
     pub window: usize,
+    /// Rows see so many positions after their own, as far as there are any.
+    pub ahead: usize,
+    /// Positions that are stored.
+    pub len: usize,
     /// Factor on scores.
     pub scale: f32,
     /// Scores become `cap * tanh(score / cap)`, after the scale.
@@ -97,7 +101,8 @@ unsafe fn block<S: Simd, const Q: usize>(job: &Job<'_>, first: usize) {
     // What each query sees: positions from.0 up to and without from.1.
     let sees: [(usize, usize); Q] = std::array::from_fn(|c| {
         let end = job.position + place(c).0 + 1;
-        (end.saturating_sub(job.window), end)
+        let seen = end.saturating_add(job.ahead).min(job.len);
+        (end.saturating_sub(job.window), seen)
     });
     let (start, end) = (sees[0].0, sees[Q - 1].1); // rows ascend
     for tile in start / PAGE_LEN..end.div_ceil(PAGE_LEN) {

@@ -52,6 +52,62 @@ pub fn rms_norm_in_place(x: &mut [f32], weight: &[f32], eps: f32) {
     }
 }
 
+/// `x = (x - mean) / sqrt(variance + eps) * weight + bias`, all of one length
+/// (<https://arxiv.org/abs/1607.06450>). Mean and variance are sums in sixteen lanes.
+#[inline(always)]
+pub fn layer_norm(x: &mut [f32], weight: &[f32], bias: &[f32], eps: f32) {
+    let (mut sums, mut squares) = ([0.0f32; 16], [0.0f32; 16]);
+    let (chunks, tail) = x.as_chunks::<16>();
+    for chunk in chunks.iter().map(|c| &c[..]).chain([tail]) {
+        for (sum, x) in sums.iter_mut().zip(chunk) {
+            *sum += x;
+        }
+    }
+    let mean = join(sums) / x.len() as f32;
+    for x in x.iter_mut() {
+        *x -= mean;
+    }
+    let (chunks, tail) = x.as_chunks::<16>();
+    for chunk in chunks.iter().map(|c| &c[..]).chain([tail]) {
+        for (sum, x) in squares.iter_mut().zip(chunk) {
+            *sum = x.mul_add(*x, *sum);
+        }
+    }
+    let r = 1.0 / (join(squares) / x.len() as f32 + eps).sqrt();
+    for ((x, w), b) in x.iter_mut().zip(weight).zip(bias) {
+        *x = (*x * r) * w + b;
+    }
+}
+
+/// `x = x * Phi(x)` by [`normal_tail`]: GELU as it is defined (<https://arxiv.org/abs/1606.08415>).
+#[inline(always)]
+pub fn gelu(x: &mut [f32]) {
+    for x in x {
+        let tail = normal_tail(x.abs());
+        *x *= if *x < 0.0 { tail } else { 1.0 - tail };
+    }
+}
+
+/// `x = tanh(x)` by [`tanh`].
+#[inline(always)]
+pub fn tanh_all(x: &mut [f32]) {
+    for x in x {
+        *x = tanh(*x);
+    }
+}
+
+/// The probability that a normal variable is above `x`, for x of at least 0: half of `erfc(x /
+/// sqrt(2))` to about 2e-7, by Abramowitz and Stegun 7.1.26.
+#[inline(always)]
+pub fn normal_tail(x: f32) -> f32 {
+    let t = 1.0 / (0.327_591_1 * std::f32::consts::FRAC_1_SQRT_2).mul_add(x, 1.0);
+    let mut p = 1.061_405_4_f32;
+    for c in [-1.453_152_1, 1.421_413_8, -0.284_496_72, 0.254_829_6] {
+        p = p.mul_add(t, c);
+    }
+    0.5 * (p * t) * exp(-0.5 * (x * x))
+}
+
 /// `x += y`
 #[inline(always)]
 pub fn add(x: &mut [f32], y: &[f32]) {

@@ -107,6 +107,9 @@ pub struct Leaf {
     pub add_scaled: unsafe fn(&mut [f32], &[f32], f32),
     pub scale: unsafe fn(&mut [f32], f32),
     pub silu_mul: unsafe fn(&mut [f32], &[f32]),
+    pub layer_norm: unsafe fn(&mut [f32], &[f32], &[f32], f32),
+    pub gelu: unsafe fn(&mut [f32]),
+    pub tanh: unsafe fn(&mut [f32]),
     pub gelu_tanh_mul: unsafe fn(&mut [f32], &[f32]),
     pub soft_cap: unsafe fn(&mut [f32], f32),
     pub rope_halves: unsafe fn(&mut [f32], &[f32], &[f32]),
@@ -161,6 +164,9 @@ macro_rules! leaf {
             leaf!(@wrap $($features)?, add_scaled(x: &mut [f32], y: &[f32], f: f32) { elementwise::add_scaled });
             leaf!(@wrap $($features)?, scale(x: &mut [f32], f: f32) { elementwise::scale });
             leaf!(@wrap $($features)?, silu_mul(g: &mut [f32], u: &[f32]) { elementwise::silu_mul });
+            leaf!(@wrap $($features)?, layer_norm(x: &mut [f32], w: &[f32], b: &[f32], e: f32) { elementwise::layer_norm });
+            leaf!(@wrap $($features)?, gelu(x: &mut [f32]) { elementwise::gelu });
+            leaf!(@wrap $($features)?, tanh(x: &mut [f32]) { elementwise::tanh_all });
             leaf!(@wrap $($features)?, gelu_tanh_mul(g: &mut [f32], u: &[f32]) { elementwise::gelu_tanh_mul });
             leaf!(@wrap $($features)?, soft_cap(x: &mut [f32], c: f32) { elementwise::soft_cap });
             leaf!(@wrap $($features)?, rope_halves(h: &mut [f32], c: &[f32], s: &[f32]) { elementwise::rope_halves });
@@ -187,6 +193,9 @@ macro_rules! leaf {
                 add_scaled,
                 scale,
                 silu_mul,
+                layer_norm,
+                gelu,
+                tanh,
                 gelu_tanh_mul,
                 soft_cap,
                 rope_halves,
