@@ -111,6 +111,16 @@ pub enum PlanError {
         /// The largest context that fits.
         largest: u32,
     },
+    /// An encoder has no more positions.
+    #[error(
+        "a context of {context} is asked for, and this model has {trained} positions; ask for at most {trained}"
+    )]
+    Positions {
+        /// Positions asked for.
+        context: u32,
+        /// Positions of the model.
+        trained: u32,
+    },
     /// An option is 0 or beyond its bound.
     #[error("`{option}` is {value}; it must be from {low} to {high}")]
     Option {
@@ -138,10 +148,27 @@ impl Plan {
         options: &LoadOptions,
         free: u64,
     ) -> Result<Self, PlanError> {
-        let options = checked(options)?;
-        let needs = inspect(metadata, source, ops, options.max_batch_rows as usize)?;
+        let mut options = checked(options)?;
+        let mut needs = inspect(metadata, source, ops, options.max_batch_rows as usize)?;
+        if !needs.causal {
+            let n_texts = options.max_sequences.max(TEXTS_AT_ONCE);
+            let context = encoder_context(&needs, options.context)?;
+            options = LoadOptions {
+                context: Some(context),
+                kv: KvType::F32, // a page is read once and by one layer: exactness costs little
+                max_batch_rows: options.max_batch_rows.max(context).max(n_texts),
+                max_sequences: n_texts,
+                ..options
+            };
+            needs = inspect(metadata, source, ops, options.max_batch_rows as usize)?;
+        }
         // The last hidden row of each sequence, and its logits.
-        let outputs = needs.shape.n_vocab + needs.shape.width;
+        let head = match needs.head {
+            Head::Vocabulary => needs.shape.n_vocab,
+            Head::Labels(n) => n,
+            Head::None => 0,
+        };
+        let outputs = head + needs.shape.width;
         let output_bytes = u64::from(options.max_sequences) * outputs as u64 * 4;
         let mut plan = Self {
             context: 0,
@@ -219,9 +246,18 @@ impl Plan {
     fn set_context(&mut self, context: u32) {
         self.context = context;
         // At most 2^31 / PAGE_LEN * 2^10 pages: see `checked`.
-        let pages = pages_for(u64::from(context)) * u64::from(self.options.max_sequences);
+        let pages = match self.needs.causal {
+            true => pages_for(u64::from(context)) * u64::from(self.options.max_sequences),
+            false => self.encoder_pages(),
+        };
         self.n_pages = u32::try_from(pages).unwrap_or(u32::MAX);
         self.sequence_bytes = pages.saturating_mul(self.page_bytes());
+    }
+
+    /// Pages for the texts of one batch, the last of each perhaps almost empty.
+    fn encoder_pages(&self) -> u64 {
+        let rows = u64::from(self.options.max_batch_rows);
+        pages_for(rows) + u64::from(self.options.max_sequences)
     }
 
     fn page_bytes(&self) -> u64 {
@@ -234,6 +270,15 @@ impl Plan {
         let Some(left) = self.free.checked_sub(self.fixed()) else {
             return 0;
         };
+        if !self.needs.causal {
+            // The pages are those of a batch, whatever the context is.
+            let bytes = self.encoder_pages().saturating_mul(self.page_bytes());
+            return if bytes <= left {
+                self.options.context.unwrap_or(0)
+            } else {
+                0
+            };
+        }
         let per_sequence = left / u64::from(self.options.max_sequences);
         let pages = per_sequence / self.page_bytes().max(1);
         let context = pages.saturating_mul(PAGE_LEN as u64);
@@ -249,6 +294,19 @@ impl Plan {
     /// Bytes of weights, sequence memory, buffers and vocabulary together.
     pub fn total(&self) -> u64 {
         self.fixed().saturating_add(self.sequence_bytes)
+    }
+}
+
+/// Texts that an encoder reads in one batch, if they are short.
+const TEXTS_AT_ONCE: u32 = 32;
+
+/// The longest text of an encoder: it has no positions beyond those that it was trained for.
+fn encoder_context(needs: &Needs, wanted: Option<u32>) -> Result<u32, PlanError> {
+    let trained = needs.shape.context_len;
+    match wanted {
+        Some(context) if context > trained => Err(PlanError::Positions { context, trained }),
+        Some(context) => Ok(context),
+        None => Ok(trained.min(DEFAULT_CONTEXT)),
     }
 }
 
@@ -303,6 +361,7 @@ impl std::fmt::Display for Plan {
             KvType::F32 => "f32",
         };
         let sequences = match self.options.max_sequences {
+            _ if !self.needs.causal => format!("texts of at most {} tokens", self.context),
             1 => format!("{} positions, {kv}", self.context),
             n => format!("{n} x {} positions, {kv}", self.context),
         };

@@ -10,7 +10,9 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod bert;
 mod config;
+mod encoder;
 mod error;
 mod gemma;
 mod keys;
@@ -18,6 +20,7 @@ mod llama;
 mod loader;
 mod measure;
 mod moe;
+mod nomic_bert;
 mod pooling;
 mod qwen3;
 mod qwen3_moe;
@@ -35,7 +38,17 @@ use measure::Measure;
 
 /// The architectures that can be run, as `general.architecture` names them.
 pub const ARCHITECTURES: &[&str] = &[
-    "llama", "mistral", "qwen2", "qwen3", "qwen3moe", "phi3", "gemma", "gemma2", "gemma3",
+    "llama",
+    "mistral",
+    "qwen2",
+    "qwen3",
+    "qwen3moe",
+    "phi3",
+    "gemma",
+    "gemma2",
+    "gemma3",
+    "bert",
+    "nomic-bert",
 ];
 
 /// A network that is ready to run.
@@ -209,6 +222,8 @@ fn build<O: Ops + 'static>(loader: &mut Loader<'_, O>) -> Result<Box<dyn Network
         "qwen3" => Box::new(qwen3::Qwen3::load(loader)?),
         "qwen3moe" => Box::new(qwen3_moe::Qwen3Moe::load(loader)?),
         "gemma" | "gemma2" | "gemma3" => Box::new(gemma::Gemma::load(loader)?),
+        "bert" => Box::new(bert::Bert::load(loader)?),
+        "nomic-bert" => Box::new(nomic_bert::NomicBert::load(loader)?),
         other => {
             return Err(ModelError::Architecture {
                 found: other.to_owned(),

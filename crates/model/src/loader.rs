@@ -164,6 +164,19 @@ impl<'a, O: Ops> Loader<'a, O> {
         })
     }
 
+    /// The head of a classifier, `cls.output`, and how many labels it has, if there is one.
+    pub fn labels(&mut self, width: usize) -> Result<Option<(Linear<O>, usize)>, ModelError> {
+        let name = "cls.output.weight";
+        if !self.has(name) {
+            return Ok(None);
+        }
+        let n_labels = crate::encoder::rows(self.keys, name, width)?;
+        Ok(Some((
+            self.linear("cls.output", n_labels, width)?,
+            n_labels,
+        )))
+    }
+
     /// A buffer of `width` for the rows of the largest batch.
     pub fn buf(&self, width: usize) -> O::Buf {
         self.ops.buf(self.max_batch_rows, width)

@@ -4,7 +4,7 @@
 
 use crate::config::{Config, Family};
 use crate::loader::{Embedding, Loader};
-use crate::{ModelError, Network, Shape};
+use crate::{Head, ModelError, Network, Shape};
 use ingle_tensor::ops::{Activation, Batch, Linear, Ops, PagedLayer, RopePairs, Workload};
 
 /// A Qwen3 with its weights and its scratch.
@@ -19,6 +19,8 @@ struct Weights<O: Ops> {
     embedding: Embedding<O>, // [n_vocab, width]
     layers: Vec<Layer<O>>,   // [n_layers]
     output_norm: O::Vector,  // [width]
+    /// `[n_labels, width]`: in files of Qwen3-Reranker, the rows of the head for yes and no.
+    labels: Option<(Linear<O>, usize)>,
 }
 
 struct Layer<O: Ops> {
@@ -67,6 +69,7 @@ impl<O: Ops> Weights<O> {
             embedding,
             layers,
             output_norm: loader.vector("output_norm.weight", c.width)?,
+            labels: loader.labels(c.width)?,
         })
     }
 }
@@ -150,10 +153,21 @@ impl<O: Ops> Network<O> for Qwen3<O> {
         }
 
         ops.rms_norm(&s.x, &w.output_norm, c.rms_eps, &mut s.h);
-        ops.logits(&w.embedding.head, None, &s.h, batch, logits);
+        let head = match &w.labels {
+            Some((labels, _)) => labels,
+            None => &w.embedding.head,
+        };
+        ops.logits(head, None, &s.h, batch, logits);
     }
 
     fn hidden(&self) -> &O::Buf {
         &self.state.h
+    }
+
+    fn head(&self) -> Head {
+        match &self.weights.labels {
+            Some((_, n)) => Head::Labels(*n),
+            None => Head::Vocabulary,
+        }
     }
 }

@@ -180,8 +180,13 @@ fn every_architecture_has_a_golden() {
     let goldens = goldens();
     let has = |arch: &&&str| goldens.iter().any(|golden| golden.arch == **arch);
     let without: Vec<_> = ARCHITECTURES.iter().filter(|arch| !has(arch)).collect();
-    // Files of Mistral models say `llama`; the name `mistral` is read the same way.
-    assert_eq!(without, [&"mistral"]);
+    // Files of Mistral models say `llama`; the name `mistral` is read the same way. Encoders have
+    // goldens of their own, which the engine's tests read.
+    let encoders = std::fs::read_to_string(folder().join("encoders.json")).unwrap();
+    let others = without
+        .iter()
+        .filter(|arch| !encoders.contains(&format!("\"arch\": \"{arch}\"")));
+    assert_eq!(others.collect::<Vec<_>>(), [&&"mistral"]);
 }
 
 #[test]

@@ -155,7 +155,9 @@ fn check<O: Ops + 'static>(arch: &str, kv: KvType, ops: O, chunkings: &[&[usize]
 fn any_batch_and_any_threads_give_the_same_bits() {
     let cpu = |isa, threads| Cpu::new(isa, Arc::new(Team::new(threads))).unwrap();
     let all: &[&[usize]] = &[&[1], &[7], &[64], &[63, 1, 65], &[1, 140, 2]];
-    for arch in ARCHITECTURES.iter().chain(&["mixtral"]) {
+    // Encoders read a text in one batch: nothing to cut.
+    let decoders = ARCHITECTURES.iter().filter(|a| !a.ends_with("bert"));
+    for arch in decoders.chain(&["mixtral"]) {
         // Leaves and how keys are stored are no business of the network's: all of them for a few,
         // which use every operation, are enough.
         let all_ways = ["llama", "qwen3moe", "gemma2"].contains(arch);
