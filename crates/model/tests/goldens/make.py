@@ -49,7 +49,8 @@ What differs between a transformers config and the GGUF keys
   factors where the sequence is longer than `original_context_length`, llama.cpp where the context is; a case
   here stays on one side of it and names the context to load for. llama.cpp does not use Phi-3's window.
 * Mixtral is arch `llama` with `expert_count`; expert_feed_forward_length is absent and feed_forward_length is
-  an expert's. Files of early 2024 have a tensor for each expert, as the case `mixtral-split` has.
+  an expert's. Files of early 2024 have a tensor for each expert, as the case `mixtral-split` has;
+  llama.cpp does not read them any more.
 """
 import json
 import math
@@ -150,8 +151,8 @@ CASES = {
     "phi3-short": ("phi3", Phi3Config, Phi3ForCausalLM, dict(
         vocab_size=96, hidden_size=64, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
         num_key_value_heads=2, rms_norm_eps=1e-5, max_position_embeddings=512, pad_token_id=0,
-        original_max_position_embeddings=160, tie_word_embeddings=False,
-        rope_parameters=dict(rope_type="longrope", rope_theta=10000.0, original_max_position_embeddings=160,
+        original_max_position_embeddings=256, tie_word_embeddings=False,
+        rope_parameters=dict(rope_type="longrope", rope_theta=10000.0, original_max_position_embeddings=256,
                              short_factor=[1.0, 1.1, 1.2, 1.3, 1.5, 2.0, 2.1, 2.2],
                              long_factor=[1.1, 1.5, 2.5, 4.0, 7.0, 8.5, 9.0, 9.5])), 130, 26),
     "mixtral": ("llama", MixtralConfig, MixtralForCausalLM, dict(
@@ -298,10 +299,12 @@ def write_rope(w, config):
             w.add_rope_scaling_attn_factors(rope["attention_factor"] / (0.1 * math.log(rope["factor"]) + 1.0))
 
 
-def write_vocabulary(w, size):
+def write_vocabulary(w, size, arch):
     """Byte-level BPE over newline, space and the printable bytes: enough to load, and to print what came out."""
     pieces = ["\u010a", "\u0120"] + [chr(i) for i in range(33, 127)] + [chr(i) for i in range(161, 172)]
     tokens = ["<unk>", "<s>", "</s>"] + pieces[:size - 4] + ["\u0120a"]
+    if arch == "phi3":  # without this one llama.cpp does not load a phi3 file
+        tokens[-2] = "<|endoftext|>"
     kinds = [gguf.TokenType.UNKNOWN, gguf.TokenType.CONTROL, gguf.TokenType.CONTROL]
     w.add_tokenizer_model("gpt2")
     w.add_tokenizer_pre("gpt-2")
@@ -351,7 +354,7 @@ def write_gguf(path, name, arch, model, config):
         w.add_expert_count(config.num_local_experts)
         w.add_expert_used_count(config.num_experts_per_tok)
     write_rope(w, config)
-    write_vocabulary(w, config.vocab_size)
+    write_vocabulary(w, config.vocab_size, arch)
     for tensor, data in tensors(name, arch, model, config):
         if data.dtype != np.float32 or not np.isfinite(data).all():
             sys.exit(f"{name}: {tensor} is {data.dtype} or not finite")
@@ -417,6 +420,8 @@ def make(out, name):
         in_llama_cpp = 1
     if name == "phi3":
         in_llama_cpp = config.sliding_window
+    if name == "mixtral-split":
+        in_llama_cpp = 0
     context = config.max_position_embeddings
     if name == "phi3-short":
         context = config.original_max_position_embeddings
