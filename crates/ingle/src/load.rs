@@ -3,6 +3,7 @@
 use crate::machine::{MachineArgs, Memory, advice};
 use crate::{Usage, model_file, out};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use ingle::store::quantize::{QuantizeError, Recipe};
 use ingle::store::{CachePolicy, Layers, Place};
 use ingle::tensor::WeightSource;
 use ingle::{KvType, LoadOptions, Loader, Model, ModelFiles, Options};
@@ -28,6 +29,9 @@ pub struct LoadArgs {
         help_heading = "Model"
     )]
     kv: Kv,
+    /// Quantise the weights while loading, as q8_0 or q4_k_m [default: as they are stored]
+    #[arg(long, value_name = "TYPE", value_parser = quant, help_heading = "Model")]
+    quant: Option<Recipe>,
     /// Memory that the model may take, as 6GiB or 800MB [default: what is free]
     #[arg(long, value_name = "SIZE", value_parser = size, help_heading = "Model")]
     memory: Option<u64>,
@@ -50,6 +54,8 @@ pub struct Loaded {
     pub isa: &'static str,
     /// Bytes of weights, as the file stores them, that computing one token reads.
     pub token_bytes: u64,
+    /// What the weights were quantised to while loading, where that was asked for.
+    pub quant: Option<&'static str>,
     /// What Ollama keeps beside the weights.
     pub layers: Option<Layers>,
 }
@@ -74,8 +80,10 @@ pub fn load(argument: Option<&str>, args: &LoadArgs) -> anyhow::Result<Loaded> {
         }
         None => (built_in()?, BUILT_IN_NAME.to_owned(), None),
     };
-    let token_bytes = token_bytes(&files);
     let options = args.options()?;
+    let files = args.quantised(files, options.threads)?;
+    let quant = files.quantised_to().map(Recipe::name);
+    let token_bytes = token_bytes(&files);
     let loader = Loader::new(files, &options)?;
     out::note(format!("{}\n{}", out::plain(&name), loader.plan()));
     for warning in &loader.plan().warnings {
@@ -91,6 +99,7 @@ pub fn load(argument: Option<&str>, args: &LoadArgs) -> anyhow::Result<Loaded> {
         threads: options.threads,
         isa: options.isa.name(),
         token_bytes,
+        quant,
         layers,
     })
 }
@@ -141,6 +150,27 @@ impl LoadArgs {
     pub fn or_context(mut self, context: u32) -> Self {
         self.ctx.get_or_insert(context);
         self
+    }
+
+    /// Quantised while loading, where that was asked for. Weights that lost once are not made to lose
+    /// again.
+    fn quantised(&self, files: ModelFiles, threads: usize) -> anyhow::Result<ModelFiles> {
+        let Some(recipe) = self.quant else {
+            return Ok(files);
+        };
+        match files.quantised(recipe, threads) {
+            Ok(files) => {
+                out::note(format!(
+                    "The weights are quantised to {recipe} while they are loaded (--quant)."
+                ));
+                Ok(files)
+            }
+            Err(QuantizeError::Quantised { ty, .. }) => Err(Usage(format!(
+                "this model's weights are {ty} already, and quantising them again would lose twice; leave --quant out"
+            ))
+            .into()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// A budget counts the page cache too: it is given back where somebody set one.
@@ -194,6 +224,14 @@ fn progress_bar(total: u64) -> ProgressBar {
         Ok(style) => bar.with_style(style),
         Err(_) => bar,
     }
+}
+
+/// The name of a type.
+fn quant(name: &str) -> Result<Recipe, String> {
+    Recipe::from_name(name).ok_or_else(|| {
+        let names: Vec<&str> = Recipe::ALL.into_iter().map(Recipe::name).collect();
+        format!("it is one of {}", names.join(", "))
+    })
 }
 
 /// `6GiB`, `800MB`, `4G` (binary, as people mean it), `123456789`.

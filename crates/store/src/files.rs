@@ -10,6 +10,7 @@ use ingle_tensor::{SourceError, WeightSource};
 
 use crate::StoreError;
 use crate::assembled::Assembled;
+use crate::encoded::Encoded;
 use crate::folder;
 use crate::part::Part;
 use crate::read_at::{CachePolicy, Io};
@@ -54,13 +55,15 @@ impl std::fmt::Display for Format {
 pub struct ModelFiles {
     parts: Vec<Part>,
     format: Format,
-    metadata: Metadata,
-    tensors: Vec<TensorInfo>,
+    pub(crate) metadata: Metadata,
+    pub(crate) tensors: Vec<TensorInfo>,
     /// For each tensor, where its bytes come from.
     origins: Vec<Origin>,
     /// Index into `tensors`.
     by_name: HashMap<String, usize>,
     cache: CachePolicy,
+    /// Where weights are quantised while they are read.
+    pub(crate) encoded: Option<Encoded>,
 }
 
 /// Where the bytes of a tensor come from.
@@ -156,6 +159,7 @@ impl ModelFiles {
             origins: Vec::new(),
             by_name: HashMap::new(),
             cache,
+            encoded: None,
         }
     }
 
@@ -230,22 +234,44 @@ impl WeightSource for ModelFiles {
     }
 
     fn read(&self, name: &str, offset: u64, into: &mut [u8]) -> Result<(), SourceError> {
-        let found = self.by_name.get(name).copied().and_then(|index| {
-            let tensor = self.tensors.get(index)?;
-            Some((tensor, self.origins.get(index)?))
-        });
-        let (tensor, origin) = found.ok_or_else(|| SourceError::Missing {
+        let found = self.by_name.get(name).copied();
+        let found = found.and_then(|index| Some((index, self.tensors.get(index)?)));
+        let (index, tensor) = found.ok_or_else(|| SourceError::Missing {
             name: name.to_owned(),
         })?;
-        let start = checked_start(tensor, offset, into.len())?;
-        match origin {
-            Origin::Assembled(assembled) => {
-                assembled.read(name, &self.parts, self.cache, offset, into)
+        let encoded = self.encoded.as_ref();
+        match encoded.and_then(|encoded| Some((encoded, encoded.stored(index)?))) {
+            Some((encoded, stored)) if stored.ty != tensor.ty => {
+                checked_start(tensor, offset, into.len())?;
+                let read = |at: u64, into: &mut [u8]| self.read_stored(index, stored, at, into);
+                encoded.read(stored, tensor, offset, into, &read)
             }
-            Origin::InFile(part) => match self.parts.get(*part) {
-                Some(part) => part.read(name, start, into, self.cache),
-                None => Ok(()),
-            },
+            _ => self.read_stored(index, tensor, offset, into),
+        }
+    }
+}
+
+impl ModelFiles {
+    /// Reads a tensor as it is stored.
+    fn read_stored(
+        &self,
+        index: usize,
+        tensor: &TensorInfo,
+        offset: u64,
+        into: &mut [u8],
+    ) -> Result<(), SourceError> {
+        let start = checked_start(tensor, offset, into.len())?;
+        let part = |index: &usize| self.parts.get(*index);
+        match self.origins.get(index) {
+            Some(Origin::Assembled(assembled)) => {
+                assembled.read(&tensor.name, &self.parts, self.cache, offset, into)
+            }
+            Some(Origin::InFile(index)) if let Some(part) = part(index) => {
+                part.read(&tensor.name, start, into, self.cache)
+            }
+            _ => Err(SourceError::Missing {
+                name: tensor.name.clone(),
+            }),
         }
     }
 }

@@ -17,6 +17,7 @@
 mod aliases;
 mod assembled;
 pub mod download;
+mod encoded;
 mod error;
 mod files;
 mod folder;

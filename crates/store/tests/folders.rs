@@ -9,7 +9,8 @@
 use std::path::{Path, PathBuf};
 
 use ingle_formats::TensorType;
-use ingle_formats::gguf::Value;
+use ingle_formats::gguf::{TensorInfo, Value};
+use ingle_store::quantize::{QuantizeError, Recipe};
 use ingle_store::{Format, Io, ModelFiles, OpenOptions, StoreError, list};
 use ingle_tensor::{WeightSource, quant};
 use serde_json::json;
@@ -176,6 +177,57 @@ fn folders_are_listed_once_by_their_names() {
         let summary = model.summary.as_ref().unwrap_or_else(|e| panic!("{e}"));
         assert!(summary.parameters > 1000, "{}", model.name);
         assert!(ModelFiles::open(&model.path).is_ok());
+    }
+}
+
+#[test]
+fn weights_can_be_quantised_while_they_are_read() {
+    for name in ["llama", "qwen3", "qwen3moe-stacked"] {
+        let plain = ModelFiles::open(folder(name)).unwrap();
+        let open = || ModelFiles::open(folder(name)).unwrap();
+        for recipe in [Recipe::Q8_0, Recipe::Q4_0, Recipe::F16] {
+            let files = open().quantised(recipe, 2).unwrap();
+            assert_eq!(files.quantised_to(), Some(recipe));
+            assert_eq!(
+                files.metadata().u32("general.file_type").unwrap(),
+                Some(recipe.file_type())
+            );
+            let tensor = files.tensor("blk.0.attn_output.weight").unwrap();
+            assert_eq!(tensor.ty, recipe.main_type(), "{name}");
+            for tensor in files.tensors() {
+                let stored = plain.tensor(&tensor.name).unwrap();
+                let raw = whole(&plain, &tensor.name);
+                let mut values = vec![0.0; stored.shape.iter().product::<u64>() as usize];
+                quant::decode(stored.ty, &raw, &mut values).unwrap();
+                let mut wanted = vec![0; tensor.byte_len as usize];
+                quant::encode(tensor.ty, &values, &mut wanted).unwrap();
+                assert!(
+                    whole(&files, &tensor.name) == wanted,
+                    "{name}: {}",
+                    tensor.name
+                );
+                // Any range, also one that cuts blocks.
+                let (from, to) = (wanted.len() / 3, wanted.len() - 1);
+                let mut part = vec![0; to - from];
+                files.read(&tensor.name, from as u64, &mut part).unwrap();
+                assert!(part == wanted[from..to], "{name}: {}", tensor.name);
+                let end = wanted.len() as u64;
+                assert!(files.read(&tensor.name, end, &mut [0]).is_err());
+            }
+            let norms = |t: &&TensorInfo| t.shape.len() == 1;
+            assert!(
+                files
+                    .tensors()
+                    .iter()
+                    .filter(norms)
+                    .all(|t| t.ty == TensorType::F32)
+            );
+        }
+        let twice = open()
+            .quantised(Recipe::Q8_0, 1)
+            .unwrap()
+            .quantised(Recipe::Q4_0, 1);
+        assert!(matches!(twice, Err(QuantizeError::Quantised { .. })));
     }
 }
 

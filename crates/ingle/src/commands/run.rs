@@ -227,7 +227,7 @@ fn one_answer(
         object["timings"]["load_s"] = loaded.load_time.as_secs_f64().into();
         object["model"] = json!({
             "name": loaded.name, "context": loaded.model.plan().context,
-            "threads": loaded.threads, "isa": loaded.isa,
+            "threads": loaded.threads, "isa": loaded.isa, "quant": loaded.quant,
         });
         object["parameters"] = to_json(&session.sampling);
         object["parameters"]["max_tokens"] = session.max_tokens.into();
