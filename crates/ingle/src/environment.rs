@@ -5,12 +5,14 @@ use ingle::store::Places;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+/// The value of a variable.
+type Get = dyn Fn(&str) -> Option<OsString>;
+
 /// The variables of the environment.
 pub struct Environment {
-    get: Box<dyn Fn(&str) -> Option<OsString>>,
+    get: Box<Get>,
 }
 
-#[allow(dead_code, reason = "the commands that use the network follow")]
 impl Environment {
     /// Those of this process.
     pub fn of_process() -> Self {
@@ -129,7 +131,6 @@ impl Environment {
     }
 }
 
-#[allow(dead_code, reason = "the commands that use the network follow")]
 /// The text of a token's file; a wrong path must not fill memory.
 fn read_token(path: &Path) -> Option<String> {
     const MOST: u64 = 64 << 10;

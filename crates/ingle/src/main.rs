@@ -16,7 +16,9 @@ mod load;
 mod machine;
 mod metadata_view;
 mod model_file;
+mod network;
 mod out;
+mod pull_progress;
 
 mod sampling_args;
 mod stdin;
@@ -29,6 +31,7 @@ use std::process::ExitCode;
 /// MODEL is a path to a .gguf file, a short name (qwen3:4b), hf.co/ORG/REPO[:QUANT], the name of a
 /// model of Ollama's, or nothing: the small model that is built in.
 /// The answer goes to standard output, progress and notes to standard error.
+/// Only `pull` uses the network, and with --offline (or HF_HUB_OFFLINE=1) not even that.
 /// Exit codes: 0 done, 1 the task failed, 2 the arguments are wrong.
 #[derive(Parser)]
 #[command(
@@ -40,6 +43,9 @@ use std::process::ExitCode;
 struct Ingle {
     #[command(subcommand)]
     command: Command,
+    /// Nothing leaves this machine, whatever else is asked for
+    #[arg(long, global = true, hide = true)]
+    offline: bool,
 }
 
 #[derive(Subcommand)]
@@ -52,6 +58,7 @@ enum Command {
     Bench(commands::bench::Args),
     Doctor(commands::doctor::Args),
     Quantize(commands::quantize::Args),
+    Pull(commands::pull::Args),
 }
 
 /// The arguments are wrong in a way that only shows when they are used: exit code 2.
@@ -71,6 +78,7 @@ fn main() -> ExitCode {
         Command::Bench(args) => commands::bench::run(&args),
         Command::Doctor(args) => commands::doctor::run(&args),
         Command::Quantize(args) => commands::quantize::run(&args),
+        Command::Pull(args) => commands::pull::run(&args, ingle.offline),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -32,6 +32,7 @@ mod part;
 mod pick;
 mod place_error;
 mod places;
+pub mod pull;
 pub mod quantize;
 mod read_at;
 mod reference;

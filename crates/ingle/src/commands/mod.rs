@@ -4,6 +4,7 @@ pub mod bench;
 mod chat;
 pub mod doctor;
 pub mod list;
+pub mod pull;
 pub mod quantize;
 pub mod run;
 pub mod show;

@@ -1,0 +1,120 @@
+//! `ingle pull`: a model from the hub into the Hugging Face cache.
+
+use crate::environment::Environment;
+use crate::network::{self, Wishes};
+use crate::pull_progress::Show;
+use crate::{Usage, out};
+use anyhow::Context;
+use ingle::store::pull::{Plan, Pulled};
+use ingle::store::{Found, HubName, Place, PlaceError, Reference, alias};
+use ingle_egress::Cancel;
+use serde_json::json;
+
+/// Downloads a model into the Hugging Face cache, where other programs find it too
+///
+/// NAME is a short name (`ingle list --available`) or hf.co/ORG/REPO[:QUANT]. A download that was cut
+/// goes on where it ended; every file is checked against its digest before it gets its name. Variables
+/// that count: HF_ENDPOINT, HF_TOKEN, HF_HOME, HF_HUB_CACHE, HF_HUB_OFFLINE, HTTPS_PROXY, NO_PROXY.
+/// Every request is written down first; `ingle doctor` says where.
+#[derive(clap::Args)]
+pub struct Args {
+    /// What to download, as qwen3:4b or hf.co/Qwen/Qwen3-4B-GGUF:Q8_0
+    name: String,
+    /// An address besides the hub that it may send us to for the files, as https://cdn.example; needed
+    /// for one that is not public only. Repeat the flag for more
+    #[arg(long, value_name = "URL")]
+    download_host: Vec<String>,
+    /// Print events, one JSON object a line
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(args: &Args, offline: bool) -> anyhow::Result<()> {
+    let environment = Environment::of_process();
+    let wanted = wanted(&args.name)?;
+    if let Some(why) = network::offline(&environment, offline)
+        && let Ok(found) = environment.places().locate(&Reference::Hub(wanted.clone()))
+        && found.place == Place::Hub
+    {
+        return here_but_offline(args, &found, &why);
+    }
+    let root = environment
+        .hub_cache()
+        .context("there is no place for models; set HOME, or HF_HUB_CACHE to a folder")?;
+    let cancel = Cancel::new();
+    let stop = cancel.clone();
+    ctrlc::set_handler(move || stop.cancel())?;
+    let wishes = Wishes {
+        offline,
+        download_hosts: &args.download_host,
+    };
+    let hub = network::hub(&environment, &wishes, &cancel)?;
+    let plan = Plan::new(&hub, &wanted)?;
+    let mut show = Show::new(args.json);
+    show.plan(&plan)?;
+    let pulled = plan.pull(&hub, &root, &mut |event| show.event(event))?;
+    show.end();
+    finish(args, &plan, &pulled)
+}
+
+/// The repository on the hub that a name stands for.
+fn wanted(name: &str) -> anyhow::Result<HubName> {
+    let wrong = |message: String| anyhow::Error::new(Usage(message));
+    match Reference::parse(name).map_err(|error| wrong(PlaceError::from(error).to_string()))? {
+        Reference::Hub(hub) => Ok(hub),
+        Reference::Path(path) => Err(wrong(format!(
+            "{} is a path; give a name, as qwen3:4b or hf.co/ORG/REPO",
+            path.display()
+        ))),
+        Reference::Name(named) => {
+            if let Some((_, hub)) = alias(&named.text) {
+                return Ok(hub);
+            }
+            if let Some(hub) = named.hub {
+                return Ok(hub);
+            }
+            let places = Environment::of_process().places();
+            match places.locate(&Reference::Name(named)) {
+                Ok(found) => Err(wrong(format!(
+                    "{} is here already, in {}; `ingle run {name}` runs it",
+                    found.name, found.place
+                ))),
+                Err(error) => Err(error.into()),
+            }
+        }
+    }
+}
+
+fn here_but_offline(args: &Args, found: &Found, why: &str) -> anyhow::Result<()> {
+    let path = found.path.display().to_string();
+    if args.json {
+        return out::json(&json!({
+            "event": "done", "name": found.name, "path": path, "already": true, "compared": false,
+        }));
+    }
+    out::note(format!(
+        "{} is here. It was not compared with the hub: {why}.",
+        found.name
+    ));
+    out::answer(&(path + "\n"))
+}
+
+fn finish(args: &Args, plan: &Plan, pulled: &Pulled) -> anyhow::Result<()> {
+    let path = pulled.path.display().to_string();
+    if args.json {
+        return out::json(&json!({
+            "event": "done", "name": plan.name, "path": path, "bytes": plan.bytes(),
+            "commit": plan.repository.commit.as_str(), "already": pulled.already,
+        }));
+    }
+    // The name that was typed leads here too, and is shorter.
+    let (name, shown) = (&args.name, out::plain(&plan.name));
+    if pulled.already {
+        out::note(format!(
+            "{shown} is here already, whole and up to date. To run it:\n  ingle run {name}"
+        ));
+    } else {
+        out::note(format!("{shown} is here. To run it:\n  ingle run {name}"));
+    }
+    out::answer(&(path + "\n"))
+}

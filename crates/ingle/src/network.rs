@@ -1,0 +1,107 @@
+//! The way out, as this machine's environment and the command line allow it.
+
+use crate::Usage;
+use crate::environment::Environment;
+use anyhow::Context;
+use ingle::store::pull::Hub;
+use ingle_egress::{
+    Cancel, Door, DoorOptions, Endpoint, FileLog, Origin, Proxy, Purpose, Redirects, Token,
+    parse_url,
+};
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// The hub that is asked where `HF_ENDPOINT` names no other one.
+const HUB: &str = "https://huggingface.co";
+/// Where it keeps its files.
+const HUB_DOMAINS: [&str; 2] = ["huggingface.co", "hf.co"];
+
+/// What the command line says of the network.
+pub struct Wishes<'a> {
+    /// `--offline`.
+    pub offline: bool,
+    /// Origins that the hub may redirect to, wherever they lie.
+    pub download_hosts: &'a [String],
+}
+
+/// What switched the network off.
+pub fn offline(environment: &Environment, flag: bool) -> Option<String> {
+    if flag {
+        return Some("--offline was given".into());
+    }
+    let variables = ["HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"];
+    let variable = variables.into_iter().find(|name| environment.is_on(name))?;
+    Some(format!("{variable} is set"))
+}
+
+/// The hub, behind the one door.
+///
+/// # Errors
+/// An address that cannot be used, or a log that cannot be written: then nothing goes out.
+pub fn hub(environment: &Environment, wishes: &Wishes<'_>, cancel: &Cancel) -> anyhow::Result<Hub> {
+    let named = environment.text("HF_ENDPOINT");
+    let wrong = |name: &'static str| move |error| Usage(format!("{name}: {error}"));
+    let endpoint = parse_url(named.as_deref().unwrap_or(HUB)).map_err(wrong("HF_ENDPOINT"))?;
+    let origin = Origin::of(&endpoint).map_err(wrong("HF_ENDPOINT"))?;
+    let mut redirects = Redirects::domains(HUB_DOMAINS);
+    if named.is_some() && origin != Origin::parse(HUB)? {
+        // A mirror may keep its files anywhere public.
+        redirects = Redirects::public_https();
+    }
+    for host in wishes.download_hosts {
+        redirects = redirects.and(Origin::parse(host).map_err(wrong("--download-host"))?);
+    }
+    let allowed = match named {
+        Some(_) => Endpoint::named(Purpose::Pull, origin.clone(), redirects),
+        None => Endpoint::public(Purpose::Pull, origin.clone(), redirects)?,
+    };
+    let token = environment
+        .hub_token()
+        .map(|secret| Token::new(origin, &secret))
+        .transpose()?;
+    let options = DoorOptions {
+        endpoints: vec![allowed],
+        offline: offline(environment, wishes.offline),
+        proxy: proxy(environment)?,
+        ..DoorOptions::default()
+    };
+    Ok(Hub {
+        door: Door::new(options, Arc::new(log(environment)?)),
+        endpoint,
+        token,
+        cancel: cancel.clone(),
+    })
+}
+
+fn log(environment: &Environment) -> anyhow::Result<FileLog> {
+    let path = environment.egress_log().context(
+        "nothing is sent, because there is no place to write down what was; set HOME or XDG_STATE_HOME",
+    )?;
+    let refused = || {
+        let path = path.display();
+        format!(
+            "nothing is sent, because it could not be written down in {path}; check its permissions"
+        )
+    };
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).with_context(refused)?;
+    }
+    let clock = || {
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
+    };
+    FileLog::open(&path, Arc::new(clock)).with_context(refused)
+}
+
+fn proxy(environment: &Environment) -> anyhow::Result<Option<Proxy>> {
+    let either = |names: [&str; 2]| names.into_iter().find_map(|name| environment.text(name));
+    let proxy =
+        either(["HTTPS_PROXY", "https_proxy"]).or_else(|| either(["ALL_PROXY", "all_proxy"]));
+    let exceptions = either(["NO_PROXY", "no_proxy"]).unwrap_or_default();
+    let proxy = proxy.map(|proxy| Proxy::parse(&proxy, &exceptions));
+    proxy
+        .transpose()
+        .map_err(|error| Usage(error.to_string()).into())
+}
