@@ -180,7 +180,7 @@ mod tests {
                 limited: false,
             }),
             huge_pages: Some("madvise".into()),
-            egress_log: Some("/home/me/.local/state/ingle/egress.jsonl".into()),
+            egress_log: Some("/state/ingle/egress.jsonl".into()),
         }
     }
 
