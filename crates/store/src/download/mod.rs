@@ -87,7 +87,7 @@ pub struct Patience {
     pub longest_asked: Duration,
     /// How many new bytes make a try worth it.
     pub progress: u64,
-    /// Bytes that stay free on the disk.
+    /// Bytes that stay free on the disk; for a file that is smaller than this, as many as it has.
     pub margin: u64,
 }
 

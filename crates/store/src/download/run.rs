@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Buf as _;
 use ingle_egress::{BlockingResponse, Cancel, Door, EgressError, Follow, Origin, Purpose, Request};
 
 use super::answer::{Answer, Asked, Said};
@@ -50,6 +51,8 @@ pub(super) fn fetch_file(
     {
         return Ok(there);
     }
+    // What would be refused anyway is refused before anything is made or read.
+    door.permit(Purpose::Pull, &fetch.url)?;
     fs::create_dir_all(&names.folder)
         .map_err(|error| DownloadError::io(&names.folder, "made", error))?;
     let lock = Lock::take(names.lock, progress, cancel)?;
@@ -155,11 +158,13 @@ impl Run<'_> {
         let home = Origin::of(&self.fetch.url)?;
         let head = response.head();
         let said = Said::of(head, *head.origin() == home);
-        let size = match said.judge(self.asked()) {
-            Answer::Rest { size } => size,
+        let (size, known) = match said.judge(self.asked()) {
+            Answer::Rest { size } => (size, 0),
             Answer::Whole { size: Some(size) } => {
-                self.partial.clear()?;
-                size
+                if !self.goes_on(&said, size) {
+                    self.partial.clear()?;
+                }
+                (size, self.partial.have())
             }
             Answer::Whole { size: None } => {
                 return Err(DownloadError::NoLength {
@@ -182,18 +187,33 @@ impl Run<'_> {
             self.partial.write_note()?;
         }
         self.look_at_the_disk()?;
-        self.read_body(response, size)
+        self.read_body(response, size, known)
     }
 
+    /// Whether an answer that begins with the first byte, though a later one was asked for, is still of
+    /// the file whose beginning is there. Then what is there stays, and is passed over in the answer: a
+    /// cut cannot take it away.
+    fn goes_on(&self, said: &Said<'_>, size: u64) -> bool {
+        let note = &self.partial.note;
+        let same = match self.fetch.sha256 {
+            Some(_) => true,
+            None => note.etag.is_some() && said.strong_etag() == note.etag.as_deref(),
+        };
+        same && note.size == Some(size) && self.partial.have() <= size
+    }
+
+    /// Reads the body of a file of `size` bytes, of which the first `known` are there already.
     fn read_body(
         &mut self,
         mut response: BlockingResponse,
         size: u64,
+        known: u64,
     ) -> Result<Tried, DownloadError> {
         let host = response.head().origin().host();
+        let mut known = known;
         self.tell();
         loop {
-            let piece = match response.chunk() {
+            let mut piece = match response.chunk() {
                 Ok(Some(piece)) => piece,
                 Ok(None) if self.partial.have() == size => return Ok(Tried::Whole),
                 Ok(None) => {
@@ -206,6 +226,9 @@ impl Run<'_> {
                 }
                 Err(error) => return self.failed(error),
             };
+            let passed = known.min(piece.len() as u64);
+            known = known.saturating_sub(passed);
+            piece.advance(usize::try_from(passed).unwrap_or(piece.len()));
             let room = size.saturating_sub(self.partial.have());
             let fits =
                 usize::try_from(room).map_or(&*piece, |room| piece.get(..room).unwrap_or(&piece));
@@ -352,7 +375,8 @@ impl Run<'_> {
             return Ok(());
         };
         let rest = size.saturating_sub(self.partial.have());
-        let wanted = rest.saturating_add(self.fetch.patience.margin);
+        let margin = self.fetch.patience.margin.min(rest);
+        let wanted = rest.saturating_add(margin);
         match wanted > free {
             true => Err(self.disk_full(wanted.saturating_sub(free))),
             false => Ok(()),
@@ -432,6 +456,9 @@ impl Names {
             path: into.to_owned(),
         };
         let name = into.file_name().ok_or_else(bad)?;
+        if into.is_dir() {
+            return Err(bad());
+        }
         let folder = folder(into).to_owned();
         let beside = |end: &str| {
             let mut hidden = OsString::from(".");

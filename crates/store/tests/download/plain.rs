@@ -449,7 +449,8 @@ fn a_stop_is_quick_and_says_where() {
 #[test]
 fn a_target_must_have_a_name() {
     let s = setting(|_, _, _| {});
-    for path in ["/", "..", "a/..", ""] {
+    let folder = s.folder.path().to_str().unwrap();
+    for path in ["/", "..", "a/..", "", folder] {
         let fetch = Fetch::new(s.fetch.url.clone(), path.into());
         let error = fetch_file(&s.door, &fetch, &mut |_| {}, &Cancel::new()).unwrap_err();
         assert!(
@@ -490,4 +491,47 @@ fn what_a_killed_process_left_beside_a_whole_file_is_cleared_away() {
     assert!(s.fetch().unwrap().already);
     assert_eq!(s.server.connections(), 0);
     s.is_right();
+}
+
+#[test]
+fn a_server_without_ranges_cannot_take_away_what_is_there() {
+    const CUTS: [usize; 6] = [40_000, 10_000, 70_000, 0, 69_999, 100_000];
+    for digest in [true, false] {
+        let mut s = setting(|seen, stream, file| {
+            let head = "HTTP/1.1 200 OK\r\nContent-Length: 100000\r\nETag: \"v1\"\r\n\r\n";
+            let _ = say(stream, head) && say(stream, &file[..CUTS[seen.nth]]);
+        });
+        s.fetch.sha256 = digest.then(|| sha256(&s.bytes));
+        let mut reached = 0;
+        s.fetch_with(&mut |news| {
+            if let Progress::Fetching { done, .. } = news {
+                assert!(done >= reached, "{done} after {reached}");
+                reached = done;
+            }
+        })
+        .unwrap();
+        let asked = [
+            None,
+            Some(40_000),
+            Some(40_000),
+            Some(70_000),
+            Some(70_000),
+            Some(70_000),
+        ];
+        assert_eq!(s.asked_from(), asked);
+        s.is_right();
+    }
+}
+
+#[test]
+fn what_is_refused_makes_and_reads_nothing() {
+    let mut s = setting(|seen, stream, file| honest(seen, stream, file, "\"v1\""));
+    s.fetch.into = s.folder.path().join("deep/file.gguf");
+    s.fetch.url = "https://elsewhere.test/x".parse().unwrap();
+    let error = s.fetch().unwrap_err();
+    assert!(
+        matches!(error, DownloadError::Egress(EgressError::NotAllowed { .. })),
+        "{error:?}"
+    );
+    assert!(names(s.folder.path()).is_empty());
 }
