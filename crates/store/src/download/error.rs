@@ -5,8 +5,6 @@ use std::time::Duration;
 
 use ingle_egress::EgressError;
 
-use crate::Digest;
-
 /// Why a file was not fetched.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -90,7 +88,7 @@ pub enum DownloadError {
     },
     /// The bytes are not the ones that were asked for, twice.
     #[error(
-        "{} is not what it should be: its SHA-256 is {got} and should be {wanted}. It was fetched twice from {host} and thrown away; do not trust that copy, use another source",
+        "{} is not what it should be: its {kind} is {got} and should be {wanted}. It was fetched twice from {host} and thrown away; do not trust that copy, use another source",
         name(path)
     )]
     WrongDigest {
@@ -98,10 +96,12 @@ pub enum DownloadError {
         path: PathBuf,
         /// Who sent it.
         host: String,
+        /// What sort of digest: "SHA-256".
+        kind: &'static str,
         /// The digest that was asked for.
-        wanted: Digest,
+        wanted: String,
         /// The digest of what came.
-        got: Digest,
+        got: String,
     },
     /// Not enough room, seen before or while writing.
     #[error("the disk of {} has no room: {} needs {} more than there is; make room, then the same command goes on", folder.display(), name(path), size_text(*missing))]

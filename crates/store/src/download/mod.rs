@@ -37,7 +37,7 @@ use ingle_egress::{Cancel, Door, Token, Url};
 pub use disk::{Disk, PortableDisk, SystemDisk};
 pub use error::{DownloadError, Fault};
 
-use crate::Digest;
+use crate::{Commit, Digest};
 
 /// A file to fetch.
 #[derive(Clone)]
@@ -50,6 +50,10 @@ pub struct Fetch {
     pub size: Option<u64>,
     /// What its bytes are, where that is known.
     pub sha256: Option<Digest>,
+    /// Git's name for its bytes (the SHA-1 of a header and them), where that is known and the SHA-256 is
+    /// not, as for the small files of a hub. It holds against accidents and against other files; whoever
+    /// can make SHA-1 collide could deceive it.
+    pub git: Option<Commit>,
     /// Its final name, made from checked names by the caller. The folder is made if it is not there.
     pub into: PathBuf,
     /// When to give up.
@@ -67,10 +71,16 @@ impl Fetch {
             token: None,
             size: None,
             sha256: None,
+            git: None,
             into,
             patience: Patience::default(),
             disk: Arc::new(SystemDisk),
         }
+    }
+
+    /// Whether the bytes themselves will say that they are the file.
+    fn has_digest(&self) -> bool {
+        self.sha256.is_some() || self.git.is_some()
     }
 }
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use ingle_egress::Cancel;
 use serde::{Deserialize, Serialize};
+use sha1::Sha1;
 use sha2::{Digest as _, Sha256};
 
 use super::{Disk, DownloadError, Fetch, Progress};
@@ -25,6 +26,9 @@ pub(super) struct Note {
     pub(super) size: Option<u64>,
     /// Hexadecimal.
     pub(super) sha256: Option<String>,
+    /// Hexadecimal.
+    #[serde(default)]
+    pub(super) git: Option<String>,
     /// The strong `ETag` of the answer that the bytes came from.
     pub(super) etag: Option<String>,
 }
@@ -38,6 +42,7 @@ impl Note {
             url: url.into(),
             size: fetch.size,
             sha256: fetch.sha256.map(|digest| digest.hex()),
+            git: fetch.git.as_ref().map(|oid| oid.as_str().to_owned()),
             etag: None,
         }
     }
@@ -46,10 +51,9 @@ impl Note {
     /// whatever the source; without one it takes the same source and a version (`ETag`).
     fn continues(&self, now: &Self) -> bool {
         let size = now.size.is_none() || now.size == self.size;
-        let same = match &now.sha256 {
-            Some(_) => self.sha256 == now.sha256,
-            None => self.url == now.url && self.etag.is_some() && self.sha256.is_none(),
-        };
+        let digests = (&self.sha256, &self.git) == (&now.sha256, &now.git);
+        let known = now.sha256.is_some() || now.git.is_some();
+        let same = digests && (known || (self.url == now.url && self.etag.is_some()));
         size && same
     }
 }
@@ -112,6 +116,17 @@ impl Partial {
     /// The digest of the bytes fetched so far.
     pub(super) fn digest(&self) -> Digest {
         Digest(self.hasher.clone().finalize().into())
+    }
+
+    /// Git's name for the bytes fetched so far.
+    pub(super) fn git_oid(&mut self) -> Result<String, DownloadError> {
+        let have = self.have;
+        let name = self
+            .file
+            .seek(SeekFrom::Start(0))
+            .and_then(|_| git_oid(&self.file, have));
+        let end = self.file.seek(SeekFrom::Start(have));
+        end.and(name).map_err(|error| self.failed("read", error))
     }
 
     /// Forgets all bytes. The note stays as it is.
@@ -239,6 +254,29 @@ pub(super) fn digest_of(
                 size: Some(of),
             });
         }
+    }
+}
+
+/// Git's name for the `size` bytes of a file: the SHA-1 of `blob SIZE`, a zero byte, and they.
+pub(super) fn git_oid(file: &File, size: u64) -> std::io::Result<String> {
+    let (mut hasher, mut file) = (Sha1::new(), file.take(size));
+    hasher.update(format!("blob {size}\0"));
+    std::io::copy(&mut file, &mut Hashing(&mut hasher))?;
+    let bytes = hasher.finalize();
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// A hash that is written to.
+struct Hashing<'a>(&'a mut Sha1);
+
+impl std::io::Write for Hashing<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
     }
 }
 

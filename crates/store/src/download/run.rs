@@ -12,7 +12,7 @@ use ingle_egress::{BlockingResponse, Cancel, Door, EgressError, Follow, Origin, 
 
 use super::answer::{Answer, Asked, Said};
 use super::lock::Lock;
-use super::partial::{Partial, digest_of};
+use super::partial::{Partial, digest_of, git_oid};
 use super::{DownloadError, Fault, Fetch, Fetched, Progress};
 
 /// What is on the way.
@@ -85,7 +85,7 @@ pub(super) fn fetch_file(
         path: fetch.into.clone(),
         bytes,
         sha256: Some(digest),
-        verified: fetch.sha256.is_some(),
+        verified: fetch.has_digest(),
         already: false,
     })
 }
@@ -105,11 +105,21 @@ fn in_place(
     let found = |sha256| Fetched {
         path: fetch.into.clone(),
         bytes: there.len(),
-        verified: fetch.sha256.is_some(),
+        verified: fetch.has_digest(),
         sha256,
         already: true,
     };
-    match (fetch.sha256, fetch.size) {
+    if let Some(wanted) = &fetch.git {
+        let oid = fs::File::open(&fetch.into).and_then(|file| git_oid(&file, there.len()));
+        let oid = oid.map_err(|error| DownloadError::io(&fetch.into, "read", error))?;
+        if oid != wanted.as_str() {
+            return Ok(None);
+        }
+    }
+    match (
+        fetch.sha256,
+        fetch.size.or(fetch.git.as_ref().map(|_| there.len())),
+    ) {
         (Some(wanted), _) => {
             let (digest, _) = digest_of(&fetch.into, progress, cancel)?;
             Ok((digest == wanted).then(|| found(Some(digest))))
@@ -148,7 +158,7 @@ impl Run<'_> {
         }
         self.look_at_the_disk()?;
         // Without a digest only a version says that old bytes and new ones are of one file.
-        if self.fetch.sha256.is_none() && self.partial.note.etag.is_none() {
+        if !self.fetch.has_digest() && self.partial.note.etag.is_none() {
             self.partial.clear()?;
         }
         let response = match self.door.send_blocking(self.request()?) {
@@ -195,9 +205,9 @@ impl Run<'_> {
     /// cut cannot take it away.
     fn goes_on(&self, said: &Said<'_>, size: u64) -> bool {
         let note = &self.partial.note;
-        let same = match self.fetch.sha256 {
-            Some(_) => true,
-            None => note.etag.is_some() && said.strong_etag() == note.etag.as_deref(),
+        let same = match self.fetch.has_digest() {
+            true => true,
+            false => note.etag.is_some() && said.strong_etag() == note.etag.as_deref(),
         };
         same && note.size == Some(size) && self.partial.have() <= size
     }
@@ -234,7 +244,7 @@ impl Run<'_> {
                 usize::try_from(room).map_or(&*piece, |room| piece.get(..room).unwrap_or(&piece));
             // What is too long may be right as far as it goes: with a digest the whole tells.
             let too_long = fits.len() < piece.len();
-            if too_long && self.fetch.sha256.is_none() {
+            if too_long && !self.fetch.has_digest() {
                 return Ok(Tried::Failed(Fault::TooLong { host, size }));
             }
             if let Err(error) = self.partial.append(fits, self.fetch.disk.as_ref()) {
@@ -269,9 +279,9 @@ impl Run<'_> {
             size: self.fetch.size,
             noted: self.size(),
             // With a digest the bytes decide, and copies with other tags may serve the rest.
-            etag: match self.fetch.sha256 {
-                Some(_) => None,
-                None => self.partial.note.etag.as_deref(),
+            etag: match self.fetch.has_digest() {
+                true => None,
+                false => self.partial.note.etag.as_deref(),
             },
         }
     }
@@ -294,8 +304,7 @@ impl Run<'_> {
 
     /// Whether the bytes are the ones that were asked for. A first time they may not be.
     fn is_right(&mut self) -> Result<bool, DownloadError> {
-        let got = self.partial.digest();
-        let Some(wanted) = self.fetch.sha256.filter(|wanted| *wanted != got) else {
+        let Some((kind, wanted, got)) = self.mismatch()? else {
             return Ok(true);
         };
         self.partial.clear()?;
@@ -303,6 +312,7 @@ impl Run<'_> {
             return Err(DownloadError::WrongDigest {
                 path: self.fetch.into.clone(),
                 host: Origin::of(&self.fetch.url)?.host(),
+                kind,
                 wanted,
                 got,
             });
@@ -312,6 +322,20 @@ impl Run<'_> {
         self.vain = 0;
         (self.progress)(Progress::Restarting);
         Ok(false)
+    }
+
+    /// What digest is not the one that was asked for: its kind, that one, and the one of the bytes.
+    fn mismatch(&mut self) -> Result<Option<(&'static str, String, String)>, DownloadError> {
+        let got = self.partial.digest();
+        if let Some(wanted) = self.fetch.sha256.filter(|wanted| *wanted != got) {
+            return Ok(Some(("SHA-256", wanted.hex(), got.hex())));
+        }
+        let Some(wanted) = &self.fetch.git else {
+            return Ok(None);
+        };
+        let got = self.partial.git_oid()?;
+        let wrong = got != wanted.as_str();
+        Ok(wrong.then(|| ("git digest", wanted.as_str().to_owned(), got)))
     }
 
     /// Waits before the next try, or gives up.

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ingle_egress::{EgressError, Wait};
-use ingle_store::Digest;
 use ingle_store::download::{DownloadError, Fault};
 
 fn host() -> String {
@@ -93,8 +92,9 @@ fn errors() -> Vec<DownloadError> {
         DownloadError::WrongDigest {
             path: path(),
             host: host(),
-            wanted: Digest([0xaa; 32]),
-            got: Digest([0xbb; 32]),
+            kind: "SHA-256",
+            wanted: "aa".repeat(32),
+            got: "bb".repeat(32),
         },
         full(999),
         full(123_456),

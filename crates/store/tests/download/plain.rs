@@ -535,3 +535,47 @@ fn what_is_refused_makes_and_reads_nothing() {
     );
     assert!(names(s.folder.path()).is_empty());
 }
+
+#[test]
+fn a_file_that_only_git_names_is_verified_before_it_gets_its_name() {
+    let git = |bytes: &[u8]| {
+        use sha1::Digest as _;
+        let mut hash = sha1::Sha1::new_with_prefix(format!("blob {}\0", bytes.len()));
+        hash.update(bytes);
+        let text: String = hash
+            .finalize()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        ingle_store::Commit::parse(&text).unwrap()
+    };
+    let mut s = cut_once("W/\"weak\"");
+    s.fetch.git = Some(git(&s.bytes));
+    let fetched = s.fetch().unwrap();
+    assert!(fetched.verified && !fetched.already);
+    assert_eq!(s.asked_from(), [None, Some(40_000)]);
+    s.is_right();
+    let there = s.fetch().unwrap();
+    assert!(there.verified && there.already);
+    // Wrong bytes of the right length, in place and from the server.
+    let mut s = setting(|seen, stream, file| {
+        let mut wrong = file.to_vec();
+        wrong[0] ^= 1;
+        honest(seen, stream, &wrong, "\"v1\"");
+    });
+    s.fetch.git = Some(git(&s.bytes));
+    s.fetch.size = Some(100_000);
+    let error = s.fetch().unwrap_err();
+    assert!(
+        matches!(
+            error,
+            DownloadError::WrongDigest {
+                kind: "git digest",
+                ..
+            }
+        ),
+        "{error:?}"
+    );
+    assert_eq!(s.server.connections(), 2);
+    assert!(names(s.folder.path()).is_empty());
+}
