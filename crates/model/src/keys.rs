@@ -200,6 +200,7 @@ const KNOWN: &[&str] = &[
     "rope.dimension_count",
     "rope.freq_base",
     "rope.freq_base_swa",
+    "rope.local.freq_base",
     "rope.scale_linear",
     "rope.scaling.attn_factor",
     "rope.scaling.factor",

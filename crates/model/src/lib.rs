@@ -44,6 +44,8 @@ pub const ARCHITECTURES: &[&str] = &[
     "qwen3",
     "qwen3moe",
     "phi3",
+    "granite",
+    "smollm3",
     "gemma",
     "gemma2",
     "gemma3",
@@ -217,7 +219,9 @@ pub fn load<O: Ops + 'static>(
 
 fn build<O: Ops + 'static>(loader: &mut Loader<'_, O>) -> Result<Box<dyn Network<O>>, ModelError> {
     Ok(match loader.keys.arch() {
-        "llama" | "mistral" => Box::new(llama::Llama::load(loader, RopePairs::Interleaved)?),
+        "llama" | "mistral" | "granite" | "smollm3" => {
+            Box::new(llama::Llama::load(loader, RopePairs::Interleaved)?)
+        }
         "qwen2" | "phi3" => Box::new(llama::Llama::load(loader, RopePairs::Halves)?),
         "qwen3" => Box::new(qwen3::Qwen3::load(loader)?),
         "qwen3moe" => Box::new(qwen3_moe::Qwen3Moe::load(loader)?),

@@ -1,6 +1,7 @@
 //! Llama 2 and 3, and what has their shape: Mistral, SmolLM, TinyLlama, the distilled Llamas;
 //! Mixtral, whose feed-forward networks are mixtures of experts; Qwen2 and 2.5, which turn other
-//! pairs and have biases on queries, keys and values; Phi-3 and 4, whose files hold queries, keys
+//! pairs and have biases on queries, keys and values; Granite, which scales what it adds; SmolLM3,
+//! some of whose layers know no positions; Phi-3 and 4, whose files hold queries, keys
 //! and values in one tensor, gate and up in another.
 //!
 //! <https://arxiv.org/abs/2307.09288>, <https://arxiv.org/abs/2407.21783>,
@@ -8,6 +9,7 @@
 //! <https://arxiv.org/abs/2404.14219>
 
 use crate::config::{Config, Family};
+use crate::keys::Keys;
 use crate::loader::{Embedding, Loader};
 use crate::moe::Mixture;
 use crate::{ModelError, Network, Shape};
@@ -17,8 +19,21 @@ use ingle_tensor::ops::{Activation, Batch, Experts, Linear, Ops, PagedLayer, Rop
 pub(crate) struct Llama<O: Ops> {
     config: Config,
     mixture: Option<Mixture>,
+    habits: Habits,
     weights: Weights<O>,
     state: State<O>,
+}
+
+/// What some of the family do and Llama does not.
+struct Habits {
+    /// Factor on embeddings.
+    embedding_scale: Option<f32>,
+    /// Factor on what a block adds to the residual stream.
+    residual_scale: Option<f32>,
+    /// Factor on what the output head reads.
+    output_scale: Option<f32>,
+    /// One layer in so many, the last of them, turns nothing by its position; 0: all turn.
+    unturned_period: usize,
 }
 
 /// Never changed after loading.
@@ -66,7 +81,15 @@ struct State<O: Ops> {
 impl<O: Ops> Llama<O> {
     /// `pairs` is what the architecture's files turn: neighbours in `llama`, halves in `qwen2` and `phi3`.
     pub fn load(loader: &mut Loader<'_, O>, pairs: RopePairs) -> Result<Self, ModelError> {
-        let (keys, family) = (loader.keys, Family::plain(pairs));
+        let keys = loader.keys;
+        let family = Family {
+            reads: match keys.arch() {
+                "granite" => &["embedding_scale", "residual_scale", "logit_scale"],
+                _ => &[],
+            },
+            ..Family::plain(pairs)
+        };
+        let habits = Habits::read(keys)?;
         let (config, mixture) = match keys.u32("expert_count")? {
             None | Some(0) => (Config::read_dense(keys, &family)?, None),
             Some(_) => {
@@ -80,7 +103,29 @@ impl<O: Ops> Llama<O> {
             state: State::new(loader, &config),
             config,
             mixture,
+            habits,
         })
+    }
+}
+
+impl Habits {
+    /// Keys that are not this architecture's have been refused, unless they change nothing.
+    fn read(keys: &Keys<'_>) -> Result<Self, ModelError> {
+        let scale = |key| match keys.f32(key)? {
+            None | Some(0.0 | 1.0) => Ok(None),
+            Some(scale) if scale.is_finite() && scale > 0.0 => Ok(Some(scale)),
+            Some(scale) => Err(keys.bad_value(key, scale, "it must be above 0")),
+        };
+        Ok(Self {
+            embedding_scale: scale("embedding_scale")?,
+            residual_scale: scale("residual_scale")?,
+            output_scale: scale("logit_scale")?.map(|scale| 1.0 / scale), // logits are divided
+            unturned_period: if keys.arch() == "smollm3" { 4 } else { 0 },
+        })
+    }
+
+    fn turns(&self, layer: usize) -> bool {
+        self.unturned_period == 0 || !(layer + 1).is_multiple_of(self.unturned_period)
     }
 }
 
@@ -194,7 +239,14 @@ impl<O: Ops> Network<O> for Llama<O> {
         logits: &mut Vec<f32>,
     ) {
         let (c, w, s) = (&self.config, &self.weights, &mut self.state);
+        let scale = |ops: &mut O, x: &mut O::Buf, factor: Option<f32>| {
+            if let Some(factor) = factor {
+                ops.scale(x, factor);
+            }
+        };
+        let habits = &self.habits;
         ops.embed(w.embedding.table(), batch, &mut s.x);
+        scale(ops, &mut s.x, habits.embedding_scale);
 
         for (i, l) in w.layers.iter().enumerate() {
             ops.rms_norm(&s.x, &l.attn_norm, c.rms_eps, &mut s.h);
@@ -202,11 +254,14 @@ impl<O: Ops> Network<O> for Llama<O> {
                 &s.h,
                 &mut [(&l.q, &mut s.q), (&l.k, &mut s.k), (&l.v, &mut s.v)],
             );
-            ops.rope(&mut s.q, &c.rope, c.head_dim, batch);
-            ops.rope(&mut s.k, &c.rope, c.head_dim, batch);
+            if habits.turns(i) {
+                ops.rope(&mut s.q, &c.rope, c.head_dim, batch);
+                ops.rope(&mut s.k, &c.rope, c.head_dim, batch);
+            }
             let spec = c.attention(i);
             ops.attention(&spec, i, memory, &s.q, &s.k, &s.v, batch, &mut s.a);
             ops.linear(&s.a, &mut [(&l.o, &mut s.h)]);
+            scale(ops, &mut s.h, habits.residual_scale);
             ops.add(&mut s.x, &s.h);
 
             ops.rms_norm(&s.x, &l.ffn_norm, c.rms_eps, &mut s.h);
@@ -215,6 +270,7 @@ impl<O: Ops> Network<O> for Llama<O> {
                     ops.linear(&s.h, &mut [(gate, &mut s.gate), (up, &mut s.up)]);
                     ops.gate(Activation::Silu, &mut s.gate, &s.up);
                     ops.linear(&s.gate, &mut [(down, &mut s.h)]);
+                    scale(ops, &mut s.h, habits.residual_scale);
                     ops.add(&mut s.x, &s.h);
                 }
                 FeedForward::Mixture {
@@ -226,6 +282,7 @@ impl<O: Ops> Network<O> for Llama<O> {
         }
 
         ops.rms_norm(&s.x, &w.output_norm, c.rms_eps, &mut s.h);
+        scale(ops, &mut s.h, habits.output_scale);
         ops.logits(&w.embedding.head, None, &s.h, batch, logits);
     }
 

@@ -86,7 +86,10 @@ pub(crate) fn read_local(
     pairs: RopePairs,
     head_dim: usize,
 ) -> Result<Rope, ModelError> {
-    let base = base(keys, "rope.freq_base_swa")?;
+    // The second name is that of files which Ollama converted.
+    let names = ["rope.freq_base_swa", "rope.local.freq_base"];
+    let given = names.iter().find(|name| keys.is_number(name));
+    let base = base(keys, given.unwrap_or(&names[0]))?;
     Ok(Rope {
         pairs,
         frequencies: powers(base, head_dim)

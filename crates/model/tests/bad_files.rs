@@ -90,6 +90,7 @@ fn what_is_wrong_in_newer_families_is_said() {
     let gemma2 = |change: fn(&mut Model)| changed(Model::random("gemma2"), change);
     let gemma3 = |change: fn(&mut Model)| changed(Model::random("gemma3"), change);
     let phi3 = |change: fn(&mut Model)| changed(Model::random("phi3"), change);
+    let granite = |change: fn(&mut Model)| changed(Model::random("granite"), change);
     let mixtral = |change: fn(&mut Model)| changed(Model::mixtral(false), change);
     let split = |change: fn(&mut Model)| changed(Model::mixtral(true), change);
     let messages = [
@@ -117,6 +118,8 @@ fn what_is_wrong_in_newer_families_is_said() {
         phi3(|m| m.remove_tensor("blk.0.attn_qkv.weight")),
         phi3(|m| m.add_tensor("blk.2.attn_qkv.bias", vec![0.0; 128])),
         phi3(|m| m.set("phi3.feed_forward_length", 96_u32)),
+        granite(|m| m.set("granite.residual_scale", -1_f32)),
+        granite(|m| m.set("granite.logit_scale", f32::NAN)),
         mixtral(|m| m.remove("llama.expert_used_count")),
         mixtral(|m| m.set("llama.expert_used_count", 6_u32)),
         mixtral(|m| m.set("llama.expert_gating_func", 2_u32)),

@@ -15,7 +15,7 @@ Weights are drawn wide (logits of several units, norms away from 1, biases away 
 usual ones, so that a reader that assumes them fails.
 
 What differs between a transformers config and the GGUF keys
-* Arch `llama` rotates neighbouring pairs (2i, 2i+1); transformers rotates (i, i + head_dim/2). The
+* Archs `llama`, `granite` and `smollm3` rotate neighbouring pairs (2i, 2i+1); transformers rotates (i, i + head_dim/2). The
   converter therefore reorders the rows of Q and K within each head, and so does `interleave` below.
   The Qwen archs keep the order of transformers and rotate halves.
 * llama3 scaling has no metadata: it is a tensor `rope_freqs.weight` [head_dim/2] by which each frequency is
@@ -48,6 +48,8 @@ What differs between a transformers config and the GGUF keys
   the tensors rope_factors_short and rope_factors_long say that it is longrope. transformers takes the long
   factors where the sequence is longer than `original_context_length`, llama.cpp where the context is; a case
   here stays on one side of it and names the context to load for. llama.cpp does not use Phi-3's window.
+* Granite's attention_multiplier, embedding_multiplier, residual_multiplier and logits_scaling (a divisor) have
+  keys. In SmolLM3 every fourth layer turns nothing by its position, which has no key.
 * Mixtral is arch `llama` with `expert_count`; expert_feed_forward_length is absent and feed_forward_length is
   an expert's. Files of early 2024 have a tensor for each expert, as the case `mixtral-split` has;
   llama.cpp does not read them any more.
@@ -61,9 +63,10 @@ import gguf
 import numpy as np
 import torch
 from transformers import (Gemma2Config, Gemma2ForCausalLM, Gemma3ForCausalLM, Gemma3TextConfig, GemmaConfig,
-                          GemmaForCausalLM, LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM, MixtralConfig,
+                          GemmaForCausalLM, GraniteConfig, GraniteForCausalLM, LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM, MixtralConfig,
                           MixtralForCausalLM, Phi3Config, Phi3ForCausalLM, Qwen2Config, Qwen2ForCausalLM,
-                          Qwen3Config, Qwen3ForCausalLM, Qwen3MoeConfig, Qwen3MoeForCausalLM)
+                          Qwen3Config, Qwen3ForCausalLM, Qwen3MoeConfig, Qwen3MoeForCausalLM,
+                          SmolLM3Config, SmolLM3ForCausalLM)
 
 N_GREEDY = 16
 YARN_OWN_FACTOR = 1.3  # transformers' attention_factor in `llama-yarn`
@@ -165,7 +168,20 @@ CASES = {
         num_key_value_heads=2, rms_norm_eps=1e-5, max_position_embeddings=256, tie_word_embeddings=False,
         num_local_experts=3, num_experts_per_tok=2, sliding_window=None,
         rope_parameters=dict(rope_type="default", rope_theta=1000000.0)), 121, 28),
+    "granite": ("granite", GraniteConfig, GraniteForCausalLM, dict(
+        vocab_size=96, hidden_size=32, intermediate_size=48, num_hidden_layers=3, num_attention_heads=4,
+        num_key_value_heads=2, rms_norm_eps=1e-5, max_position_embeddings=256, tie_word_embeddings=True,
+        embedding_multiplier=2.0, residual_multiplier=0.7, logits_scaling=0.8, attention_multiplier=0.2,
+        rope_parameters=dict(rope_type="default", rope_theta=10000.0)), 120, 29),
+    "smollm3": ("smollm3", SmolLM3Config, SmolLM3ForCausalLM, dict(
+        vocab_size=96, hidden_size=32, intermediate_size=48, num_hidden_layers=5, num_attention_heads=4,
+        num_key_value_heads=2, rms_norm_eps=1e-5, max_position_embeddings=256, tie_word_embeddings=True,
+        use_sliding_window=False, pad_token_id=0,
+        rope_parameters=dict(rope_type="default", rope_theta=50000.0)), 120, 30),
 }
+
+# Archs whose files turn neighbouring pairs
+NEIGHBOURS = ("llama", "granite", "smollm3")
 
 # transformers' names inside a layer -> GGUF's
 LAYER_NAMES = {
@@ -265,7 +281,7 @@ def tensors(name_of_case, arch, model, config):
             short = LAYER_NAMES.get(".".join(parts[2:-1]))
             if arch in ("gemma2", "gemma3"):
                 short = POST_NORM_NAMES.get(".".join(parts[2:-1]), short)
-            if arch == "llama" and short in heads:
+            if arch in NEIGHBOURS and short in heads:
                 w = interleave(w, heads[short])
             yield f"blk.{parts[1]}.{short}.{parts[-1]}", w
     rope = rope_of(config)
@@ -332,8 +348,13 @@ def write_gguf(path, name, arch, model, config):
     if head_dim * config.num_attention_heads != config.hidden_size:
         w.add_key_length(head_dim)
         w.add_value_length(head_dim)
-    if arch == "llama":
+    if arch in NEIGHBOURS:
         w.add_rope_dimension_count(head_dim)
+    if arch == "granite":
+        w.add_attention_scale(config.attention_multiplier)
+        w.add_embedding_scale(config.embedding_multiplier)
+        w.add_residual_scale(config.residual_multiplier)
+        w.add_logit_scale(config.logits_scaling)
     if arch == "qwen3moe":
         w.add_expert_count(config.num_experts)
         w.add_expert_used_count(config.num_experts_per_tok)
