@@ -328,7 +328,7 @@ impl Run<'_> {
     fn mismatch(&mut self) -> Result<Option<(&'static str, String, String)>, DownloadError> {
         let got = self.partial.digest();
         if let Some(wanted) = self.fetch.sha256.filter(|wanted| *wanted != got) {
-            return Ok(Some(("SHA-256", wanted.hex(), got.hex())));
+            return Ok(Some(("SHA-256", wanted.to_string(), got.to_string())));
         }
         let Some(wanted) = &self.fetch.git else {
             return Ok(None);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ingle_egress::{EgressError, Wait};
+use ingle_store::Digest;
 use ingle_store::download::{DownloadError, Fault};
 
 fn host() -> String {
@@ -93,8 +94,8 @@ fn errors() -> Vec<DownloadError> {
             path: path(),
             host: host(),
             kind: "SHA-256",
-            wanted: "aa".repeat(32),
-            got: "bb".repeat(32),
+            wanted: Digest([0xaa; 32]).to_string(),
+            got: Digest([0xbb; 32]).to_string(),
         },
         full(999),
         full(123_456),
