@@ -12,6 +12,7 @@ pub(super) enum Family {
     Qwen2,
     Qwen3,
     Qwen3Moe,
+    Gemma,
     Gemma2,
     Gemma3,
     Phi3,
@@ -47,6 +48,7 @@ const FAMILIES: &[(&str, Family)] = &[
     ("Qwen2", Family::Qwen2),
     ("Qwen3", Family::Qwen3),
     ("Qwen3Moe", Family::Qwen3Moe),
+    ("Gemma", Family::Gemma),
     ("Gemma2", Family::Gemma2),
     ("Gemma3", Family::Gemma3),
     ("Gemma3Text", Family::Gemma3),
@@ -108,6 +110,7 @@ impl Architecture {
             Family::Qwen2 => "qwen2",
             Family::Qwen3 => "qwen3",
             Family::Qwen3Moe => "qwen3moe",
+            Family::Gemma => "gemma",
             Family::Gemma2 => "gemma2",
             Family::Gemma3 => "gemma3",
             Family::Phi3 => "phi3",
@@ -131,7 +134,7 @@ impl Architecture {
 
     /// Whether norms are stored minus one.
     pub(super) fn norms_are_less_one(&self) -> bool {
-        matches!(self.family, Family::Gemma2 | Family::Gemma3)
+        matches!(self.family, Family::Gemma | Family::Gemma2 | Family::Gemma3)
     }
 
     /// The part of config.json that describes the text network: a model that sees pictures too has

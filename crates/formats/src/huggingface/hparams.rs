@@ -200,7 +200,7 @@ fn windows(
 ) -> Result<(), HuggingFaceError> {
     let family = architecture.family;
     let uses = match family {
-        Family::Llama => false,
+        Family::Llama | Family::Gemma => false,
         // Only where it is said in so many words.
         Family::Qwen2 | Family::Qwen3 | Family::Qwen3Moe => {
             config.bool("use_sliding_window")?.unwrap_or(false)
@@ -216,6 +216,10 @@ fn windows(
         .or(absent)
         .filter(|&w| uses && w > 0)
     else {
+        // Phi-3 and Phi-4 share a name, and other programs tell them apart by this.
+        if family == Family::Phi3 {
+            put("attention.sliding_window", 0_u32.into());
+        }
         return Ok(());
     };
     put("attention.sliding_window", window.into());
@@ -287,6 +291,8 @@ fn sliding_layers(
 /// Refuses what would change the arithmetic in a way that GGUF has no key for.
 fn refuse_unsupported(architecture: &Architecture, config: &Json) -> Result<(), HuggingFaceError> {
     let (key, known): (_, &[&str]) = match architecture.family {
+        // The first Gemma's files say `gelu` under the old name, and the tanh form is meant.
+        Family::Gemma => ("hidden_activation", &["gelu_pytorch_tanh", "gelu"]),
         Family::Gemma2 | Family::Gemma3 => ("hidden_activation", &["gelu_pytorch_tanh"]),
         Family::Bert | Family::Roberta => ("hidden_act", &["gelu"]),
         Family::NomicBert => ("hidden_act", &["silu", "swiglu"]),

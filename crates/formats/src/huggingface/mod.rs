@@ -17,6 +17,7 @@ mod hparams;
 mod json;
 mod names;
 mod recipe;
+mod reranker;
 mod rope;
 mod tokenizer;
 
@@ -105,6 +106,7 @@ pub fn convert(
     let rows = recipe::vocabulary_rows(&recipes, &config)?;
     pairs.push((format!("{}.vocab_size", architecture.gguf()), rows.into()));
     pairs.extend(tokenizer::metadata(texts, &architecture, &config, rows)?);
+    reranker::add(name, &architecture, &mut pairs, &mut recipes);
     let metadata = Metadata::from_pairs(pairs).map_err(|error| HuggingFaceError::Metadata {
         reason: error.to_string(),
     })?;

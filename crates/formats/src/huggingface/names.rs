@@ -120,9 +120,9 @@ fn layer_target(architecture: &Architecture, layer: u32, rest: &str) -> Option<T
         return expert_target(layer, rest);
     }
     let (name, kind) = rest.rsplit_once('.')?;
-    let norms = match architecture.norms_are_less_one() {
-        true => GEMMA_NORMS,
-        false => NORMS,
+    let norms = match architecture.family {
+        Family::Gemma2 | Family::Gemma3 => GEMMA_NORMS,
+        _ => NORMS,
     };
     let new = match architecture.is_encoder() {
         true => find(ENCODER, name),

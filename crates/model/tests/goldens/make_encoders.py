@@ -187,4 +187,5 @@ def main():
     (out / "encoders.json").write_text(json.dumps(cases) + "\n")
 
 
-main()
+if __name__ == "__main__":
+    main()

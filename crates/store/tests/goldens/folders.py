@@ -6,7 +6,7 @@
 
 The weights are those of the GGUF goldens (same seeds), which hold 8 bits of mantissa, so BF16 keeps them exactly;
 what a folder becomes must be equal to the GGUF file, tensor by tensor and key by key.
-`llama` is F32 in several files, `mistral` F16, `qwen3moe-stacked` has its experts in the stacks of transformers 5.
+`llama` is F32 in several files, `mistral` F16, `qwen3moe-stacked` has its experts in the stacks of transformers 5. Encoders (make_encoders.py) are made when named.
 """
 import json
 import pathlib
@@ -15,7 +15,7 @@ import sys
 sys.path.insert(0, str(pathlib.Path(__file__).parent / "../../../model/tests/goldens"))
 import torch
 from safetensors.torch import load_file, save_file
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 import make
 
@@ -72,10 +72,45 @@ def save(out, name):
         stack_experts(stacked / "model.safetensors")
 
 
+def save_words(folder, size, words=()):
+    """The vocabulary of words that make_encoders.py writes."""
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    tokens = special + [f"w{i}" for i in range(size - 5)]
+    for i, word in dict(words).items():
+        tokens[i] = word
+    tokenizer = Tokenizer(models.WordPiece({t: i for i, t in enumerate(tokens)}, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer()
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.add_special_tokens([AddedToken(t, special=True) for t in special])
+    tokenizer.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]",
+                                                             special_tokens=[("[CLS]", 2), ("[SEP]", 3)])
+    tokenizer.save(str(folder / "tokenizer.json"), pretty=False)
+    roles = dict(unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]", pad_token="[PAD]", mask_token="[MASK]")
+    (folder / "tokenizer_config.json").write_text(json.dumps(roles))
+
+
+def save_encoder(out, name):
+    import make_encoders
+    arch, config, kind, pooling, seed = make_encoders.CASES[name]
+    model = kind(config).eval()
+    make_encoders.fill(model, seed)
+    folder = out / name
+    model.to(torch.bfloat16).save_pretrained(folder)
+    (folder / "generation_config.json").unlink(missing_ok=True)
+    words = {make_encoders.YES: "yes", make_encoders.NO: "no"} if name == "qwen3-reranker" else {}
+    save_words(folder, config.vocab_size, words)
+    if pooling != "rank":
+        switches = {"mean": "pooling_mode_mean_tokens", "cls": "pooling_mode_cls_token",
+                    "last": "pooling_mode_lasttoken"}
+        (folder / "1_Pooling").mkdir(exist_ok=True)
+        text = json.dumps({key: mode == pooling for mode, key in switches.items()})
+        (folder / "1_Pooling/config.json").write_text(text)
+
+
 def main():
     out = pathlib.Path(sys.argv[1])
     for name in sys.argv[2:] or make.CASES:
-        save(out, name)
+        save(out, name) if name in make.CASES else save_encoder(out, name)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,8 @@ pub(super) fn add(
         };
         let is_unknown = rules.unknown.as_deref() == Some(token.content.as_str());
         let kind = match token.special {
-            true if is_unknown => kind::UNKNOWN,
+            // The unknown token of BERT is a control token like its others.
+            true if is_unknown && before != kind::CONTROL => kind::UNKNOWN,
             true => kind::CONTROL,
             false if before == kind::BYTE => kind::BYTE,
             false => kind::USER_DEFINED,
