@@ -236,6 +236,21 @@ fn all_parts_of_a_split_model_come() {
 }
 
 #[test]
+fn an_alias_is_a_model_whatever_its_file_is_called() {
+    const TINY: &str = "HuggingFaceTB/SmolLM2-135M-Instruct-GGUF";
+    for file in ["smollm2-135m-instruct-q8_0.gguf", "Another-Name.Q8_0.gguf"] {
+        let files: Files = vec![(file, mini()), ("x-Q4_K_M.gguf", b"other".to_vec())];
+        let server = Server::start(move |seen| answer(TINY, &files, seen));
+        let home = Home::new();
+        let done = home.pull(&server, "smollm2:135m");
+        assert_eq!(done.code, 0, "{}", done.err);
+        assert!(done.out.trim().ends_with(file), "{}", done.out);
+        let ran = home.ingle(&server, &["run", "smollm2:135m", "A fox", "-n", "2"]);
+        assert_eq!(ran.code, 0, "{}", ran.err);
+    }
+}
+
+#[test]
 fn a_folder_of_safetensors_comes_whole_and_checked() {
     let files: Files = vec![
         ("config.json", b"{\"a\":1}".to_vec()),
@@ -246,6 +261,8 @@ fn a_folder_of_safetensors_comes_whole_and_checked() {
         ("pytorch_model.bin", b"pickle".to_vec()),
     ];
     let (home, server) = (Home::new(), honest(files));
+    let refused = home.failure(&server, &["someone/mini-GGUF:Q4_K_M"]);
+    assert!(refused.contains("has no GGUF files"), "{refused}");
     let done = home.pull(&server, REPO);
     assert_eq!(done.code, 0, "{}", done.err);
     let folder = PathBuf::from(done.out.trim());

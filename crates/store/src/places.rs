@@ -87,8 +87,8 @@ impl Places {
 
     fn named(&self, name: &Name) -> Result<Found, PlaceError> {
         let known = alias(&name.text);
-        if let Some((_, hub)) = &known
-            && let Some(found) = self.alias_in_cache(hub)?
+        if let Some((alias, hub)) = &known
+            && let Some(found) = self.alias_in_cache(alias, hub)?
         {
             return Ok(Found {
                 name: name.text.clone(),
@@ -115,12 +115,18 @@ impl Places {
         }
     }
 
-    /// What an alias stands for. Another quantisation in the cache is another model: no error here.
-    fn alias_in_cache(&self, hub: &HubName) -> Result<Option<Found>, PlaceError> {
-        match self.in_cache(hub) {
-            Err(PlaceError::QuantNotHere { .. }) => Ok(None),
-            other => other,
+    /// What an alias stands for, by its file or, where that has another name, by its quantisation.
+    /// Another quantisation in the cache is another model: no error here.
+    fn alias_in_cache(&self, alias: &Alias, hub: &HubName) -> Result<Option<Found>, PlaceError> {
+        let its_file = hub.quant.as_ref().is_some_and(|quant| quant.is(alias.file));
+        let by_quant = its_file.then(|| alias.by_quant()).flatten();
+        for hub in [Some(hub), by_quant.as_ref()].into_iter().flatten() {
+            match self.in_cache(hub) {
+                Ok(None) | Err(PlaceError::QuantNotHere { .. }) => {}
+                other => return other,
+            }
         }
+        Ok(None)
     }
 
     /// In the Hugging Face cache, or got from the hub by Ollama.

@@ -5,7 +5,7 @@ use crate::network::{self, Wishes};
 use crate::pull_progress::Show;
 use crate::{Usage, out};
 use anyhow::Context;
-use ingle::store::pull::{Plan, Pulled};
+use ingle::store::pull::{Hub, Plan, PullError, Pulled};
 use ingle::store::{Found, HubName, Place, PlaceError, Reference, alias};
 use ingle_egress::Cancel;
 use serde_json::json;
@@ -49,12 +49,30 @@ pub fn run(args: &Args, offline: bool) -> anyhow::Result<()> {
         download_hosts: &args.download_host,
     };
     let hub = network::hub(&environment, &wishes, &cancel)?;
-    let plan = Plan::new(&hub, &wanted)?;
+    let plan = plan(&hub, &args.name, &wanted)?;
     let mut show = Show::new(args.json);
     show.plan(&plan)?;
     let pulled = plan.pull(&hub, &root, &mut |event| show.event(event))?;
     show.end();
     finish(args, &plan, &pulled)
+}
+
+/// What will be got. Of an alias, where its repository has given the file another name, the one of the same
+/// quantisation.
+fn plan(hub: &Hub, name: &str, wanted: &HubName) -> Result<Plan, PullError> {
+    match Plan::new(hub, wanted) {
+        Err(PullError::NoQuant { .. } | PullError::NoGguf { .. })
+            if let Some((alias, _)) = alias(name)
+                && wanted
+                    .quant
+                    .as_ref()
+                    .is_some_and(|quant| quant.is(alias.file))
+                && let Some(by_quant) = alias.by_quant() =>
+        {
+            Plan::new(hub, &by_quant)
+        }
+        planned => planned,
+    }
 }
 
 /// The repository on the hub that a name stands for.

@@ -53,6 +53,14 @@ impl Alias {
         })
     }
 
+    /// The same by its quantisation: for a repository that has given its files other names.
+    pub fn by_quant(&self) -> Option<HubName> {
+        Some(HubName {
+            repo: RepoId::parse(self.repo).ok()?,
+            quant: Some(Quant::parse(&self.quant()?).ok()?),
+        })
+    }
+
     /// The name of the file without the ending: what its makers call the model.
     pub fn title(&self) -> &'static str {
         self.file.strip_suffix(".gguf").unwrap_or(self.file)

@@ -88,6 +88,16 @@ pub enum PullError {
         /// The repository.
         repo: String,
     },
+    /// Files without quantisations only.
+    #[error(
+        "{repo} has no GGUF files, so no {quant}. If it has safetensors, `ingle pull {repo}` gets them, and `--quant` makes them smaller when they run"
+    )]
+    NoGguf {
+        /// The repository.
+        repo: String,
+        /// What was asked for.
+        quant: String,
+    },
     /// Other quantisations only.
     #[error("{repo} has no {quant}; it has:\n{}\nAsk for one of them, as\n  ingle pull {repo}:{}", have.join("\n"), first)]
     NoQuant {

@@ -94,7 +94,13 @@ impl Plan {
                     .collect(),
             }),
             Err(NoPick::NotThere) => Err(no_quant(&repository, &variants, wanted.quant.as_ref())),
-            Err(NoPick::NoGguf) => Self::folder(repository),
+            Err(NoPick::NoGguf) => match &wanted.quant {
+                Some(quant) => Err(PullError::NoGguf {
+                    repo,
+                    quant: quant.to_string(),
+                }),
+                None => Self::folder(repository),
+            },
         }
     }
 
