@@ -2,7 +2,7 @@
 
 use crate::environment::Environment;
 use crate::out;
-use ingle::store::{Here, Listed, Place, Summary, Use, aliases};
+use ingle::store::{Here, HubCache, Listed, OllamaStore, Place, Places, Summary, Use, aliases};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
@@ -92,12 +92,25 @@ fn everything() -> (Vec<Row>, Vec<String>) {
     let places = Environment::of_process().places();
     // Nobody asked for this folder: that it is large or closed is no news.
     let listing = ingle::store::list([Path::new(".")]);
-    let files = listing
-        .models
-        .into_iter()
-        .filter(|listed| listed.summary.is_ok());
+    let roots: Vec<PathBuf> = roots(&places);
+    // What lies in a store is in the list by the store's name.
+    let elsewhere = |path: &Path| {
+        let real = path.canonicalize().unwrap_or_default();
+        !roots.iter().any(|root| real.starts_with(root))
+    };
+    let files = listing.models.into_iter();
+    let files = files.filter(|listed| listed.summary.is_ok() && elsewhere(&listed.path));
     let stores = places.models().into_iter().map(Row::from);
     (stores.chain(files.map(Row::from)).collect(), Vec::new())
+}
+
+/// Where the stores lie, without links.
+fn roots(places: &Places) -> Vec<PathBuf> {
+    let hub = places.hub().into_iter().map(HubCache::root);
+    let ollama = places.ollama().iter().map(OllamaStore::root);
+    hub.chain(ollama)
+        .filter_map(|root| root.canonicalize().ok())
+        .collect()
 }
 
 fn in_folders(folders: &[PathBuf]) -> anyhow::Result<(Vec<Row>, Vec<String>)> {
