@@ -22,6 +22,7 @@ mod request;
 mod rerank;
 pub mod sampler;
 mod schedule;
+pub mod score;
 mod sequence;
 mod stop;
 mod writer;

@@ -235,7 +235,7 @@ fn quant(name: &str) -> Result<Recipe, String> {
 }
 
 /// `6GiB`, `800MB`, `4G` (binary, as people mean it), `123456789`.
-fn size(text: &str) -> Result<u64, String> {
+pub fn size(text: &str) -> Result<u64, String> {
     let wrong = || format!("`{text}` is not a size; write it as 6GiB, 800MB or a number of bytes");
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic() || c == ' ');
     let unit: u64 = match text[digits.len()..].trim().to_ascii_lowercase().as_str() {

@@ -32,7 +32,7 @@ impl ModelFiles {
     /// [`QuantizeError`] where the weights are quantised already, or the recipe needs more than weights.
     pub fn quantised(mut self, recipe: Recipe, threads: usize) -> Result<Self, QuantizeError> {
         let types: Vec<TensorType> = {
-            let plan = Conversion::plan(&self, recipe, false)?;
+            let plan = Conversion::plan(&self, recipe, false, None)?;
             plan.tensors().map(|(_, ty)| ty).collect()
         };
         let stored = self.tensors.clone();

@@ -1,7 +1,8 @@
 //! Encoding: equal to gguf-py where it can encode, and close to the values everywhere.
 
 use ingle_formats::TensorType;
-use ingle_tensor::quant::{self, QuantError};
+use ingle_tensor::kernel::Isa;
+use ingle_tensor::quant::{self, Encoder, QuantError};
 use proptest::prelude::*;
 use std::path::{Path, PathBuf};
 
@@ -231,8 +232,15 @@ proptest! {
         let clamp = |bits: u32| f32::from_bits(bits).clamp(-65504.0, 65504.0);
         let values: Vec<f32> = bits.into_iter().map(clamp).map(|x| if x.is_nan() { 0.0 } else { x }).collect();
         for &(ty, _) in BOUNDS {
-            let decoded = round_trip(ty, &values);
+            let mut decoded = round_trip(ty, &values);
             prop_assert!(decoded.iter().all(|y| y.is_finite()), "{}", ty);
+            // Importance of any kind, that of columns that were hardly used too.
+            let importance: Vec<f32> = values.iter().map(|x| x.abs().max(1e-3)).collect();
+            for importance in [importance, vec![1e-30; 256], vec![1e30; 256], vec![0.0; 256]] {
+                let blocks = weighted(Isa::best(), ty, &values, Some(&importance));
+                quant::decode(ty, &blocks, &mut decoded).unwrap();
+                prop_assert!(decoded.iter().all(|y| y.is_finite()), "{} with importance", ty);
+            }
         }
     }
 }
@@ -267,4 +275,76 @@ fn blocks_of_every_type_that_can_be_made_are_bounded() {
         quant::encode(**ty, &[0.0; 256], &mut vec![0; size]).is_ok()
     };
     assert_eq!(TensorType::ALL.iter().filter(can).count(), BOUNDS.len());
+}
+
+/// The types whose bits leave a choice.
+const SEARCHED: &[TensorType] = &[
+    TensorType::Q4_0,
+    TensorType::Q4_1,
+    TensorType::Q5_0,
+    TensorType::Q5_1,
+    TensorType::Q2K,
+    TensorType::Q3K,
+    TensorType::Q4K,
+    TensorType::Q5K,
+    TensorType::Q6K,
+    TensorType::Iq4Nl,
+    TensorType::Iq4Xs,
+];
+
+fn weighted(isa: Isa, ty: TensorType, values: &[f32], importance: Option<&[f32]>) -> Vec<u8> {
+    let size = ty.byte_len(values.len() as u64).unwrap();
+    let mut out = vec![0; size as usize];
+    let encoder = Encoder::new(isa).unwrap();
+    let done = encoder.encode(ty, values, importance, &mut out);
+    assert_eq!(done, Ok(()), "{ty}");
+    out
+}
+
+#[test]
+fn every_leaf_makes_the_same_blocks() {
+    let values = bells(1 << 13);
+    let importance: Vec<f32> = (0..values.len())
+        .map(|i| 0.001 + (i * i % 97) as f32 / 30.0)
+        .collect();
+    for &(ty, _) in BOUNDS {
+        let plain = encoded(ty, &values);
+        let known = weighted(Isa::Scalar, ty, &values, Some(&importance));
+        assert_eq!(plain != known, SEARCHED.contains(&ty), "{ty}");
+        for isa in Isa::ALL.into_iter().filter(|isa| isa.is_available()) {
+            assert!(weighted(isa, ty, &values, None) == plain, "{ty} {isa}");
+            let again = weighted(isa, ty, &values, Some(&importance));
+            assert!(again == known, "{ty} {isa} with importance");
+        }
+    }
+}
+
+/// A few columns matter much more than the rest, as in a network: the error where they are counted is
+/// smaller than without knowing them.
+#[test]
+fn what_matters_is_kept_better_where_it_is_known() {
+    let values = bells(1 << 14);
+    let importance: Vec<f32> = (0..values.len())
+        .map(|i| if i % 13 == 0 { 20.0 } else { 0.1 })
+        .collect();
+    let error = |ty, importance_given: Option<&[f32]>| {
+        let mut decoded = vec![0.0; values.len()];
+        let blocks = weighted(Isa::best(), ty, &values, importance_given);
+        quant::decode(ty, &blocks, &mut decoded).unwrap();
+        let blocks = values
+            .chunks(256)
+            .zip(decoded.chunks(256))
+            .zip(importance.chunks(256));
+        let share = blocks.map(|((x, y), w)| {
+            let each = x.iter().zip(y).zip(w);
+            let error: f32 = each.map(|((x, y), w)| w * (x - y) * (x - y)).sum();
+            error / x.iter().zip(w).map(|(x, w)| w * x * x).sum::<f32>()
+        });
+        share.sum::<f32>().sqrt()
+    };
+    for &ty in SEARCHED {
+        let (plain, known) = (error(ty, None), error(ty, Some(&importance)));
+        println!("{ty}: {plain:.5} plain, {known:.5} known");
+        assert!(known < plain, "{ty}: {known} known, {plain} plain");
+    }
 }

@@ -9,10 +9,12 @@
 mod convert;
 mod draft;
 mod error;
+mod imatrix;
 mod mix;
 mod recipe;
 
 pub use error::QuantizeError;
+pub use imatrix::{ImatrixError, read_imatrix, write_imatrix};
 pub use recipe::Recipe;
 
 use crate::ModelFiles;
@@ -21,6 +23,8 @@ use draft::Draft;
 use ingle_formats::TensorType;
 use ingle_formats::gguf::{Metadata, TensorInfo, Value, Writer};
 use ingle_tensor::WeightSource;
+use ingle_tensor::importance::{ColumnSums, Importance};
+use ingle_tensor::quant::Encoder;
 use rayon::ThreadPool;
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -28,35 +32,53 @@ use std::path::Path;
 /// `general.quantization_version`: the block layouts that `quant` has.
 const QUANTIZATION_VERSION: u32 = 2;
 
+/// What the work is done with.
+#[derive(Clone, Copy)]
+pub struct Tools<'a> {
+    /// The threads.
+    pub pool: &'a ThreadPool,
+    /// Makes the blocks.
+    pub encoder: Encoder,
+}
+
 /// What becomes of each tensor of a model.
 pub struct Conversion<'a> {
     files: &'a ModelFiles,
     recipe: Recipe,
+    importance: Option<&'a Importance>,
     /// For each tensor, in file order.
     types: Vec<TensorType>,
     fallbacks: usize,
 }
 
 impl<'a> Conversion<'a> {
-    /// Decides. `requantise` allows weights that are quantised already to be quantised again.
+    /// Decides. `requantise` allows weights that are quantised already to be quantised again;
+    /// `importance` is what is known of the columns of some or all matrices.
     ///
     /// # Errors
-    /// [`QuantizeError::NoWeights`], and [`QuantizeError::Quantised`] unless allowed; to F32 anything may
-    /// go, because that loses nothing.
+    /// [`QuantizeError::NoWeights`], [`QuantizeError::NeedsImportance`], [`QuantizeError::ImportanceShape`],
+    /// and [`QuantizeError::Quantised`] unless allowed; to F32 anything may go, because that loses nothing.
     pub fn plan(
         files: &'a ModelFiles,
         recipe: Recipe,
         requantise: bool,
+        importance: Option<&'a Importance>,
     ) -> Result<Self, QuantizeError> {
         let tensors = files.tensors();
         if tensors.is_empty() {
             return Err(QuantizeError::NoWeights);
         }
-        if recipe.needs_importance() {
+        if recipe.needs_importance() && importance.is_none() {
             let recipe = recipe.name();
             return Err(QuantizeError::NeedsImportance { recipe });
         }
-        let (types, fallbacks) = mix::assign(recipe, files.metadata(), tensors, false);
+        let (types, fallbacks) =
+            mix::assign(recipe, files.metadata(), tensors, importance.is_some());
+        for tensor in tensors {
+            if let Some(sums) = importance.and_then(|all| all.get(&tensor.name)) {
+                check_shape(tensor, sums)?;
+            }
+        }
         let twice = |(tensor, ty): &(&TensorInfo, &TensorType)| {
             tensor.ty != **ty && tensor.ty.block_len() > 1 && **ty != TensorType::F32
         };
@@ -70,9 +92,20 @@ impl<'a> Conversion<'a> {
         Ok(Self {
             files,
             recipe,
+            importance,
             types,
             fallbacks,
         })
+    }
+
+    /// The recipe.
+    pub fn recipe(&self) -> Recipe {
+        self.recipe
+    }
+
+    /// Whether something is known of the columns.
+    pub fn has_importance(&self) -> bool {
+        self.importance.is_some()
     }
 
     /// Each tensor with the type that it will have.
@@ -92,6 +125,15 @@ impl<'a> Conversion<'a> {
         bytes.fold(0, u64::saturating_add)
     }
 
+    /// How many tensors will be stored with their columns' importance in view.
+    pub fn weighted(&self) -> usize {
+        let known = |(tensor, ty): &(&TensorInfo, TensorType)| {
+            let sums = self.importance.and_then(|all| all.get(&tensor.name));
+            ty.block_len() > 1 && *ty != tensor.ty && sums.is_some()
+        };
+        self.tensors().filter(known).count()
+    }
+
     /// Writes the file; answers its bytes. `go_on` is told the bytes of tensors read so far and may stop
     /// the work.
     ///
@@ -101,12 +143,10 @@ impl<'a> Conversion<'a> {
         &self,
         out: &Path,
         replace: bool,
-        pool: &ThreadPool,
+        tools: Tools<'_>,
         go_on: &mut dyn FnMut(u64) -> ControlFlow<()>,
     ) -> Result<u64, QuantizeError> {
-        if let Some(path) = self.files.paths().find(|path| same_file(path, out)) {
-            return Err(QuantizeError::Same { path: path.into() });
-        }
+        self.check_target(out, replace)?;
         let writer = self.tensors().fold(self.writer(), |writer, (tensor, ty)| {
             writer.tensor(&tensor.name, &tensor.shape, ty)
         });
@@ -119,14 +159,26 @@ impl<'a> Conversion<'a> {
         }
         let mut draft = Draft::new(out, bytes, replace)?;
         draft.write(&header)?;
-        let mut worker = Worker::new(self.files, pool, go_on);
+        let mut worker = Worker::new(self.files, tools, go_on);
         for (tensor, ty) in self.tensors() {
-            worker.convert(tensor, ty, &mut draft)?;
+            let sums = self.importance.and_then(|all| all.get(&tensor.name));
+            worker.convert(tensor, ty, sums, &mut draft)?;
             let padding = writer.padding(bytes_as(tensor, ty))?;
             draft.write(&vec![0; usize::try_from(padding).unwrap_or(0)])?;
         }
         draft.publish()?;
         Ok(bytes)
+    }
+
+    /// Whether [`Self::write`] may write there: to be asked before long work.
+    ///
+    /// # Errors
+    /// [`QuantizeError`]: it is a file of this model, or is there and not to be replaced, or cannot be made.
+    pub fn check_target(&self, out: &Path, replace: bool) -> Result<(), QuantizeError> {
+        if let Some(path) = self.files.paths().find(|path| same_file(path, out)) {
+            return Err(QuantizeError::Same { path: path.into() });
+        }
+        Draft::new(out, 0, replace).map(drop)
     }
 
     /// The metadata of the new file: those of the old one, with its new type, and not the parts in which
@@ -154,6 +206,21 @@ impl<'a> Conversion<'a> {
         }
         writer
     }
+}
+
+/// Whether importance is of a tensor of this shape.
+fn check_shape(tensor: &TensorInfo, sums: &ColumnSums) -> Result<(), QuantizeError> {
+    let columns = tensor.shape.first().copied().unwrap_or(1);
+    let matrices: u64 = tensor.shape.iter().skip(2).product();
+    let found = (sums.columns() as u64, sums.counts().len() as u64);
+    if found == (columns, matrices) {
+        return Ok(());
+    }
+    Err(QuantizeError::ImportanceShape {
+        name: tensor.name.clone(),
+        found: sums.sums().len(),
+        wanted: columns.saturating_mul(matrices),
+    })
 }
 
 /// Bytes of a tensor stored as `ty`; [`mix`] gives only types that fit its rows.

@@ -123,8 +123,26 @@ impl Cpu {
         scratch.group(experts.gate.len());
         self.gate_and_up(routing, experts, x, &mut scratch);
         self.down(experts, &mut scratch);
+        self.record(routing, experts, x, &scratch);
         self.sum(routing, &scratch, out);
         self.experts = scratch;
+    }
+
+    /// Tells the recorder what the matrices of the chosen experts were multiplied by.
+    fn record(&mut self, routing: &Routing, experts: &Experts<Self>, x: &Buf, scratch: &Scratch) {
+        let (Some(recorder), Some(hidden)) = (&mut self.recorder, &scratch.gate) else {
+            return;
+        };
+        for (i, (expert, _)) in scratch.active.iter().enumerate() {
+            let expert = *expert as usize;
+            let entries = &scratch.entries[scratch.range(i)];
+            let places = || entries.iter().map(|place| *place as usize);
+            let inner = [&experts.gate[expert].place, &experts.up[expert].place];
+            let rows = places().map(|place| x.row(place / routing.top_k));
+            recorder.add(&inner, x.width, rows);
+            let rows = places().map(|place| hidden.row(place));
+            recorder.add(&[&experts.down[expert].place], hidden.width, rows);
+        }
     }
 
     fn score(&mut self, router: &Matrix, x: &Buf, scratch: &mut Scratch) {

@@ -1,5 +1,6 @@
 //! Weight matrices on the CPU: read, packed and multiplied by the panel.
 
+use crate::importance::Place;
 use crate::kernel::Leaf;
 use crate::kernel::matmul::{Column, PANEL};
 use crate::memory::{Aligned, Shared};
@@ -21,6 +22,7 @@ pub struct Matrix {
     layout: Layout,
     panel_bytes: usize,
     data: Aligned,
+    pub(super) place: Place,
 }
 
 /// What form of activations a storage type multiplies.
@@ -37,10 +39,10 @@ impl Matrix {
         rows.div_ceil(PANEL) * Layout::new(ty).panel_bytes(columns)
     }
 
-    /// Reads rows from byte `offset` of tensor `name` on and packs them as they come.
+    /// Reads rows from byte `offset` of the tensor at `place` on and packs them as they come.
     pub(super) fn load(
         source: &dyn WeightSource,
-        name: &str,
+        place: Place,
         ty: TensorType,
         offset: u64,
         (rows, columns): (usize, usize),
@@ -56,7 +58,7 @@ impl Matrix {
         for first in (0..rows).step_by(panels_a_read * PANEL) {
             let n = (rows - first).min(panels_a_read * PANEL);
             let read = &mut buffer[..n * row_bytes];
-            source.read(name, offset + (first * row_bytes) as u64, read)?;
+            source.read(&place.name, offset + (first * row_bytes) as u64, read)?;
             let read = &*read;
             team.share(n.div_ceil(PANEL), 1, &|_, panels| {
                 for p in panels {
@@ -75,6 +77,7 @@ impl Matrix {
             layout,
             panel_bytes,
             data,
+            place,
         })
     }
 

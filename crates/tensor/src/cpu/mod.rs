@@ -12,6 +12,7 @@ pub use cache::Memory;
 pub use matrix::Matrix;
 
 use crate::WeightSource;
+use crate::importance::{Place, Recorder};
 use crate::kernel::matmul::{Column, PANEL};
 use crate::kernel::{Isa, Leaf};
 use crate::memory::Shared;
@@ -44,6 +45,8 @@ pub struct Cpu {
     experts: experts::Scratch,
     /// Rows whose logits are wanted.
     outputs: Option<Buf>,
+    /// Is told what each matrix is multiplied by.
+    recorder: Option<Recorder>,
 }
 
 // SAFETY: the raw pointers in `columns` are made and used within one operation.
@@ -64,7 +67,15 @@ impl Cpu {
             angles: rope::Angles::default(),
             experts: experts::Scratch::default(),
             outputs: None,
+            recorder: None,
         })
+    }
+
+    /// Tells `recorder` from now on what each matrix is multiplied by. What is computed stays the same.
+    #[must_use]
+    pub fn recording(mut self, recorder: Recorder) -> Self {
+        self.recorder = Some(recorder);
+        self
     }
 
     /// The instruction set of the leaf.
@@ -72,25 +83,24 @@ impl Cpu {
         self.leaf.isa()
     }
 
-    /// Matrices of so many rows each, which lie one after the other in a tensor.
+    /// Matrices of so many rows each, which lie one after the other in a tensor, at these places.
     fn load_each(
         &self,
         source: &dyn WeightSource,
-        name: &str,
         ty: TensorType,
-        rows: &[usize],
+        rows: &[(Place, usize)],
         columns: usize,
     ) -> Result<Vec<Matrix>, LoadError> {
         let mut first = 0; // row
-        let load = |&n: &usize| {
+        let load = |(place, n): &(Place, usize)| {
             let at = ty.byte_len((first * columns) as u64).unwrap_or(0);
             first += n;
             Ok(Matrix::load(
                 source,
-                name,
+                place.clone(),
                 ty,
                 at,
-                (n, columns),
+                (*n, columns),
                 &self.team,
             )?)
         };
@@ -190,9 +200,10 @@ impl Ops for Cpu {
         columns: usize,
     ) -> Result<Matrix, LoadError> {
         let ty = matrix::checked(source, name, &[columns, rows])?;
+        let place = Place::whole(name);
         Ok(Matrix::load(
             source,
-            name,
+            place,
             ty,
             0,
             (rows, columns),
@@ -209,7 +220,8 @@ impl Ops for Cpu {
         columns: usize,
     ) -> Result<Vec<Matrix>, LoadError> {
         let ty = matrix::checked(source, name, &[columns, rows, n])?;
-        self.load_each(source, name, ty, &vec![rows; n], columns)
+        let places = Place::each(name, n).map(|place| (place, rows));
+        self.load_each(source, ty, &places.collect::<Vec<_>>(), columns)
     }
 
     fn load_parts(
@@ -220,7 +232,9 @@ impl Ops for Cpu {
         columns: usize,
     ) -> Result<Vec<Matrix>, LoadError> {
         let ty = matrix::checked(source, name, &[columns, rows.iter().sum()])?;
-        self.load_each(source, name, ty, rows, columns)
+        let place = Place::whole(name);
+        let parts = rows.iter().map(|&n| (place.clone(), n));
+        self.load_each(source, ty, &parts.collect::<Vec<_>>(), columns)
     }
 
     fn load_vector(
@@ -323,6 +337,11 @@ impl Ops for Cpu {
     }
 
     fn linear(&mut self, x: &Buf, layers: &mut [(&Linear<Self>, &mut Buf)]) {
+        if let Some(recorder) = &mut self.recorder {
+            let places = layers.iter().map(|(layer, _)| &layer.weight.place);
+            let places: Vec<&Place> = places.collect();
+            recorder.add(&places, x.width, (0..x.rows).map(|i| x.row(i)));
+        }
         for form in [Activations::Blocks32, Activations::Blocks256] {
             if layers
                 .iter()
@@ -451,6 +470,10 @@ impl Ops for Cpu {
         rows.set_rows(n);
         for (i, row) in batch.outputs.iter().enumerate() {
             rows.row_mut(i).copy_from_slice(x.row(*row as usize));
+        }
+        if let Some(recorder) = &mut self.recorder {
+            let rows = (0..n).map(|i| rows.row(i));
+            recorder.add(&[&head.weight.place], x.width, rows);
         }
         let form = head.weight.activations();
         self.forms.make(form, rows, self.leaf, &self.team);

@@ -78,6 +78,9 @@ impl std::fmt::Display for Isa {
 /// `unsafe fn(values, quantised, scales, sums)`: see [`quantise`].
 pub type QuantiseFn = unsafe fn(&[f32], &mut [i8], &mut [f32], &mut [i16]);
 
+/// `unsafe fn(type, values, importance, blocks)`: see [`crate::quant::Encoder`].
+type EncodeFn = unsafe fn(TensorType, &[f32], Option<&[f32]>, &mut [u8]);
+
 /// Every kernel, compiled for one instruction set.
 ///
 /// The functions are unsafe because the processor must have that instruction set; [`Leaf::new`]
@@ -116,6 +119,7 @@ pub struct Leaf {
     pub rope_interleaved: unsafe fn(&mut [f32], &[f32], &[f32]),
     pub attend: unsafe fn(&attention::Job<'_>),
     pub sum_bytes: unsafe fn(&[u8]) -> u64,
+    encode: EncodeFn,
 }
 
 impl Leaf {
@@ -138,6 +142,18 @@ impl Leaf {
     /// Which instruction set this is.
     pub fn isa(&self) -> Isa {
         self.isa
+    }
+
+    /// Writes blocks: see [`crate::quant::Encoder`], which checks lengths and values first.
+    pub(crate) fn encode(
+        &self,
+        ty: TensorType,
+        values: &[f32],
+        importance: Option<&[f32]>,
+        out: &mut [u8],
+    ) {
+        // SAFETY: the processor has the leaf's features; the function has no other condition.
+        unsafe { (self.encode)(ty, values, importance, out) }
     }
 }
 
@@ -173,6 +189,7 @@ macro_rules! leaf {
             leaf!(@wrap $($features)?, rope_interleaved(h: &mut [f32], c: &[f32], s: &[f32]) { elementwise::rope_interleaved });
             leaf!(@wrap $($features)?, attend(job: &attention::Job<'_>) { attention::attend::<$simd> });
             leaf!(@wrap $($features)?, sum_bytes(bytes: &[u8]) -> u64 { elementwise::sum_words::<$simd> });
+            leaf!(@wrap $($features)?, encode(t: TensorType, x: &[f32], w: Option<&[f32]>, o: &mut [u8]) { crate::quant::encode_whole });
 
             pub static LEAF: Leaf = Leaf {
                 isa: $isa,
@@ -202,6 +219,7 @@ macro_rules! leaf {
                 rope_interleaved,
                 attend,
                 sum_bytes,
+                encode,
             };
         }
     };

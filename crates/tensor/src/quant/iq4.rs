@@ -67,13 +67,18 @@ pub fn decode_iq4_xs(block: &[u8; IQ4_XS_BYTES], out: &mut [f32; IQ4_XS_LEN]) {
     }
 }
 
-/// How many of the midpoints between neighbouring levels lie below `value`: its code.
+/// How many of the midpoints between neighbouring levels lie below each value times `inverse`: its
+/// code.
 #[inline(always)]
-fn code(value: f32) -> u8 {
-    let pairs = LEVELS.iter().zip(&LEVELS[1..]);
-    pairs.fold(0, |code, (&a, &b)| {
-        code + u8::from(value > 0.5 * (f32::from(a) + f32::from(b)))
-    })
+fn codes(values: &[f32; 32], inverse: f32) -> [u8; 32] {
+    let mut codes = [0; 32];
+    for i in 1..LEVELS.len() {
+        let middle = 0.5 * (f32::from(LEVELS[i - 1]) + f32::from(LEVELS[i]));
+        for (code, x) in codes.iter_mut().zip(values) {
+            *code += u8::from(x * inverse > middle);
+        }
+    }
+    codes
 }
 
 /// The sixteen levels.
@@ -86,25 +91,36 @@ impl Levels for Uneven {
 
     #[inline(always)]
     fn level(value: f32) -> f32 {
-        let pairs = LEVELS.iter().zip(&LEVELS[1..]);
-        pairs.fold(Self::LOW, |level, (&a, &b)| {
-            let (a, b) = (f32::from(a), f32::from(b));
-            if value > 0.5 * (a + b) { b } else { level }
-        })
+        let mut level = Self::LOW;
+        for i in 1..LEVELS.len() {
+            let (a, b) = (f32::from(LEVELS[i - 1]), f32::from(LEVELS[i]));
+            level = if value > 0.5 * (a + b) { b } else { level };
+        }
+        level
     }
 }
 
 /// Writes one block of IQ4_NL.
-pub fn encode_iq4_nl(values: &[f32; IQ4_NL_LEN], block: &mut [u8; IQ4_NL_BYTES]) {
-    let d = fit_scale::<Uneven, IQ4_NL_LEN>(values, &weights(values));
+#[inline(always)]
+pub fn encode_iq4_nl(
+    values: &[f32; IQ4_NL_LEN],
+    importance: Option<&[f32; IQ4_NL_LEN]>,
+    block: &mut [u8; IQ4_NL_BYTES],
+) {
+    let d = fit_scale::<Uneven, IQ4_NL_LEN>(values, &weights(values, importance));
     let d = f16::from_f32(d).to_f32();
     put_f16::<0, _>(block, d);
-    put::<2, 16, _>(block, pairs(&values.map(|x| code(x * reciprocal(d)))));
+    put::<2, 16, _>(block, pairs(&codes(values, reciprocal(d))));
 }
 
 /// Writes one block of IQ4_XS.
-pub fn encode_iq4_xs(values: &[f32; IQ4_XS_LEN], block: &mut [u8; IQ4_XS_BYTES]) {
-    let found = symmetric::<Uneven, 8, 32>(values, 32.0);
+#[inline(always)]
+pub fn encode_iq4_xs(
+    values: &[f32; IQ4_XS_LEN],
+    importance: Option<&[f32; IQ4_XS_LEN]>,
+    block: &mut [u8; IQ4_XS_BYTES],
+) {
+    let found = symmetric::<Uneven, 8, 32>(values, importance, 32.0);
     let mut high = 0_u16;
     let mut low = [0; 4];
     let mut qs = [0; 128];
@@ -114,7 +130,7 @@ pub fn encode_iq4_xs(values: &[f32; IQ4_XS_LEN], block: &mut [u8; IQ4_XS_BYTES])
         high |= u16::from(scale >> 4) << (2 * s);
         low[s / 2] |= (scale & 0xf) << (4 * (s % 2));
         let inverse = reciprocal(found.d * f32::from(found.scales[s]));
-        *qs = pairs(&values.map(|x| code(x * inverse)));
+        *qs = pairs(&codes(values, inverse));
     }
     put_f16::<0, _>(block, found.d);
     put::<2, 2, _>(block, high.to_le_bytes());

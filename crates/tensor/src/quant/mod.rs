@@ -8,6 +8,7 @@
 //!
 //! All numbers are little-endian. "f16" is IEEE 754 binary16.
 
+mod encoder;
 mod error;
 pub mod float;
 pub mod iq1;
@@ -29,6 +30,7 @@ mod spread;
 mod tables;
 pub mod ternary;
 
+pub use encoder::Encoder;
 pub use error::QuantError;
 
 use half::f16;
@@ -91,7 +93,7 @@ pub fn decode_whole(ty: TensorType, blocks: &[u8], out: &mut [f32]) {
     }
 }
 
-/// Writes `values` as blocks of type `ty` into `out`.
+/// Writes `values` as blocks of type `ty` into `out`; [`Encoder`] does the same, faster.
 ///
 /// F32 is exact; F16 and BF16 round to the nearest, ties to even. The simple types (Q4_0 to Q8_0,
 /// TQ1_0, TQ2_0, MXFP4) are equal to gguf-py bit for bit. The others choose the scales that leave a
@@ -103,44 +105,83 @@ pub fn decode_whole(ty: TensorType, blocks: &[u8], out: &mut [f32]) {
 /// [`QuantError::OutOfRange`] where a value is not finite or beyond f16, except in F32, F16 and
 /// BF16, which hold infinities and NaN themselves. `out` is untouched on an error.
 pub fn encode(ty: TensorType, values: &[f32], out: &mut [u8]) -> Result<(), QuantError> {
+    check_encode(ty, values, None, out)?;
+    encode_whole(ty, values, None, out);
+    Ok(())
+}
+
+/// What is checked before blocks are made.
+fn check_encode(
+    ty: TensorType,
+    values: &[f32],
+    importance: Option<&[f32]>,
+    out: &[u8],
+) -> Result<(), QuantError> {
     check_lengths(ty, out.len(), values.len())?;
+    if let Some(importance) = importance {
+        check_lengths(ty, out.len(), importance.len())?;
+    }
+    if !can_encode(ty) {
+        return Err(QuantError::NoEncoder { ty });
+    }
     if ty.block_len() > 1 {
         check_values(ty, values)?;
+    }
+    Ok(())
+}
+
+/// Whether blocks of this type can be made here.
+pub fn can_encode(ty: TensorType) -> bool {
+    !matches!(
+        ty,
+        TensorType::Iq1S
+            | TensorType::Iq1M
+            | TensorType::Iq2Xxs
+            | TensorType::Iq2Xs
+            | TensorType::Iq2S
+            | TensorType::Iq3Xxs
+            | TensorType::Iq3S
+    )
+}
+
+/// As [`encode`], for lengths and values that are known to fit. Always inlined, so that a leaf gets it
+/// compiled for its own instruction set.
+#[inline(always)]
+pub(crate) fn encode_whole(
+    ty: TensorType,
+    values: &[f32],
+    importance: Option<&[f32]>,
+    out: &mut [u8],
+) {
+    macro_rules! each {
+        ($encode:path) => {{
+            let (values, out) = (values.as_chunks().0, out.as_chunks_mut().0);
+            let importance = importance.map(|importance| importance.as_chunks().0);
+            for (i, (values, block)) in values.iter().zip(out).enumerate() {
+                $encode(values, importance.and_then(|w| w.get(i)), block);
+            }
+        }};
     }
     match ty {
         TensorType::F32 => float::encode_f32(values, out),
         TensorType::F16 => float::encode_f16(values, out),
         TensorType::Bf16 => float::encode_bf16(values, out),
-        TensorType::Q4_0 => make_blocks(values, out, q4::encode_q4_0),
-        TensorType::Q4_1 => make_blocks(values, out, q4::encode_q4_1),
-        TensorType::Q5_0 => make_blocks(values, out, q5::encode_q5_0),
-        TensorType::Q5_1 => make_blocks(values, out, q5::encode_q5_1),
-        TensorType::Q8_0 => make_blocks(values, out, q8::encode_block),
-        TensorType::Tq1_0 => make_blocks(values, out, ternary::encode_tq1_0),
-        TensorType::Tq2_0 => make_blocks(values, out, ternary::encode_tq2_0),
-        TensorType::Mxfp4 => make_blocks(values, out, mxfp4::encode_block),
-        TensorType::Q2K => make_blocks(values, out, q2_k::encode_block),
-        TensorType::Q3K => make_blocks(values, out, q3_k::encode_block),
-        TensorType::Q4K => make_blocks(values, out, q4_k::encode_block),
-        TensorType::Q5K => make_blocks(values, out, q5_k::encode_block),
-        TensorType::Q6K => make_blocks(values, out, q6_k::encode_block),
-        TensorType::Iq4Nl => make_blocks(values, out, iq4::encode_iq4_nl),
-        TensorType::Iq4Xs => make_blocks(values, out, iq4::encode_iq4_xs),
-        _ => return Err(QuantError::NoEncoder { ty }),
-    }
-    Ok(())
-}
-
-/// Applies `encode` to each `L` values and their block of `B` bytes.
-fn make_blocks<const B: usize, const L: usize>(
-    values: &[f32],
-    out: &mut [u8],
-    encode: impl Fn(&[f32; L], &mut [u8; B]),
-) {
-    let (values, _) = values.as_chunks::<L>();
-    let (out, _) = out.as_chunks_mut::<B>();
-    for (values, block) in values.iter().zip(out) {
-        encode(values, block);
+        TensorType::Q4_0 => each!(q4::encode_q4_0),
+        TensorType::Q4_1 => each!(q4::encode_q4_1),
+        TensorType::Q5_0 => each!(q5::encode_q5_0),
+        TensorType::Q5_1 => each!(q5::encode_q5_1),
+        TensorType::Q8_0 => each!(q8::encode_block),
+        TensorType::Tq1_0 => each!(ternary::encode_tq1_0),
+        TensorType::Tq2_0 => each!(ternary::encode_tq2_0),
+        TensorType::Mxfp4 => each!(mxfp4::encode_block),
+        TensorType::Q2K => each!(q2_k::encode_block),
+        TensorType::Q3K => each!(q3_k::encode_block),
+        TensorType::Q4K => each!(q4_k::encode_block),
+        TensorType::Q5K => each!(q5_k::encode_block),
+        TensorType::Q6K => each!(q6_k::encode_block),
+        TensorType::Iq4Nl => each!(iq4::encode_iq4_nl),
+        TensorType::Iq4Xs => each!(iq4::encode_iq4_xs),
+        _ => {} // refused before: see `can_encode`
     }
 }
 

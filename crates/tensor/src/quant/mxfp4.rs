@@ -48,7 +48,11 @@ pub fn decode_block(block: &[u8; BYTES], out: &mut [f32; LEN]) {
 
 /// Writes one block: the exponent is that of the largest magnitude less two, as the OCP
 /// specification proposes, and each number takes the nearest level, the lower code in a tie.
-pub fn encode_block(values: &[f32; LEN], block: &mut [u8; BYTES]) {
+pub fn encode_block(
+    values: &[f32; LEN],
+    _importance: Option<&[f32; LEN]>,
+    block: &mut [u8; BYTES],
+) {
     let max = largest(values).abs();
     // The logarithm is rounded to f32, as gguf-py has it: just below a power of two it is that power.
     let e = if max > 0.0 {

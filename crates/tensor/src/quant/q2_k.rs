@@ -44,6 +44,7 @@ pub fn decode_block(block: &[u8; BYTES], out: &mut [f32; LEN]) {
 }
 
 /// Packs the low two bits of 256 numbers as `qs` has them.
+#[inline(always)]
 pub(super) fn pack_low_bits(qs: &[u8; LEN]) -> [u8; LEN / 4] {
     std::array::from_fn(|i| {
         let first = i / 32 * 128 + i % 32;
@@ -52,8 +53,9 @@ pub(super) fn pack_low_bits(qs: &[u8; LEN]) -> [u8; LEN / 4] {
 }
 
 /// Writes one block.
-pub fn encode_block(values: &[f32; LEN], block: &mut [u8; BYTES]) {
-    let found = affine::<16, 16>(values, 3, 15);
+#[inline(always)]
+pub fn encode_block(values: &[f32; LEN], importance: Option<&[f32; LEN]>, block: &mut [u8; BYTES]) {
+    let found = affine::<16, 16>(values, importance, 3, 15);
     let scale = |s: usize| found.scales[s] | (found.mins[s] << 4);
     put::<0, 16, _>(block, std::array::from_fn(scale));
     put::<16, 64, _>(block, pack_low_bits(&found.qs));

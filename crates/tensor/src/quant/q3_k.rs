@@ -9,7 +9,6 @@
 //! `x = (d * (scale - 32)) * (q - 4)`.
 
 use super::q2_k::pack_low_bits;
-use super::rounding::reciprocal;
 use super::search::{Levels, nearest, symmetric};
 use super::spread::scale_codes;
 use super::{f16_at, field, put, put_f16};
@@ -71,6 +70,7 @@ impl Levels for Threes {
 }
 
 /// Packs six-bit scales, the reverse of [`scales`].
+#[inline(always)]
 fn pack_scales(scales: &[i8; 16]) -> [u8; 12] {
     let mut packed = [0; 12];
     for (s, &scale) in scales.iter().enumerate() {
@@ -82,13 +82,10 @@ fn pack_scales(scales: &[i8; 16]) -> [u8; 12] {
 }
 
 /// Writes one block.
-pub fn encode_block(values: &[f32; LEN], block: &mut [u8; BYTES]) {
-    let found = symmetric::<Threes, 16, 16>(values, 32.0);
-    let qs: [u8; LEN] = std::array::from_fn(|i| {
-        let level =
-            Threes::level(values[i] * reciprocal(found.d * f32::from(found.scales[i / 16])));
-        (level + 4.0) as u8
-    });
+#[inline(always)]
+pub fn encode_block(values: &[f32; LEN], importance: Option<&[f32; LEN]>, block: &mut [u8; BYTES]) {
+    let found = symmetric::<Threes, 16, 16>(values, importance, 32.0);
+    let qs = found.codes::<Threes>(values);
     let high = |l: usize| (0..8).fold(0, |bits, r| bits | (qs[32 * r + l] >> 2) << r);
     put::<0, 32, _>(block, std::array::from_fn(high));
     put::<32, 64, _>(block, pack_low_bits(&qs));

@@ -63,6 +63,7 @@ pub fn decode_block(block: &[u8; BYTES], out: &mut [f32; LEN]) {
 }
 
 /// Packs six-bit scales and minima, the reverse of [`scales_and_mins`].
+#[inline(always)]
 pub(super) fn pack_scales_and_mins(scales: &[u8; SUBS], mins: &[u8; SUBS]) -> [u8; SCALE_BYTES] {
     let mut packed = [0; SCALE_BYTES];
     for s in 0..4 {
@@ -74,6 +75,7 @@ pub(super) fn pack_scales_and_mins(scales: &[u8; SUBS], mins: &[u8; SUBS]) -> [u
 }
 
 /// Packs the low four bits of 256 numbers as `qs` has them.
+#[inline(always)]
 pub(super) fn pack_low_bits(qs: &[u8; LEN]) -> [u8; LEN / 2] {
     std::array::from_fn(|i| {
         let first = i / 32 * 64 + i % 32;
@@ -82,8 +84,9 @@ pub(super) fn pack_low_bits(qs: &[u8; LEN]) -> [u8; LEN / 2] {
 }
 
 /// Writes one block.
-pub fn encode_block(values: &[f32; LEN], block: &mut [u8; BYTES]) {
-    let found = affine::<SUBS, 32>(values, 15, 63);
+#[inline(always)]
+pub fn encode_block(values: &[f32; LEN], importance: Option<&[f32; LEN]>, block: &mut [u8; BYTES]) {
+    let found = affine::<SUBS, 32>(values, importance, 15, 63);
     put_f16::<0, _>(block, found.d);
     put_f16::<2, _>(block, found.dmin);
     put::<4, SCALE_BYTES, _>(block, pack_scales_and_mins(&found.scales, &found.mins));

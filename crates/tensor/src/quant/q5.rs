@@ -16,8 +16,9 @@
 //!
 //! `x = d * q + m`.
 
-use super::q4::pairs;
-use super::rounding::{cut, largest, min_max, reciprocal};
+use super::q4::{line, pairs, round};
+use super::rounding::{cut, largest, reciprocal};
+use super::search::{Levels, fit_scale, nearest, weights};
 use super::{f16_at, field, put, put_f16};
 use ingle_formats::TensorType;
 
@@ -69,9 +70,35 @@ fn fives(high: &[u8; 4], low: &[u8; 16]) -> [i32; LEN] {
     qs
 }
 
-/// Writes one block of Q5_0: the element of largest magnitude becomes -16 times the scale.
-pub fn encode_q5_0(values: &[f32; LEN], block: &mut [u8; Q5_0_BYTES]) {
-    let d = largest(values) / -16.0;
+/// The integers from -16 to 15.
+struct Sixteens;
+
+impl Levels for Sixteens {
+    const LOW: f32 = -16.0;
+    const HIGH: f32 = 15.0;
+    const SPREAD: f32 = 0.08;
+
+    #[inline(always)]
+    fn level(value: f32) -> f32 {
+        nearest(value.clamp(Self::LOW, Self::HIGH))
+    }
+}
+
+/// Writes one block of Q5_0: the element of largest magnitude becomes -16 times the scale, or, where the
+/// importance is known, the scale leaves the least weighted error.
+#[inline(always)]
+pub fn encode_q5_0(
+    values: &[f32; LEN],
+    importance: Option<&[f32; LEN]>,
+    block: &mut [u8; Q5_0_BYTES],
+) {
+    let d = match importance {
+        None => largest(values) / -16.0,
+        Some(_) => round(fit_scale::<Sixteens, LEN>(
+            values,
+            &weights(values, importance),
+        )),
+    };
     let inverse = reciprocal(d);
     let qs = values.map(|x| cut(x * inverse + 16.5, 31));
     put_f16::<0, _>(block, d);
@@ -79,10 +106,15 @@ pub fn encode_q5_0(values: &[f32; LEN], block: &mut [u8; Q5_0_BYTES]) {
     put::<6, 16, _>(block, pairs(&qs));
 }
 
-/// Writes one block of Q5_1: the smallest element becomes 0 and the largest 31.
-pub fn encode_q5_1(values: &[f32; LEN], block: &mut [u8; Q5_1_BYTES]) {
-    let (min, max) = min_max(values);
-    let d = (max - min) / 31.0;
+/// Writes one block of Q5_1: the smallest element becomes 0 and the largest 31, or, where the importance
+/// is known, scale and minimum leave the least weighted error.
+#[inline(always)]
+pub fn encode_q5_1(
+    values: &[f32; LEN],
+    importance: Option<&[f32; LEN]>,
+    block: &mut [u8; Q5_1_BYTES],
+) {
+    let (d, min) = line(values, importance, 31);
     let inverse = reciprocal(d);
     let qs = values.map(|x| cut((x - min) * inverse + 0.5, 31));
     put_f16::<0, _>(block, d);

@@ -43,8 +43,9 @@ pub fn decode_block(block: &[u8; BYTES], out: &mut [f32; LEN]) {
 }
 
 /// Writes one block.
-pub fn encode_block(values: &[f32; LEN], block: &mut [u8; BYTES]) {
-    let found = affine::<SUBS, 32>(values, 31, 63);
+#[inline(always)]
+pub fn encode_block(values: &[f32; LEN], importance: Option<&[f32; LEN]>, block: &mut [u8; BYTES]) {
+    let found = affine::<SUBS, 32>(values, importance, 31, 63);
     let high = |l: usize| (0..SUBS).fold(0, |bits, s| bits | (found.qs[32 * s + l] >> 4) << s);
     put_f16::<0, _>(block, found.d);
     put_f16::<2, _>(block, found.dmin);

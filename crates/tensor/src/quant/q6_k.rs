@@ -10,7 +10,6 @@
 //!
 //! `x = (d * scale) * (q - 32)`.
 
-use super::rounding::reciprocal;
 use super::search::{Levels, nearest, symmetric};
 use super::spread::scale_codes;
 use super::{f16_at, field, put, put_f16};
@@ -59,12 +58,10 @@ impl Levels for Sixes {
 }
 
 /// Writes one block.
-pub fn encode_block(values: &[f32; LEN], block: &mut [u8; BYTES]) {
-    let found = symmetric::<Sixes, 16, 16>(values, 128.0);
-    let qs: [u8; LEN] = std::array::from_fn(|i| {
-        let level = Sixes::level(values[i] * reciprocal(found.d * f32::from(found.scales[i / 16])));
-        (level + 32.0) as u8
-    });
+#[inline(always)]
+pub fn encode_block(values: &[f32; LEN], importance: Option<&[f32; LEN]>, block: &mut [u8; BYTES]) {
+    let found = symmetric::<Sixes, 16, 16>(values, importance, 128.0);
+    let qs = found.codes::<Sixes>(values);
     // Element `l` of run `r` in a half.
     let at = |half: usize, r: usize, l: usize| qs[128 * half + 32 * r + l];
     let low = |i: usize| {

@@ -30,7 +30,12 @@ pub fn decode_block(block: &[u8; BYTES], out: &mut [f32; LEN]) {
 }
 
 /// Writes one block: the element of largest magnitude becomes 127 or -127.
-pub fn encode_block(values: &[f32; LEN], block: &mut [u8; BYTES]) {
+#[inline(always)]
+pub fn encode_block(
+    values: &[f32; LEN],
+    _importance: Option<&[f32; LEN]>,
+    block: &mut [u8; BYTES],
+) {
     let d = largest(values).abs() / 127.0;
     let inverse = reciprocal(d);
     put_f16::<0, _>(block, d);

@@ -1,6 +1,7 @@
 //! The rounding that the simple formats share, in gguf-py's order of operations.
 
 /// The value of largest magnitude, with its sign; the first of equals.
+#[inline(always)]
 pub(super) fn largest<const N: usize>(values: &[f32; N]) -> f32 {
     let mut largest = values[0];
     for &value in values {
@@ -12,6 +13,7 @@ pub(super) fn largest<const N: usize>(values: &[f32; N]) -> f32 {
 }
 
 /// The smallest and the largest of some values.
+#[inline(always)]
 pub(super) fn min_max(values: &[f32]) -> (f32, f32) {
     values
         .iter()
@@ -32,6 +34,7 @@ pub(super) fn reciprocal(d: f32) -> f32 {
 }
 
 /// The integer part, from 0 to `top`.
+#[inline(always)]
 pub(super) fn cut(value: f32, top: u8) -> u8 {
     (value as u8).min(top)
 }

@@ -71,7 +71,11 @@ pub fn decode_tq2_0(block: &[u8; TQ2_0_BYTES], out: &mut [f32; LEN]) {
 }
 
 /// Writes one block of TQ1_0: the scale is the largest magnitude.
-pub fn encode_tq1_0(values: &[f32; LEN], block: &mut [u8; TQ1_0_BYTES]) {
+pub fn encode_tq1_0(
+    values: &[f32; LEN],
+    _importance: Option<&[f32; LEN]>,
+    block: &mut [u8; TQ1_0_BYTES],
+) {
     let (d, qs) = trits(values);
     put::<0, 32, _>(block, encode_digits::<32, 5>(&qs[..160]));
     put::<32, 16, _>(block, encode_digits::<16, 5>(&qs[160..240]));
@@ -80,7 +84,11 @@ pub fn encode_tq1_0(values: &[f32; LEN], block: &mut [u8; TQ1_0_BYTES]) {
 }
 
 /// Writes one block of TQ2_0: the scale is the largest magnitude.
-pub fn encode_tq2_0(values: &[f32; LEN], block: &mut [u8; TQ2_0_BYTES]) {
+pub fn encode_tq2_0(
+    values: &[f32; LEN],
+    _importance: Option<&[f32; LEN]>,
+    block: &mut [u8; TQ2_0_BYTES],
+) {
     let (d, qs) = trits(values);
     let byte = |i: usize| {
         (0..4).fold(0, |byte, r| {

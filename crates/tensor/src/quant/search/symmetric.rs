@@ -24,27 +24,45 @@ pub(in crate::quant) struct Symmetric<const SUBS: usize> {
     pub scales: [i8; SUBS],
 }
 
+impl<const SUBS: usize> Symmetric<SUBS> {
+    /// The level of each value, counted from the lowest, where levels are integers.
+    #[inline(always)]
+    pub(in crate::quant) fn codes<L: Levels>(&self, values: &[f32; LEN]) -> [u8; LEN] {
+        let mut codes = [0; LEN];
+        let subs = values.chunks_exact(LEN / SUBS).zip(&self.scales);
+        for (codes, (values, &scale)) in codes.chunks_exact_mut(LEN / SUBS).zip(subs) {
+            let inverse = reciprocal(self.d * f32::from(scale));
+            for (code, x) in codes.iter_mut().zip(values) {
+                *code = (L::level(x * inverse) - L::LOW) as u8;
+            }
+        }
+        codes
+    }
+}
+
 /// Rounds of choosing integers and fitting `d`.
 const ROUNDS: usize = 3;
 /// Scales tried on each side of the plain one.
 const STEPS: i32 = 7;
 
 /// Finds `d` and the scales, from `-scale_top` to `scale_top - 1`, for `SUBS` sub-blocks of `N`.
+#[inline(always)]
 pub(in crate::quant) fn symmetric<L: Levels, const SUBS: usize, const N: usize>(
     values: &[f32; LEN],
+    importance: Option<&[f32; LEN]>,
     scale_top: f32,
 ) -> Symmetric<SUBS> {
     const { assert!(SUBS * N == LEN) };
-    let weights = weights(values);
+    let weights = weights(values, importance);
     let (x, w) = (values.as_chunks::<N>().0, weights.as_chunks::<N>().0);
-    let fits: [f32; SUBS] = std::array::from_fn(|s| fit_scale::<L, N>(&x[s], &w[s]));
-    let largest = fits.iter().fold(0.0_f32, |largest, &fit| {
+    let mut fits = [0.0; SUBS];
+    let mut largest = 0.0_f32;
+    for (s, fit) in fits.iter_mut().enumerate() {
+        *fit = fit_scale::<L, N>(&x[s], &w[s]);
         if fit.abs() > largest.abs() {
-            fit
-        } else {
-            largest
+            largest = *fit;
         }
-    });
+    }
     let mut d = f16::from_f32(largest / -scale_top).to_f32();
     let mut best = (f32::INFINITY, d, [0.0; SUBS]);
     for _ in 0..ROUNDS {
@@ -70,39 +88,43 @@ pub(in crate::quant) fn symmetric<L: Levels, const SUBS: usize, const N: usize>(
 }
 
 /// The scale that leaves the least weighted error over `x`.
+#[inline(always)]
 pub(in crate::quant) fn fit_scale<L: Levels, const N: usize>(x: &[f32; N], w: &[f32; N]) -> f32 {
-    let largest = x.iter().fold(
-        0.0_f32,
-        |largest, &x| {
-            if x.abs() > largest.abs() { x } else { largest }
-        },
-    );
-    // How much of the square sum a step explains, and the scale fitted to its codes.
-    let try_step = |inverse: f32| {
+    let mut largest = 0.0_f32;
+    for &x in x {
+        if x.abs() > largest.abs() {
+            largest = x;
+        }
+    }
+    let inverse = reciprocal(largest);
+    let mut best = (0.0, 0.0);
+    // From each end of the levels several steps, then from what was best.
+    for step in -STEPS..=3 * STEPS + 2 {
+        let inverse = if step <= STEPS {
+            L::LOW * (1.0 + L::SPREAD * step as f32 / STEPS as f32) * inverse
+        } else if step <= 3 * STEPS + 1 {
+            let step = step - 2 * STEPS - 1;
+            L::HIGH * (1.0 + L::SPREAD * step as f32 / STEPS as f32) * inverse
+        } else {
+            reciprocal(best.1)
+        };
+        // How much of the square sum the step explains, and the scale fitted to its codes.
         let [xq, qq] = sums::<N, 2>(|i| {
             let q = L::level(x[i] * inverse);
             let wq = w[i] * q;
             [wq * x[i], wq * q]
         });
         let scale = xq * reciprocal(qq);
-        (scale * xq, scale)
-    };
-    let mut best = (0.0, 0.0);
-    for end in [L::LOW, L::HIGH] {
-        for step in -STEPS..=STEPS {
-            let target = end * (1.0 + L::SPREAD * step as f32 / STEPS as f32);
-            let found = try_step(target * reciprocal(largest));
-            if found.0 > best.0 {
-                best = found;
-            }
+        if scale * xq > best.0 {
+            best = (scale * xq, scale);
         }
     }
-    let found = try_step(reciprocal(best.1));
-    if found.0 > best.0 { found.1 } else { best.1 }
+    best.1
 }
 
 /// The integer scale near a fit that leaves the least error, with its error and the sums from which
 /// `d` is fitted.
+#[inline(always)]
 fn choose<L: Levels, const N: usize>(
     x: &[f32; N],
     w: &[f32; N],
