@@ -1,0 +1,114 @@
+//! Bodies of requests, within bounds, and of answers.
+
+use crate::Limits;
+use crate::error::ApiError;
+use crate::listen::Incoming;
+use bytes::Bytes;
+use http::{HeaderMap, Response, StatusCode, header};
+use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
+use serde_json::Value;
+use std::convert::Infallible;
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// The body of an answer.
+pub type Body = UnsyncBoxBody<Bytes, Infallible>;
+
+/// A body that is complete.
+pub fn full(bytes: impl Into<Bytes>) -> Body {
+    Full::new(bytes.into()).boxed_unsync()
+}
+
+/// A JSON answer.
+pub fn json(value: &Value) -> Response<Body> {
+    let mut response = Response::new(full(value.to_string()));
+    let json = http::HeaderValue::from_static("application/json");
+    response.headers_mut().insert(header::CONTENT_TYPE, json);
+    response
+}
+
+/// Reads a body that says it is JSON.
+pub(crate) async fn read(
+    headers: &HeaderMap,
+    body: Incoming,
+    limits: &Limits,
+) -> Result<Vec<u8>, ApiError> {
+    let text = |name| headers.get(name).and_then(|v| v.to_str().ok());
+    let kind = text(header::CONTENT_TYPE).unwrap_or_default();
+    let kind = kind.split(';').next().unwrap_or_default().trim();
+    // A web page may send a form or plain text to any address without asking; never this.
+    if !kind.eq_ignore_ascii_case("application/json") {
+        give_up(body);
+        return Err(ApiError::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "unsupported_media_type",
+            "send JSON, with the header `Content-Type: application/json`",
+        ));
+    }
+    if text(header::CONTENT_ENCODING).is_some_and(|e| !e.eq_ignore_ascii_case("identity")) {
+        give_up(body);
+        return Err(ApiError::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "unsupported_encoding",
+            "send the body uncompressed, without `Content-Encoding`",
+        ));
+    }
+    let said = text(header::CONTENT_LENGTH).and_then(|n| n.parse::<u64>().ok());
+    if said.is_some_and(|n| n > limits.body_bytes as u64) {
+        give_up(body);
+        return Err(too_large(limits));
+    }
+    match timeout(limits.body_time, collect(body, limits)).await {
+        Ok(read) => read,
+        Err(_) => Err(too_slow()),
+    }
+}
+
+async fn collect(mut body: Incoming, limits: &Limits) -> Result<Vec<u8>, ApiError> {
+    let mut bytes = Vec::new();
+    loop {
+        let frame = timeout(limits.body_idle, body.frame()).await;
+        match frame.map_err(|_| too_slow())? {
+            None => return Ok(bytes),
+            Some(Ok(frame)) => {
+                let Ok(data) = frame.into_data() else {
+                    continue; // trailers
+                };
+                if bytes.len() + data.len() > limits.body_bytes {
+                    give_up(body);
+                    return Err(too_large(limits));
+                }
+                bytes.extend_from_slice(&data);
+            }
+            Some(Err(_)) => {
+                let message = "the body ended before it was complete, or is badly framed";
+                return Err(ApiError::new(StatusCode::BAD_REQUEST, "bad_body", message));
+            }
+        }
+    }
+}
+
+/// Reads on for a while without keeping anything: a client that is still sending would otherwise
+/// see a broken connection instead of the answer.
+fn give_up(mut body: Incoming) {
+    const AT_MOST: Duration = Duration::from_secs(10);
+    tokio::spawn(timeout(AT_MOST, async move {
+        while let Some(Ok(_)) = body.frame().await {}
+    }));
+}
+
+fn too_large(limits: &Limits) -> ApiError {
+    ApiError::new(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        "body_too_large",
+        format!("a body may have {} bytes; send less", limits.body_bytes),
+    )
+}
+
+fn too_slow() -> ApiError {
+    ApiError::new(
+        StatusCode::REQUEST_TIMEOUT,
+        "body_timeout",
+        "the body did not arrive in time; send it again",
+    )
+}

@@ -1,0 +1,22 @@
+//! OpenAI's dialect.
+
+pub mod chat;
+pub mod chat_request;
+pub mod completions;
+pub mod embeddings;
+mod generate;
+mod logprobs;
+mod messages;
+pub mod rerank;
+mod sampling;
+mod tools;
+
+use crate::App;
+
+/// What an answer says of itself: the numerics class, within which a seed gives the same answer.
+const FINGERPRINT: &str = "ingle-1";
+
+/// A name that no other answer has.
+fn new_id(app: &App, prefix: &str) -> String {
+    format!("{prefix}-{:016x}", (app.config.random)())
+}

@@ -1,0 +1,78 @@
+//! The models that are served, by name.
+
+use crate::error::ApiError;
+use http::StatusCode;
+use ingle_engine::EngineHandle;
+use ingle_formats::prompt::Prompter;
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// A model that is loaded and answers.
+#[derive(Debug)]
+pub struct Served {
+    /// Its name in answers.
+    pub id: String,
+    /// Other names by which requests may call it.
+    pub aliases: Vec<String>,
+    /// When it was loaded: seconds since 1970.
+    pub created: i64,
+    /// Positions of a sequence.
+    pub context: u32,
+    /// Makes its prompts.
+    pub prompter: Arc<Prompter>,
+    /// Works on its requests.
+    pub engine: EngineHandle,
+}
+
+impl Served {
+    pub(crate) fn to_json(&self) -> Value {
+        json!({
+            "id": self.id, "object": "model", "created": self.created, "owned_by": "ingle",
+            "context_length": self.context,
+        })
+    }
+}
+
+/// All models that are served: at least one.
+#[derive(Debug)]
+pub struct Models {
+    first: Arc<Served>,
+    others: Vec<Arc<Served>>,
+}
+
+impl Models {
+    /// One model.
+    pub fn one(model: Served) -> Self {
+        Self {
+            first: Arc::new(model),
+            others: Vec::new(),
+        }
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Served>> {
+        std::iter::once(&self.first).chain(&self.others)
+    }
+
+    /// The model that a request names; the only one where it names none.
+    ///
+    /// # Errors
+    /// 404 `model_not_found`, with the names of what is served.
+    pub fn find(&self, name: Option<&str>) -> Result<&Arc<Served>, ApiError> {
+        let Some(name) = name else {
+            if self.others.is_empty() {
+                return Ok(&self.first);
+            }
+            return Err(ApiError::invalid("model", "say which `model` is to answer"));
+        };
+        let called = |m: &&Arc<Served>| m.id == name || m.aliases.iter().any(|a| a == name);
+        self.iter().find(called).ok_or_else(|| {
+            let ids: Vec<String> = self.iter().map(|m| format!("`{}`", m.id)).collect();
+            let message = format!("there is no such model here; served: {}", ids.join(", "));
+            ApiError {
+                param: Some("model".into()),
+                ..ApiError::new(StatusCode::NOT_FOUND, "model_not_found", message)
+            }
+        })
+    }
+}
