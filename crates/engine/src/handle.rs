@@ -6,9 +6,11 @@
 //! request, which keeps its place, until half of them are read; after [`Patience`] it is cancelled.
 //! Dropping an [`Answer`] cancels its request: it is gone before the next batch is computed.
 
+use crate::embed::{EmbedRequest, Want};
 use crate::engine::Engine;
 use crate::mailbox::{Mailbox, Then};
 use crate::request::{Event, FinishReason, Refusal, Request, RequestId, Usage};
+use ingle_formats::TokenId;
 use ingle_tensor::ops::Ops;
 use std::collections::HashMap;
 use std::future::poll_fn;
@@ -25,6 +27,30 @@ impl Default for Patience {
     /// Half a minute.
     fn default() -> Self {
         Self(Duration::from_secs(30))
+    }
+}
+
+/// What an engine on its own thread can be asked for.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Asked {
+    /// To continue a text: see [`Engine::submit`].
+    Text(Box<Request>),
+    /// The embedding of a text: see [`Engine::embed_request`].
+    Embedding(String),
+    /// The embedding of tokens as they stand.
+    EmbeddingOf(Vec<TokenId>),
+    /// How well a document answers a query: see [`Engine::score_request`].
+    Score {
+        /// What was looked for.
+        query: String,
+        /// What was found.
+        document: String,
+    },
+}
+
+impl From<Request> for Asked {
+    fn from(request: Request) -> Self {
+        Self::Text(Box::new(request))
     }
 }
 
@@ -67,7 +93,7 @@ struct Desk {
 /// What callers want and the engine has not seen yet, and what it has said of itself.
 #[derive(Debug, Default)]
 struct Orders {
-    new: Vec<(Ticket, Request, Arc<Mailbox>)>,
+    new: Vec<(Ticket, Asked, Arc<Mailbox>)>,
     cancel: Vec<Ticket>,
     resume: Vec<Ticket>,
     next_ticket: Ticket,
@@ -136,7 +162,7 @@ impl EngineHandle {
     ///
     /// # Errors
     /// [`Refusal::Busy`], or [`Refusal::Stopped`]: it takes nothing any more.
-    pub fn submit(&self, request: Request) -> Result<Answer, Refusal> {
+    pub fn submit(&self, asked: impl Into<Asked>) -> Result<Answer, Refusal> {
         let mailbox = Arc::new(Mailbox::default());
         let mut orders = self.desk.lock();
         let refusal = match orders.phase {
@@ -153,7 +179,9 @@ impl EngineHandle {
         orders.stats.live += 1;
         let ticket = orders.next_ticket;
         orders.next_ticket += 1;
-        orders.new.push((ticket, request, Arc::clone(&mailbox)));
+        orders
+            .new
+            .push((ticket, asked.into(), Arc::clone(&mailbox)));
         drop(orders);
         self.desk.ordered.notify_one();
         Ok(Answer {
@@ -267,7 +295,7 @@ struct Live {
 
 /// What to do before the next step.
 struct Work {
-    new: Vec<(Ticket, Request, Arc<Mailbox>)>,
+    new: Vec<(Ticket, Asked, Arc<Mailbox>)>,
     cancel: Vec<Ticket>,
     resume: Vec<Ticket>,
     phase: Phase,
@@ -278,8 +306,8 @@ impl<O: Ops + 'static> Worker<O> {
         loop {
             let work = self.wait();
             let now = clock();
-            for (ticket, request, mailbox) in work.new {
-                self.take(ticket, request, mailbox, now);
+            for (ticket, asked, mailbox) in work.new {
+                self.take(ticket, asked, mailbox, now);
             }
             let resumed = work.resume.iter().filter_map(|t| self.requests.get(t));
             for id in resumed {
@@ -330,8 +358,22 @@ impl<O: Ops + 'static> Worker<O> {
         }
     }
 
-    fn take(&mut self, ticket: Ticket, request: Request, mailbox: Arc<Mailbox>, now: Duration) {
-        match self.engine.submit(request, now) {
+    fn submit(&mut self, asked: Asked, now: Duration) -> Result<RequestId, Refusal> {
+        let request = match asked {
+            Asked::Text(request) => return self.engine.submit(*request, now),
+            Asked::Embedding(text) => self.engine.embed_request(&text),
+            Asked::EmbeddingOf(tokens) => EmbedRequest {
+                tokens,
+                second: None,
+                want: Want::Embedding { normalise: true },
+            },
+            Asked::Score { query, document } => self.engine.score_request(&query, &document)?,
+        };
+        self.engine.submit_embed(request, now)
+    }
+
+    fn take(&mut self, ticket: Ticket, asked: Asked, mailbox: Arc<Mailbox>, now: Duration) {
+        match self.submit(asked, now) {
             Ok(id) => {
                 self.desk.lock().stats.taken += 1;
                 mailbox.answer(Ok(()));

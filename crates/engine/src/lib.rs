@@ -30,7 +30,7 @@ mod writer;
 pub use budget::{Budget, Lease, OverBudget};
 pub use embed::{EmbedRequest, Want};
 pub use engine::{Engine, EngineError, Generation};
-pub use handle::{Answer, EngineHandle, Patience, Stats};
+pub use handle::{Answer, Asked, EngineHandle, Patience, Stats};
 pub use ingle_model::Pooling;
 pub use plan::{DEFAULT_CONTEXT, LoadOptions, Plan, PlanError, size};
 pub use request::{

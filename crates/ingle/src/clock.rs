@@ -5,8 +5,13 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Now, in UTC.
 pub fn now() -> LocalTime {
+    LocalTime::from_unix(unix())
+}
+
+/// Seconds since 1970.
+pub fn unix() -> i64 {
     let since = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
-    LocalTime::from_unix(i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }

@@ -7,6 +7,7 @@ use ingle::store::quantize::{QuantizeError, Recipe};
 use ingle::store::{CachePolicy, Layers, Place};
 use ingle::tensor::WeightSource;
 use ingle::{KvType, LoadOptions, Loader, Model, ModelFiles, Options};
+use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
 /// The model that is built in: see `models/ingle-mini`.
@@ -65,6 +66,45 @@ pub struct Loaded {
 /// # Errors
 /// It is not there, cannot be run, or does not fit; the message says what to do.
 pub fn load(argument: Option<&str>, args: &LoadArgs) -> anyhow::Result<Loaded> {
+    load_for(argument, args, Company::Alone)
+}
+
+/// How many requests a loaded model works on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Company {
+    /// One after the other.
+    Alone,
+    /// Several at the same time: so many, or as many up to 4 as fit without a smaller context.
+    Several(Option<u32>),
+}
+
+/// Requests that may be there, working and waiting, where several are worked on.
+const QUEUE: u32 = 64;
+/// Requests worked on at the same time where nobody said how many.
+const SEVERAL: u32 = 4;
+
+impl Company {
+    /// How many requests are worked on at the same time: at least and at most.
+    fn places(self, options: &mut LoadOptions) -> RangeInclusive<u32> {
+        let places = match self {
+            Self::Alone => return 1..=1,
+            Self::Several(Some(n)) => n..=n,
+            Self::Several(None) => 1..=SEVERAL,
+        };
+        options.max_waiting = QUEUE.max(*places.end());
+        places
+    }
+}
+
+/// [`load`], for several requests at once.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_for(
+    argument: Option<&str>,
+    args: &LoadArgs,
+    company: Company,
+) -> anyhow::Result<Loaded> {
     let started = Instant::now();
     let (files, name, layers) = match argument {
         Some(model) => {
@@ -80,11 +120,12 @@ pub fn load(argument: Option<&str>, args: &LoadArgs) -> anyhow::Result<Loaded> {
         }
         None => (built_in()?, BUILT_IN_NAME.to_owned(), None),
     };
-    let options = args.options()?;
+    let mut options = args.options()?;
     let files = args.quantised(files, options.threads)?;
     let quant = files.quantised_to().map(Recipe::name);
     let token_bytes = token_bytes(&files);
-    let loader = Loader::new(files, &options)?;
+    let places = company.places(&mut options.load);
+    let loader = Loader::for_several(files, &options, places)?;
     out::note(format!("{}\n{}", out::plain(&name), loader.plan()));
     for warning in &loader.plan().warnings {
         out::note(format!("warning: {}", out::plain(warning)));

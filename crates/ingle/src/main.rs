@@ -51,6 +51,7 @@ struct Ingle {
 #[derive(Subcommand)]
 enum Command {
     Run(commands::run::Args),
+    Serve(commands::serve::Args),
     Show(commands::show::Args),
     List(commands::list::Args),
     Tokenize(commands::tokenize::Args),
@@ -71,6 +72,7 @@ fn main() -> ExitCode {
     let ingle = Ingle::from_arg_matches(&line).unwrap_or_else(|error| error.exit());
     let done = match ingle.command {
         Command::Run(args) => commands::run::run(&args, &layers::Given::of(&line)),
+        Command::Serve(args) => commands::serve::run(&args),
         Command::Show(args) => commands::show::run(&args),
         Command::List(args) => commands::list::run(&args),
         Command::Tokenize(args) => commands::tokenize::run(&args),

@@ -106,7 +106,12 @@ pub(crate) fn refused(refusal: &Refusal, prompt: &str) -> ApiError {
         ..ApiError::invalid(prompt, message.clone())
     };
     match refusal {
-        Refusal::PromptTooLong { .. } | Refusal::ContextOverflow { .. } => too_long(),
+        Refusal::PromptTooLong { .. }
+        | Refusal::ContextOverflow { .. }
+        | Refusal::TextTooLong { .. } => too_long(),
+        Refusal::WritesNothing { .. } | Refusal::NoEmbedding | Refusal::NoScore => {
+            ApiError::unsupported("model", message)
+        }
         Refusal::Busy { .. } => {
             ApiError::new(StatusCode::TOO_MANY_REQUESTS, "server_busy", message).retry_after(1)
         }

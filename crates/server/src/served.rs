@@ -2,7 +2,7 @@
 
 use crate::error::ApiError;
 use http::StatusCode;
-use ingle_engine::EngineHandle;
+use ingle_engine::{EngineHandle, Plan};
 use ingle_formats::prompt::Prompter;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -18,6 +18,10 @@ pub struct Served {
     pub created: i64,
     /// Positions of a sequence.
     pub context: u32,
+    /// Numbers of an embedding.
+    pub width: usize,
+    /// Scores are probabilities already, not logits.
+    pub scores_probabilities: bool,
     /// Makes its prompts.
     pub prompter: Arc<Prompter>,
     /// Works on its requests.
@@ -25,6 +29,20 @@ pub struct Served {
 }
 
 impl Served {
+    /// A model that was loaded as `plan` says.
+    pub fn new(id: String, plan: &Plan, prompter: Prompter, engine: EngineHandle) -> Self {
+        Self {
+            id,
+            aliases: Vec::new(),
+            created: 0,
+            context: plan.context,
+            width: plan.needs.shape.width,
+            scores_probabilities: plan.needs.causal,
+            prompter: Arc::new(prompter),
+            engine,
+        }
+    }
+
     pub(crate) fn to_json(&self) -> Value {
         json!({
             "id": self.id, "object": "model", "created": self.created, "owned_by": "ingle",

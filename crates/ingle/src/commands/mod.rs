@@ -7,6 +7,7 @@ pub mod list;
 pub mod pull;
 pub mod quantize;
 pub mod run;
+pub mod serve;
 pub mod show;
 pub mod template;
 pub mod tokenize;

@@ -244,11 +244,7 @@ impl Talk {
                     })),
                 )
             }
-            #[allow(
-                unreachable_patterns,
-                reason = "other kinds of requests have other events"
-            )]
-            _ => (Delta::default(), None),
+            Event::Embedded { .. } => (Delta::default(), None),
         };
         Some(News { index, delta, end })
     }

@@ -261,11 +261,7 @@ impl Writing {
                 news.text = text;
             }
             Event::Finished { reason, .. } => news.end = Some(finish_reason(&reason)),
-            #[allow(
-                unreachable_patterns,
-                reason = "other kinds of requests have other events"
-            )]
-            _ => {}
+            Event::Embedded { .. } => {}
         }
         Some(news)
     }

@@ -131,7 +131,10 @@ impl Usages {
 /// OpenAI's word for how an answer ended, or the error that it ended in.
 pub fn finish_reason(reason: &FinishReason) -> Result<&'static str, ApiError> {
     match reason {
-        FinishReason::End(_) | FinishReason::StopToken(_) | FinishReason::StopText(_) => Ok("stop"),
+        FinishReason::End(_)
+        | FinishReason::StopToken(_)
+        | FinishReason::StopText(_)
+        | FinishReason::Embedded => Ok("stop"),
         FinishReason::Length => Ok("length"),
         FinishReason::Cancelled => {
             let message = "the answer was cut off: the server is stopping, or nobody read it";

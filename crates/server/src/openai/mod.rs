@@ -7,6 +7,7 @@ pub mod embeddings;
 mod generate;
 mod logprobs;
 mod messages;
+mod numbers;
 pub mod rerank;
 mod sampling;
 mod tools;

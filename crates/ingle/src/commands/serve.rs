@@ -1,0 +1,163 @@
+//! `ingle serve`: a model for other programs.
+
+use crate::load::{Company, LoadArgs, load_for};
+use crate::{Usage, clock, out};
+use anyhow::Context;
+use ingle::engine::{EngineHandle, Patience};
+use ingle_server::{Allowed, App, Config, Limits, LogLine, Models, Served, serve};
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::net::TcpListener;
+
+/// Serves a model to programs that speak OpenAI's API, on this machine
+///
+/// Ctrl-C or SIGTERM lets answers finish first; pressed again, it ends at once. With no MODEL the
+/// small model that is built in answers.
+#[derive(clap::Args)]
+pub struct Args {
+    /// A .gguf file, or any one of the files of a split model [default: the built-in model]
+    model: Option<String>,
+    /// The address to listen at; beyond this machine only with --without-keys
+    #[arg(long, value_name = "ADDRESS", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST), help_heading = "Server")]
+    host: IpAddr,
+    /// The port; 0 takes any that is free
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 11435,
+        help_heading = "Server"
+    )]
+    port: u16,
+    /// Requests worked on at the same time; there is memory for the whole context of each
+    /// [default: as many as fit without a smaller context, at most 4]
+    #[arg(long, value_name = "N", help_heading = "Server", value_parser = clap::value_parser!(u32).range(1..=64))]
+    parallel: Option<u32>,
+    /// Allow web pages of this origin, as https://app.example, or * for all; repeat for more
+    #[arg(long, value_name = "ORIGIN", help_heading = "Server")]
+    allow_origin: Vec<String>,
+    /// Answer under this name too, as box.lan; repeat for more
+    #[arg(long, value_name = "NAME", help_heading = "Server")]
+    allow_host: Vec<String>,
+    /// Listen beyond this machine although anybody who reaches the port can then use the model
+    #[arg(long, help_heading = "Server")]
+    without_keys: bool,
+    /// Largest body of a request, in MiB
+    #[arg(long, value_name = "N", default_value_t = 32, help_heading = "Server", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    max_body: u32,
+    /// Do not write a line for each request to standard error
+    #[arg(long, help_heading = "Server")]
+    quiet: bool,
+    #[command(flatten)]
+    load: LoadArgs,
+}
+
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    if !args.host.is_loopback() && !args.without_keys {
+        return Err(Usage(format!(
+            "{} is reached from other machines, and this version has no keys: anybody there could use the model. \
+             Leave --host out and reach it through a tunnel (ssh -L {port}:127.0.0.1:{port} THIS-MACHINE), or say --without-keys",
+            args.host,
+            port = args.port,
+        ))
+        .into());
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
+    // Before minutes of loading: somebody else may have the port.
+    let address = SocketAddr::new(args.host, args.port);
+    let listener = runtime.block_on(TcpListener::bind(address));
+    let listener = listener.with_context(|| {
+        format!("{address} cannot be listened at; is `ingle serve` running already? --port N takes another")
+    })?;
+    let app = app(args)?;
+    let address = listener.local_addr()?;
+    say(&app, address);
+    let (first, second) = (tokio::sync::Notify::new(), tokio::sync::Notify::new());
+    runtime.block_on(async {
+        let signals = async {
+            signal().await;
+            out::note("answers may finish; once more ends at once");
+            first.notify_one();
+            signal().await;
+            second.notify_one();
+            std::future::pending::<()>().await
+        };
+        tokio::select! {
+            served = serve(listener, app.0, first.notified(), second.notified()) => served,
+            () = signals => Ok(()),
+        }
+    })?;
+    Ok(())
+}
+
+/// Loads the model and starts its engine.
+fn app(args: &Args) -> anyhow::Result<(Arc<App>, String)> {
+    let loaded = load_for(
+        args.model.as_deref(),
+        &args.load,
+        Company::Several(args.parallel),
+    )?;
+    let (engine, prompter) = loaded.model.into_parts();
+    let start = Instant::now();
+    let plan = engine.plan().clone();
+    let engine = EngineHandle::start(engine, Patience::default(), move || start.elapsed())?;
+    let id = loaded.name;
+    let model = Served {
+        aliases: args.model.iter().cloned().collect(),
+        created: clock::unix(),
+        ..Served::new(id.clone(), &plan, prompter, engine)
+    };
+    let quiet = args.quiet;
+    let config = Config {
+        limits: Limits {
+            body_bytes: (args.max_body as usize) << 20,
+            ..Limits::default()
+        },
+        allowed: Allowed {
+            origins: args.allow_origin.clone(),
+            hosts: args.allow_host.clone(),
+        },
+        unix_time: clock::unix,
+        random,
+        log: Arc::new(move |line: &LogLine| {
+            if !quiet {
+                out::note(line);
+            }
+        }),
+    };
+    Ok((App::new(config, Models::one(model)), id))
+}
+
+fn say((_, id): &(Arc<App>, String), address: SocketAddr) {
+    let id = out::plain(id);
+    let body =
+        format!(r#"{{"model": "{id}", "messages": [{{"role": "user", "content": "Hello"}}]}}"#);
+    out::note(format!(
+        "serving {id} at http://{address}/v1\n  curl http://{address}/v1/chat/completions -H 'Content-Type: application/json' -d '{body}'"
+    ));
+}
+
+/// Ctrl-C or SIGTERM.
+async fn signal() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => {}
+                _ = terminate.recv() => {}
+            }
+            return;
+        }
+    }
+    let _ = tokio::signal::ctrl_c().await;
+}
+
+/// 64 bits of the system's randomness.
+fn random() -> u64 {
+    RandomState::new().build_hasher().finish()
+}

@@ -1,0 +1,70 @@
+//! Many small requests for numbers, a few at a time.
+
+use crate::error::{ApiError, refused};
+use crate::openai::generate::finish_reason;
+use crate::served::Served;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use ingle_engine::{Answer, Asked, Event, Refusal};
+
+/// Requests of one client that the engine has at the same time: others want their turn too.
+const AT_ONCE: usize = 8;
+
+/// What came of all of them.
+pub struct Numbers {
+    /// In the order in which they were asked for.
+    pub values: Vec<Vec<f32>>,
+    pub tokens: u64,
+}
+
+/// Asks for all of them. `param` is the field that they came from.
+pub async fn all(model: &Served, asked: Vec<Asked>, param: &str) -> Result<Numbers, ApiError> {
+    let mut values = vec![Vec::new(); asked.len()];
+    let mut tokens = 0;
+    let mut waiting = asked.into_iter().enumerate().peekable();
+    let mut running = FuturesUnordered::new();
+    loop {
+        while running.len() < AT_ONCE
+            && let Some((index, asked)) = waiting.peek()
+        {
+            let index = *index;
+            match model.engine.submit(asked.clone()) {
+                Ok(answer) => running.push(one(index, answer)),
+                // It is tried again when one of ours is over.
+                Err(Refusal::Busy { .. }) if !running.is_empty() => break,
+                Err(refusal) => return Err(refused(&refusal, param)),
+            }
+            waiting.next();
+        }
+        let Some(done) = running.next().await else {
+            return Ok(Numbers { values, tokens });
+        };
+        let (index, numbers, n) = match done {
+            Ok(Ok(done)) => done,
+            Ok(Err(error)) => return Err(error),
+            Err(refusal) => return Err(refused(&refusal, param)),
+        };
+        tokens += n;
+        if let Some(slot) = values.get_mut(index) {
+            *slot = numbers;
+        }
+    }
+}
+
+type Done = Result<(usize, Vec<f32>, u64), ApiError>;
+
+async fn one(index: usize, mut answer: Answer) -> Result<Done, Refusal> {
+    answer.taken().await?;
+    let mut numbers = Vec::new();
+    while let Some(event) = answer.next().await {
+        match event {
+            Event::Embedded { values, .. } => numbers = values,
+            Event::Finished { reason, usage, .. } => {
+                let tokens = u64::from(usage.prompt_tokens);
+                return Ok(finish_reason(&reason).map(|_| (index, numbers, tokens)));
+            }
+            Event::Token { .. } => {}
+        }
+    }
+    Ok(Err(ApiError::internal("an answer without an end")))
+}
