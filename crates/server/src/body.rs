@@ -27,6 +27,14 @@ pub fn json(value: &Value) -> Response<Body> {
     response
 }
 
+/// An object with one more field.
+pub(crate) fn with(mut object: Value, name: &str, value: impl Into<Value>) -> Value {
+    if let Some(object) = object.as_object_mut() {
+        object.insert(name.to_owned(), value.into());
+    }
+    object
+}
+
 /// Reads a body that says it is JSON.
 pub(crate) async fn read(
     headers: &HeaderMap,

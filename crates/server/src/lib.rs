@@ -2,11 +2,13 @@
 //!
 //! ```text
 //! let app = App::new(config, models);
-//! serve(listener, app, drain, stop).await
+//! run(listener, app, ending)                   until Ctrl-C or SIGTERM, or
+//! serve(listener, app, drain, stop).await      on a runtime that is there
 //! ```
 //!
 //! `listen` takes connections, `gate` says who may ask, `route` finds who answers, `openai` speaks.
-//! No clock, environment or signal is read here: [`Config`] hands in what is needed. Nothing that is
+//! No clock or environment is read here: [`Config`] hands in what is needed. Only [`run`] listens
+//! for signals, because a program asked it to. Nothing that is
 //! logged holds a word of a prompt or an answer.
 #![forbid(unsafe_code)]
 #![deny(clippy::indexing_slicing)]
@@ -18,6 +20,7 @@ mod gate;
 mod listen;
 mod openai;
 mod route;
+mod run;
 mod served;
 mod sse;
 
@@ -25,6 +28,7 @@ pub use error::ApiError;
 pub use gate::Allowed;
 pub use listen::serve;
 pub use openai::chat_request::ChatRequest;
+pub use run::run;
 pub use served::{Models, Served};
 
 use std::fmt;

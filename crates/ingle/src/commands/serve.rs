@@ -4,12 +4,11 @@ use crate::load::{Company, LoadArgs, load_for};
 use crate::{Usage, clock, out};
 use anyhow::Context;
 use ingle::engine::{EngineHandle, Patience};
-use ingle_server::{Allowed, App, Config, Limits, LogLine, Models, Served, serve};
+use ingle_server::{Allowed, App, Config, Limits, LogLine, Models, Served, run as run_server};
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Instant;
-use tokio::net::TcpListener;
 
 /// Serves a model to programs that speak OpenAI's API, on this machine
 ///
@@ -63,33 +62,15 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         ))
         .into());
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()?;
     // Before minutes of loading: somebody else may have the port.
     let address = SocketAddr::new(args.host, args.port);
-    let listener = runtime.block_on(TcpListener::bind(address));
-    let listener = listener.with_context(|| {
+    let listener = TcpListener::bind(address).with_context(|| {
         format!("{address} cannot be listened at; is `ingle serve` running already? --port N takes another")
     })?;
-    let app = app(args)?;
-    let address = listener.local_addr()?;
-    say(&app, address);
-    let (first, second) = (tokio::sync::Notify::new(), tokio::sync::Notify::new());
-    runtime.block_on(async {
-        let signals = async {
-            signal().await;
-            out::note("answers may finish; once more ends at once");
-            first.notify_one();
-            signal().await;
-            second.notify_one();
-            std::future::pending::<()>().await
-        };
-        tokio::select! {
-            served = serve(listener, app.0, first.notified(), second.notified()) => served,
-            () = signals => Ok(()),
-        }
+    let (app, id) = app(args)?;
+    say(&id, listener.local_addr()?);
+    run_server(listener, app, || {
+        out::note("answers may finish; once more ends at once");
     })?;
     Ok(())
 }
@@ -132,29 +113,13 @@ fn app(args: &Args) -> anyhow::Result<(Arc<App>, String)> {
     Ok((App::new(config, Models::one(model)), id))
 }
 
-fn say((_, id): &(Arc<App>, String), address: SocketAddr) {
+fn say(id: &str, address: SocketAddr) {
     let id = out::plain(id);
     let body =
         format!(r#"{{"model": "{id}", "messages": [{{"role": "user", "content": "Hello"}}]}}"#);
     out::note(format!(
         "serving {id} at http://{address}/v1\n  curl http://{address}/v1/chat/completions -H 'Content-Type: application/json' -d '{body}'"
     ));
-}
-
-/// Ctrl-C or SIGTERM.
-async fn signal() {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
-            tokio::select! {
-                _ = tokio::signal::ctrl_c() => {}
-                _ = terminate.recv() => {}
-            }
-            return;
-        }
-    }
-    let _ = tokio::signal::ctrl_c().await;
 }
 
 /// 64 bits of the system's randomness.

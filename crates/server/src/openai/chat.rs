@@ -5,7 +5,7 @@ use super::generate::{Generation, finish_reason, is_end};
 use super::logprobs::TokenLogprob;
 use super::{FINGERPRINT, new_id, tools};
 use crate::App;
-use crate::body::{Body, json};
+use crate::body::{Body, json, with};
 use crate::error::ApiError;
 use crate::served::Served;
 use crate::sse::{self, Events};
@@ -69,8 +69,9 @@ fn conversation(request: &ChatRequest, prompter: &Prompter) -> Result<Chat, ApiE
     let mut messages = request.messages.clone();
     for message in &mut messages {
         // OpenAI's newer name, which few templates know.
-        if message["role"] == "developer" && !mentions("developer") {
-            message["role"] = "system".into();
+        let developer = message.get("role").is_some_and(|role| role == "developer");
+        if developer && !mentions("developer") {
+            *message = with(message.take(), "role", "system");
         }
     }
     let mut variables = request.variables.clone();
@@ -285,7 +286,7 @@ impl Talk {
             "model": self.model.id, "system_fingerprint": FINGERPRINT, "choices": choices,
         });
         if self.include_usage {
-            chunk["usage"] = usage;
+            chunk = with(chunk, "usage", usage);
         }
         chunk
     }
@@ -331,17 +332,18 @@ fn choice(index: usize, all: &mut Delta, end: &str) -> Value {
     let all = std::mem::take(all);
     let mut message = json!({ "role": "assistant", "content": all.content, "refusal": null });
     if !all.reasoning.is_empty() {
-        message["reasoning_content"] = all.reasoning.into();
+        message = with(message, "reasoning_content", all.reasoning);
     }
     if !all.calls.is_empty() {
         if all.content.is_empty() {
-            message["content"] = Value::Null;
+            message = with(message, "content", Value::Null);
         }
         let without_index = |mut call: Value| {
             call.as_object_mut().map(|call| call.shift_remove("index"));
             call
         };
-        message["tool_calls"] = all.calls.into_iter().map(without_index).collect();
+        let calls: Vec<Value> = all.calls.into_iter().map(without_index).collect();
+        message = with(message, "tool_calls", calls);
     }
     json!({
         "index": index, "message": message, "logprobs": logprobs(all.logprobs), "finish_reason": end,

@@ -5,7 +5,7 @@ use super::logprobs::{TokenLogprob, to_legacy};
 use super::sampling::{Wants, wants};
 use super::{FINGERPRINT, new_id};
 use crate::App;
-use crate::body::{Body, json};
+use crate::body::{Body, json, with};
 use crate::error::ApiError;
 use crate::fields::{Fields, parse, wrong};
 use crate::served::Served;
@@ -299,7 +299,7 @@ impl Writing {
             "model": self.model.id, "system_fingerprint": FINGERPRINT, "choices": choices,
         });
         if let Some(usage) = usage {
-            object["usage"] = usage;
+            object = with(object, "usage", usage);
         }
         object
     }
@@ -337,7 +337,8 @@ impl Writing {
             return Value::Null;
         };
         let value = to_legacy(vocabulary, tokens, text.sent);
-        let shown = value["tokens"].as_array().into_iter().flatten();
+        let shown = value.get("tokens").and_then(Value::as_array);
+        let shown = shown.into_iter().flatten();
         text.sent += shown
             .filter_map(Value::as_str)
             .map(|t| t.chars().count())

@@ -1,5 +1,6 @@
 //! Log-probabilities of tokens, in the two shapes that OpenAI has for them.
 
+use crate::body::with;
 use ingle_formats::TokenId;
 use ingle_formats::vocabulary::Vocabulary;
 use serde_json::{Map, Value, json};
@@ -18,13 +19,12 @@ pub struct TokenLogprob {
 impl TokenLogprob {
     /// As chat completions have it, with the bytes of each token.
     pub fn to_chat(&self, vocabulary: &Vocabulary) -> Value {
-        let mut object = one(vocabulary, self.token, self.logprob);
+        let object = one(vocabulary, self.token, self.logprob);
         let top = self
             .top
             .iter()
             .map(|&(token, logprob)| one(vocabulary, token, logprob));
-        object["top_logprobs"] = top.collect();
-        object
+        with(object, "top_logprobs", top.collect::<Vec<Value>>())
     }
 }
 

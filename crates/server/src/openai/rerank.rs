@@ -2,7 +2,7 @@
 
 use super::{new_id, numbers};
 use crate::App;
-use crate::body::{Body, json};
+use crate::body::{Body, json, with};
 use crate::error::ApiError;
 use crate::fields::{Fields, parse, wrong};
 use http::Response;
@@ -45,7 +45,7 @@ pub async fn answer(app: &Arc<App>, body: Vec<u8>) -> Result<Response<Body>, Api
     let result = |&(index, score): &(usize, f64)| {
         let mut result = json!({ "index": index, "relevance_score": score });
         if returns && let Some(text) = documents.get(index) {
-            result["document"] = json!({ "text": text });
+            result = with(result, "document", json!({ "text": text }));
         }
         result
     };

@@ -143,7 +143,9 @@ fn bias(fields: &Fields<'_>) -> Result<Vec<(TokenId, f32)>, ApiError> {
         return Err(ApiError::invalid("logit_bias", message));
     }
     let one = |(token, value): (&String, &Value)| {
-        let path = format!("logit_bias.{token}");
+        // A name of any length is not repeated.
+        let shown = if token.len() > 20 { "..." } else { token };
+        let path = format!("logit_bias.{shown}");
         let id = token.parse().map_err(|_| {
             ApiError::invalid(
                 "logit_bias",
