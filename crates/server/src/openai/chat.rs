@@ -121,7 +121,7 @@ impl Voice {
     fn new(prompt: &str, has_tools: bool) -> Self {
         Self {
             reasoning: Splitter::new(prompt),
-            tools: has_tools.then(tools::Splitter::new),
+            tools: has_tools.then(tools::Splitter::default),
             calls: 0,
             all: Delta::default(),
         }
@@ -381,5 +381,56 @@ impl Events for Talk {
                 State::Over => return None,
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a stream of pieces becomes: reasoning, content, calls.
+    fn heard(prompt: &str, pieces: &[&str]) -> (String, String, Vec<Value>) {
+        let mut voice = Voice::new(prompt, true);
+        for piece in pieces {
+            let parts = voice.reasoning.push(piece);
+            let delta = voice.text(parts, false, || 7);
+            voice.all.extend(delta);
+        }
+        let parts = voice.reasoning.finish();
+        let delta = voice.text(parts, true, || 7);
+        voice.all.extend(delta);
+        (voice.all.reasoning, voice.all.content, voice.all.calls)
+    }
+
+    #[test]
+    fn reasoning_content_and_calls_are_told_apart() {
+        let (reasoning, content, calls) = heard(
+            "...<think>\n",
+            &[
+                "Hm",
+                "m.</th",
+                "ink>\n\nI look. ",
+                "\n<tool",
+                "_call>{\"name\": \"f\", ",
+                "\"arguments\": {\"a\": 1}}</tool_call>",
+                "\n",
+            ],
+        );
+        assert_eq!((reasoning.as_str(), content.as_str()), ("Hmm.", "I look."));
+        assert_eq!(
+            calls,
+            [json!({
+                "index": 0, "id": "call_0000000000000007", "type": "function",
+                "function": { "name": "f", "arguments": "{\"a\":1}" },
+            })]
+        );
+        let mut all = Delta {
+            content: String::new(),
+            calls,
+            ..Delta::default()
+        };
+        let message = choice(0, &mut all, "tool_calls");
+        assert_eq!(message["message"]["content"], Value::Null);
+        assert_eq!(message["message"]["tool_calls"][0].get("index"), None);
     }
 }

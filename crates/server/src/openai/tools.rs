@@ -25,26 +25,18 @@ pub fn understands(mentions: impl Fn(&str) -> bool) -> bool {
     mentions(OPEN) && !mentions("<function=") && !mentions("<arg_key>")
 }
 
-/// Tells calls from text while it streams in. What looks like a call and is none stays text.
+/// Tells calls from text while it streams in. What looks like a call and is none stays text; white
+/// space beside a call is no part of the text.
 #[derive(Debug, Default)]
 pub struct Splitter {
     held: String,
-    inside: bool,
-    /// Nothing but white space came since the start or the last call: it is not part of the text.
-    blank: bool,
-    /// Whether a call came.
-    pub called: bool,
+    /// Inside what may be a call: the white space before it.
+    inside: Option<String>,
+    /// Nothing but white space came since the last call.
+    after_call: bool,
 }
 
 impl Splitter {
-    /// At the start of an answer.
-    pub fn new() -> Self {
-        Self {
-            blank: true,
-            ..Self::default()
-        }
-    }
-
     /// Takes the next text and gives back what is known of it.
     pub fn push(&mut self, text: &str) -> Vec<Part> {
         self.held.push_str(text);
@@ -57,65 +49,63 @@ impl Splitter {
     pub fn finish(&mut self) -> Vec<Part> {
         let mut parts = Vec::new();
         let rest = std::mem::take(&mut self.held);
-        let rest = if self.inside {
-            format!("{OPEN}{rest}")
-        } else {
-            rest
+        let rest = match self.inside.take() {
+            Some(space) => space + OPEN + &rest,
+            None => rest,
         };
-        if self.blank && rest.trim().is_empty() && self.called {
-            return parts;
-        }
-        self.text(rest, &mut parts);
+        self.text(&rest, &mut parts);
         parts
     }
 
     /// One change of state; whether there is more to do.
     fn step(&mut self, parts: &mut Vec<Part>) -> bool {
-        let mark = if self.inside { CLOSE } else { OPEN };
+        let mark = if self.inside.is_some() { CLOSE } else { OPEN };
         let Some((before, after)) = self.held.split_once(mark) else {
-            if !self.inside {
+            if self.inside.is_none() {
                 self.certain_text(parts);
             }
             return false;
         };
         let (before, after) = (before.to_owned(), after.to_owned());
         self.held = after;
-        if !self.inside {
-            if !before.trim().is_empty() {
-                self.text(before, parts);
+        match self.inside.take() {
+            None => {
+                let text = before.trim_end();
+                self.inside = before.strip_prefix(text).map(str::to_owned);
+                self.text(text, parts);
             }
-        } else if let Some(call) = call(&before) {
-            parts.push(call);
-            (self.called, self.blank) = (true, true);
-        } else {
-            self.text(format!("{OPEN}{before}{CLOSE}"), parts);
+            Some(space) => match call(&before) {
+                Some(call) => {
+                    parts.push(call);
+                    self.after_call = true;
+                }
+                None => self.text(&(space + OPEN + &before + CLOSE), parts),
+            },
         }
-        self.inside = !self.inside;
         true
     }
 
-    /// Hands out what cannot be the beginning of a call.
+    /// Hands out what cannot be the beginning of a call, nor white space before one.
     fn certain_text(&mut self, parts: &mut Vec<Part>) {
         let solid = self.held.len() - begun(&self.held);
-        // White space may be what stands before a call.
         let solid = self
             .held
             .get(..solid)
             .map_or(0, |text| text.trim_end().len());
         let rest = self.held.split_off(solid);
         let text = std::mem::replace(&mut self.held, rest);
-        self.text(text, parts);
+        self.text(&text, parts);
     }
 
-    fn text(&mut self, text: String, parts: &mut Vec<Part>) {
-        // Behind a call, white space is not part of the text.
-        let text = match self.blank && self.called {
-            true => text.trim_start().to_owned(),
-            false => text,
+    fn text(&mut self, text: &str, parts: &mut Vec<Part>) {
+        let text = if self.after_call {
+            text.trim_start()
+        } else {
+            text
         };
         if !text.is_empty() {
-            self.blank = false;
-            parts.push(Part::Text(text));
+            self.after_call = false;
+            parts.push(Part::Text(text.to_owned()));
         }
     }
 }
@@ -150,7 +140,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn split(text: &str, size: usize) -> (String, Vec<(String, String)>) {
-        let mut splitter = Splitter::new();
+        let mut splitter = Splitter::default();
         let chars: Vec<char> = text.chars().collect();
         let mut parts = Vec::new();
         for piece in chars.chunks(size) {
@@ -179,7 +169,7 @@ mod tests {
             ),
             (
                 "Let me see.\n<tool_call>{\"name\":\"f\"}</tool_call>\n<tool_call>{\"name\":\"g\",\"arguments\":\"{}\"}</tool_call>\n",
-                "Let me see.\n",
+                "Let me see.",
                 vec![call("f", "{}"), call("g", "{}")],
             ),
             (
