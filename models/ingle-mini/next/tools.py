@@ -1,0 +1,163 @@
+"""A calculator and a clock: tools as a caller may describe them, requests, and the calls that answer them.
+
+The wordings in the lists named HELD are kept for the evaluation.
+"""
+import json
+
+CALC = [("calculator", "Evaluate an arithmetic expression.", "expression", "The expression, for example 2 + 3 * 4"),
+        ("calculate", "Calculate the value of a mathematical expression", "expression", "A mathematical expression"),
+        ("calc", "A calculator.", "expr", "The sum to work out"),
+        ("evaluate", "Evaluates arithmetic", "expression", None), ("math", "Does maths.", "formula", "The formula"),
+        ("calculator", "Useful for any arithmetic: + - * / and brackets", "input", "What to calculate"),
+        ("compute", "Compute a number from an expression.", "expression", "Arithmetic expression")]
+CLOCK = [("clock", "The current time and date.", None, None), ("clock", "Tell the time in a place.", "place", "City or country"),
+         ("get_time", "Get the current time", None, None), ("get_current_time", "Get the current time in a given city", "city", "Name of the city"),
+         ("get_current_time", "Returns the current date and time.", "timezone", "Time zone, for example Europe/Paris"),
+         ("current_time", "What time is it now?", "location", "The place"), ("clock", "Get the time.", "timezone", "IANA time zone name"),
+         ("time", "Returns the time", None, None), ("now", "The time and date now.", "city", None), ("get_datetime", "Date and time.", None, None)]
+OTHER = [("get_weather", "Get the weather in a city", {"city": "City"}), ("play_song", "Play a song", {"title": "Title", "artist": "Artist"}),
+         ("send_email", "Send an email.", {"to": "Address", "text": "Text"}), ("set_alarm", "Set an alarm", {"time": "Time"}),
+         ("search", "Search the web.", {"query": "What to look for"}), ("translate", "Translate a text", {"text": "Text", "language": "Language"})]
+ZONES = """London Europe/London;Paris Europe/Paris;Berlin Europe/Berlin;Rome Europe/Rome;Madrid Europe/Madrid;Vienna Europe/Vienna;
+Lisbon Europe/Lisbon;Dublin Europe/Dublin;Moscow Europe/Moscow;Athens Europe/Athens;Oslo Europe/Oslo;Stockholm Europe/Stockholm;
+Zurich Europe/Zurich;Amsterdam Europe/Amsterdam;Warsaw Europe/Warsaw;Prague Europe/Prague;Istanbul Europe/Istanbul;Cairo Africa/Cairo;
+Lagos Africa/Lagos;Nairobi Africa/Nairobi;Tokyo Asia/Tokyo;Seoul Asia/Seoul;Shanghai Asia/Shanghai;Singapore Asia/Singapore;
+Hong Kong Asia/Hong_Kong;Bangkok Asia/Bangkok;Dubai Asia/Dubai;Jakarta Asia/Jakarta;Manila Asia/Manila;Karachi Asia/Karachi;
+New York America/New_York;Chicago America/Chicago;Denver America/Denver;Los Angeles America/Los_Angeles;Toronto America/Toronto;
+Mexico City America/Mexico_City;Bogota America/Bogota;Lima America/Lima;Sydney Australia/Sydney;Melbourne Australia/Melbourne;
+Perth Australia/Perth;Auckland Pacific/Auckland;Honolulu Pacific/Honolulu""".replace("\n", "")
+ZONES = dict(z.rsplit(" ", 1) for z in ZONES.split(";"))
+NOW = """What time is it?;what time is it;What time is it now?;Tell me the time.;tell me the time please;What is the time?;
+Do you know what time it is?;Can you tell me the time?;The time, please.;Current time?;What's the time right now?;
+what's the time;Could you check the clock?;Time?;I need to know the time.;How late is it?;Please give me the current time.;
+What day is it today?;What is today's date?;what's the date;Which day is it?;Do you have the time?;Is it late?;
+Check the time for me.;What does the clock say?;Say what time it is.""".replace("\n", "").split(";")
+NOW_HELD = """Hey, what time is it right now?;Could you tell me what time it is, please?;Look at the clock for me.;
+I wonder what time it is.;Give me the time now.;What is the current time?;what is the date today;Hi! Do you know the time?;
+Can you check what time it is?;time please""".replace("\n", "").split(";")
+THERE = """What time is it in {p}?;what time is it in {p};What time is it now in {p}?;Tell me the time in {p}.;Current time in {p}?;
+What's the time in {p}?;What is the time in {p} now?;I want to call a friend in {p}. What time is it there?;Time in {p};
+Do you know what time it is in {p}?;How late is it in {p}?;Can you tell me the time in {p}?;the time in {p} please;
+My sister lives in {p}. Is it night there?""".replace("\n", "").split(";")
+THERE_HELD = """Please check the clock in {p}.;What is the current time in {p}?;what's the time right now in {p};
+If I call {p}, what time will it be there?;Could you tell me what time it is in {p}?;Give me the local time of {p}.""".replace("\n", "").split(";")
+SUM = """What is {e}?;what is {e};{e};{e} = ?;Calculate {e};calculate {e}.;How much is {e}?;how much is {e};Work out {e}.;
+Compute {e};Please calculate {e}.;What's {e}?;Can you work out {e}?;Tell me what {e} is.;Solve {e};I need {e}.;{e}?;
+Could you add this up: {e};Evaluate {e}.;Do you know {e}?""".replace("\n", "").split(";")
+SUM_HELD = """Hey, how much is {e}?;Can you compute {e} for me?;What does {e} make?;Please tell me the result of {e}.;
+I'd like to know {e}.;Find {e}.;what do you get for {e}""".replace("\n", "").split(";")
+SAID = [("+", ["plus", "+", "and", "added to"]), ("-", ["minus", "-", "take away", "less"]),
+        ("*", ["times", "*", "x", "multiplied by", "\u00d7"]), ("/", ["divided by", "/", "over", "\u00f7"])]
+TOLD = [("I have {a} {n} and buy {b} more. How many do I have?", "{a} + {b}"), ("There were {a} {n}. {b} are gone. How many are left?", "{a} - {b}"),
+        ("One box holds {a} {n}. How many are in {b} boxes?", "{a} * {b}"), ("Share {a} {n} among {b} children.", "{a} / {b}"),
+        ("A ticket costs {a} euros. What do {b} tickets cost?", "{a} * {b}"), ("What is {b}% of {a}?", "{a} * {b} / 100"),
+        ("what is {b} percent of {a}", "{a} * {b} / 100"), ("How much is {b} percent of {a}?", "{a} * {b} / 100"),
+        ("Add {a} and {b}.", "{a} + {b}"), ("Add {a} to {b}", "{b} + {a}"), ("Subtract {b} from {a}.", "{a} - {b}"),
+        ("Multiply {a} by {b}.", "{a} * {b}"), ("Divide {a} by {b}", "{a} / {b}"), ("What is the sum of {a} and {b}?", "{a} + {b}"),
+        ("What is the product of {a} and {b}?", "{a} * {b}"), ("What is the difference of {a} and {b}?", "{a} - {b}"),
+        ("Half of {a}?", "{a} / 2"), ("What is twice {a}?", "{a} * 2"), ("Double {a}.", "{a} * 2"), ("What is {a} squared?", "{a} * {a}"),
+        ("I earn {a} a day. How much in {b} days?", "{a} * {b}"), ("I had {a} euros and spent {b}. What is left?", "{a} - {b}")]
+TOLD_HELD = [("Tom has {a} {n} and gets {b} more. How many has he now?", "{a} + {b}"), ("Take {b} away from {a}.", "{a} - {b}"),
+             ("Each bag has {a} {n}. How many are in {b} bags?", "{a} * {b}"), ("Split {a} {n} into {b} equal parts.", "{a} / {b}"),
+             ("What's {b}% of {a}", "{a} * {b} / 100"), ("Please multiply {a} and {b}.", "{a} * {b}")]
+THINGS = "apples coins books eggs cards stamps marbles cookies pens stones flowers balls".split()
+DONE = ["{e} is {v}.", "It is {v}.", "The answer is {v}.", "{v}."]
+
+
+def schema(name, about, parameters):
+    p = {k: {"type": "string", **({"description": d} if d else {})} for k, d in parameters.items()}
+    return {"type": "function", "function": {"name": name, "description": about,
+            "parameters": {"type": "object", "properties": p, "required": list(parameters)}}}
+
+
+def calculator(rng):
+    if rng.random() < 0.12:
+        name, about, _, _ = rng.choice(CALC)
+        a, b, op = rng.choice([("a", "b", "operation"), ("x", "y", "op"), ("left", "right", "operator")])
+        t = schema(name, about, {a: None, b: None, op: "One of + - * /"})
+        for k in (a, b):
+            t["function"]["parameters"]["properties"][k] = {"type": "number"}
+        return t, ("three", a, b, op)
+    name, about, key, d = rng.choice(CALC)
+    return schema(name, about, {key: d}), ("one", key)
+
+
+def clock(rng):
+    name, about, key, d = rng.choice(CLOCK)
+    t = schema(name, about, {key: d} if key else {})
+    if key:
+        t["function"]["parameters"]["required"] = [] if rng.random() < 0.6 else [key]
+    return t, key
+
+
+def number(rng):
+    p = rng.random()
+    n = rng.randint(0, 20) if p < 0.2 else rng.randint(10, 99) if p < 0.5 else rng.randint(100, 999) if p < 0.75 else rng.randint(1000, 99999)
+    return f"{n}.{rng.randint(1, 99)}" if rng.random() < 0.1 else str(n)
+
+
+def value(expression):
+    try:
+        return f"{round(eval(expression, {'__builtins__': {}}), 4):g}"  # made here, of digits and + - * / ( ) alone
+    except (ZeroDivisionError, SyntaxError):
+        return None
+
+
+def arithmetic(rng, held):
+    """(request, expression, (a, operator, b) or None)."""
+    a, b, c = number(rng), number(rng), number(rng)
+    if rng.random() < 0.3:
+        ask, e = rng.choice(TOLD_HELD if held else TOLD)
+        e = e.format(a=a, b=b)
+        parts = e.split(" ")
+        return ask.format(a=a, b=b, n=rng.choice(THINGS)), e, tuple(parts) if len(parts) == 3 else None
+    op, said = rng.choice(SAID)
+    word = rng.choice(said[:2] if rng.random() < 0.8 else said)
+    tight = "" if word in "+-*/" and rng.random() < 0.3 else " "
+    e, shown, parts = f"{a} {op} {b}", f"{a}{tight}{word}{tight}{b}", (a, op, b)
+    if rng.random() < 0.2:
+        op2, said2 = rng.choice(SAID)
+        e, shown, parts = f"{e} {op2} {c}", f"{shown} {said2[0 if word.isalpha() else 1]} {c}", None
+        if not word.isalpha() and rng.random() < 0.4:
+            e, shown = f"({a} {op} {b}) {op2} {c}", f"({shown.rsplit(' ', 2)[0]}) {op2} {c}"
+    return rng.choice(SUM_HELD if held else SUM).format(e=shown), e, parts
+
+
+def call(name, arguments):
+    return "<tool_call>\n" + json.dumps({"name": name, "arguments": arguments}, ensure_ascii=False) + "\n</tool_call>"
+
+
+def example(cities, rng, held=False, what=None):
+    """(tools, request, what the answer must be: name and arguments, the call, the tool's result, the closing answer)."""
+    what = what or rng.choice(["calculator", "calculator", "clock"])
+    tools = []
+    if what == "calculator":
+        ask, e, parts = arithmetic(rng, held)
+        t, how = calculator(rng)
+        while how[0] == "three" and parts is None:
+            t, how = calculator(rng)
+        num = lambda s: float(s) if "." in s else int(s)
+        args = {how[1]: e} if how[0] == "one" else {how[1]: num(parts[0]), how[2]: num(parts[2]), how[3]: parts[1]}
+        tools = [t] + ([clock(rng)[0]] if rng.random() < 0.6 else [])
+        v = value(e)
+        result = v if v is not None else "error: division by zero"
+        say = rng.choice(DONE).format(e=e, v=v) if v is not None else "That cannot be divided by zero."
+    else:
+        t, key = clock(rng)
+        optional = not t["function"]["parameters"]["required"]
+        place = rng.choice(list(ZONES)) if key == "timezone" or rng.random() < 0.3 else rng.choice(cities)
+        if key and (not optional or rng.random() < 0.7):
+            ask = rng.choice(THERE_HELD if held else THERE).format(p=place)
+            args = {key: ZONES[place] if key == "timezone" else place}
+        else:
+            ask, args = rng.choice(NOW_HELD if held else NOW), {}
+        clock_time = f"{rng.randint(0, 23):02}:{rng.randint(0, 59):02}"
+        result = clock_time
+        say = f"It is {clock_time}" + (f" in {place}." if args else ".")
+        tools = [t] + ([calculator(rng)[0]] if rng.random() < 0.6 else [])
+    if rng.random() < 0.15:
+        name, about, p = rng.choice(OTHER)
+        tools.append(schema(name, about, p))
+    rng.shuffle(tools)
+    name = t["function"]["name"]
+    return tools, ask, (name, args), call(name, args), result, say
