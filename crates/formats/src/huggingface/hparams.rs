@@ -8,6 +8,9 @@ use crate::gguf::Value;
 /// More layers than any model has: what is made for each layer is bounded by it.
 const MAX_LAYERS: u32 = 4096;
 
+/// Longer heads than any model has: what is made for each pair is bounded by it.
+const MAX_HEAD_DIM: u32 = 1 << 16;
+
 /// What the rest of the conversion needs to know.
 #[derive(Debug, Clone)]
 pub(super) struct Shape {
@@ -67,6 +70,9 @@ impl Shape {
         };
         let context = either("max_position_embeddings", "n_positions", or(131_072))?;
         let context = context.saturating_sub(first_position);
+        if head_dim > MAX_HEAD_DIM {
+            return Err(config.value("head_dim", "and at most 65536 are believed"));
+        }
         if head_dim == 0 || context == 0 {
             let key = if context == 0 {
                 "max_position_embeddings"

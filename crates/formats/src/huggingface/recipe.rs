@@ -14,6 +14,9 @@ use crate::safetensors::{Dtype, Tensor};
 /// More experts than any model has in a layer.
 const MAX_EXPERTS: u32 = 1 << 16;
 
+/// More tokens than any vocabulary has.
+const MAX_ROWS: u64 = 1 << 22;
+
 /// A tensor of the GGUF file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recipe {
@@ -150,7 +153,7 @@ pub(super) fn vocabulary_rows(recipes: &[Recipe], config: &Json) -> Result<u32, 
         return Err(HuggingFaceError::MissingTensor { name });
     };
     let rows = match *info.shape.as_slice() {
-        [_, rows] => u32::try_from(rows).ok(),
+        [_, rows @ ..=MAX_ROWS] => u32::try_from(rows).ok(),
         _ => None,
     };
     let said = config.u32("vocab_size")?;
