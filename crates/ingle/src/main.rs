@@ -31,7 +31,7 @@ use std::process::ExitCode;
 /// MODEL is a path to a .gguf file, a short name (qwen3:4b), hf.co/ORG/REPO[:QUANT], the name of a
 /// model of Ollama's, or nothing: the small model that is built in.
 /// The answer goes to standard output, progress and notes to standard error.
-/// Only `pull` uses the network, and with --offline (or HF_HUB_OFFLINE=1) not even that.
+/// Nothing but `pull` calls out to the network; with --offline (or HF_HUB_OFFLINE=1) not even that.
 /// Exit codes: 0 done, 1 the task failed, 2 the arguments are wrong.
 #[derive(Parser)]
 #[command(
