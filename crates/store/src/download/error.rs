@@ -73,10 +73,10 @@ pub enum DownloadError {
         asked: Duration,
     },
     /// Tries were used up.
-    #[error("{} was not fetched{}. {tries} tries in a row brought nothing new, the last because {fault}{}", name(path), so_far(*have, *size), kept(*have))]
+    #[error("{} was not fetched{}. {tries} tries in a row brought nothing new, the last because {fault}{}", name, so_far(*have, *size), kept(*have))]
     GaveUp {
-        /// The final name.
-        path: PathBuf,
+        /// The file, for people.
+        name: String,
         /// The last fault.
         fault: std::sync::Arc<Fault>,
         /// Tries made in vain.
@@ -89,11 +89,11 @@ pub enum DownloadError {
     /// The bytes are not the ones that were asked for, twice.
     #[error(
         "{} is not what it should be: its {kind} is {got} and should be {wanted}. It was fetched twice from {host} and thrown away; do not trust that copy, use another source",
-        name(path)
+        name
     )]
     WrongDigest {
-        /// The final name.
-        path: PathBuf,
+        /// The file, for people.
+        name: String,
         /// Who sent it.
         host: String,
         /// What sort of digest: "SHA-256".
@@ -104,12 +104,12 @@ pub enum DownloadError {
         got: String,
     },
     /// Not enough room, seen before or while writing.
-    #[error("the disk of {} has no room: {} needs {} more than there is; make room, then the same command goes on", folder.display(), name(path), size_text(*missing))]
+    #[error("the disk of {} has no room: {} needs {} more than there is; make room, then the same command goes on", folder.display(), name, size_text(*missing))]
     DiskFull {
         /// The folder.
         folder: PathBuf,
-        /// The final name.
-        path: PathBuf,
+        /// The file, for people.
+        name: String,
         /// Bytes that are missing.
         missing: u64,
     },
@@ -217,13 +217,6 @@ impl DownloadError {
             doing,
             error,
         }
-    }
-}
-
-fn name(path: &Path) -> String {
-    match path.file_name() {
-        Some(name) => name.to_string_lossy().into_owned(),
-        None => path.display().to_string(),
     }
 }
 

@@ -54,6 +54,8 @@ pub struct Fetch {
     /// not, as for the small files of a hub. It holds against accidents and against other files; whoever
     /// can make SHA-1 collide could deceive it.
     pub git: Option<Commit>,
+    /// What messages call it. A final name may be a digest, which says nothing to a person.
+    pub name: String,
     /// Its final name, made from checked names by the caller. The folder is made if it is not there.
     pub into: PathBuf,
     /// When to give up.
@@ -66,7 +68,9 @@ impl Fetch {
     /// The file at `url`, of which nothing is known yet, to become `into`.
     #[must_use]
     pub fn new(url: Url, into: PathBuf) -> Self {
+        let name = into.file_name().unwrap_or_default();
         Self {
+            name: name.to_string_lossy().into_owned(),
             url,
             token: None,
             size: None,

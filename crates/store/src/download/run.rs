@@ -310,7 +310,7 @@ impl Run<'_> {
         self.partial.clear()?;
         if self.restarted {
             return Err(DownloadError::WrongDigest {
-                path: self.fetch.into.clone(),
+                name: self.fetch.name.clone(),
                 host: Origin::of(&self.fetch.url)?.host(),
                 kind,
                 wanted,
@@ -352,7 +352,7 @@ impl Run<'_> {
         let fault = Arc::new(fault);
         if self.vain >= patience.tries {
             return Err(DownloadError::GaveUp {
-                path: self.fetch.into.clone(),
+                name: self.fetch.name.clone(),
                 fault,
                 tries: self.vain,
                 have,
@@ -428,7 +428,7 @@ impl Run<'_> {
     fn disk_full(&self, missing: u64) -> DownloadError {
         DownloadError::DiskFull {
             folder: folder(&self.fetch.into).to_owned(),
-            path: self.fetch.into.clone(),
+            name: self.fetch.name.clone(),
             missing,
         }
     }

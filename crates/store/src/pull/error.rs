@@ -142,16 +142,6 @@ pub enum PullError {
         /// What is needed.
         needed: String,
     },
-    /// A small file whose bytes are not those that the hub named.
-    #[error(
-        "{file} of {repo} is not what the hub says it is and was thrown away; try again, or use another endpoint"
-    )]
-    WrongBytes {
-        /// The repository.
-        repo: String,
-        /// The file.
-        file: String,
-    },
     /// The cache could not be written.
     #[error("{} could not be written: {error}; check the folder's permissions", path.display())]
     Write {

@@ -75,6 +75,14 @@ impl Check {
         }
     }
 
+    /// Git's name for it, where that is all the hub says.
+    pub fn git(&self) -> Option<Commit> {
+        match self {
+            Self::Sha256(_) => None,
+            Self::Git(oid) => Some(oid.clone()),
+        }
+    }
+
     /// The SHA-256, where the hub says it.
     pub fn sha256(&self) -> Option<Digest> {
         match self {

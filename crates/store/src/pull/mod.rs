@@ -11,13 +11,13 @@ mod write;
 pub use error::PullError;
 pub use hub::{Check, Hub, RemoteFile, Repository};
 
-use crate::download::{Disk, DownloadError, Fetch, Progress, SystemDisk, fetch_file};
+use crate::download::{Disk, Fetch, Progress, SystemDisk, fetch_file};
 use crate::inside::check_inside;
 use crate::names::{Quant, RepoFile};
 use crate::pick::{NoPick, Variant, pick, variants};
 use crate::reference::HubName;
 use std::path::{Path, PathBuf};
-use write::{Folder, git_oid};
+use write::Folder;
 
 /// Bytes that stay free on the disk.
 const MARGIN: u64 = 512 << 20;
@@ -202,34 +202,18 @@ impl Plan {
             token: hub.token.clone(),
             size: Some(file.size),
             sha256: file.check.sha256(),
-            ..Fetch::new(hub.file_url(&self.repository, &file.file)?, blob.clone())
+            git: file.check.git(),
+            name: file.file.to_string(),
+            ..Fetch::new(hub.file_url(&self.repository, &file.file)?, blob)
         };
-        let mut progress = |progress| tell(PullEvent::Progress(progress));
-        let fetched = fetch_file(&hub.door, &fetch, &mut progress, &hub.cancel)
-            .map_err(|error| by_name(error, &file.file))?;
-        if let Check::Git(oid) = &file.check
-            && git_oid(&blob, file.size).as_deref() != Some(oid.as_str())
-        {
-            let _ = std::fs::remove_file(&blob);
-            return Err(PullError::WrongBytes {
-                repo: self.repository.repo.to_string(),
-                file: file.file.to_string(),
-            });
-        }
+        let fetched = fetch_file(
+            &hub.door,
+            &fetch,
+            &mut |p| tell(PullEvent::Progress(p)),
+            &hub.cancel,
+        )?;
         Ok(fetched.already)
     }
-}
-
-/// The error with the file's name in place of its blob's, which is a digest and tells a person nothing.
-fn by_name(error: DownloadError, file: &RepoFile) -> DownloadError {
-    let mut error = error;
-    if let DownloadError::WrongDigest { path, .. }
-    | DownloadError::GaveUp { path, .. }
-    | DownloadError::DiskFull { path, .. } = &mut error
-    {
-        *path = file.path();
-    }
-    error
 }
 
 /// A repository that is not there, with others that have a name like it.

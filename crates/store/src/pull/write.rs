@@ -1,10 +1,7 @@
 //! The folder of a repository in the Hugging Face cache, as its own library writes it.
 
-use super::hub::MOST_GIT;
 use super::{Plan, PullError, RemoteFile, Repository};
 use crate::hub_cache::BRANCH;
-use sha1::{Digest as _, Sha1};
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 pub(super) struct Folder {
@@ -129,34 +126,4 @@ fn symlink(target: &str, _blob: &Path, link: &Path) -> std::io::Result<()> {
 #[cfg(not(unix))]
 fn symlink(_target: &str, blob: &Path, link: &Path) -> std::io::Result<()> {
     std::fs::hard_link(blob, link)
-}
-
-/// The name that git gives to a file's bytes: the SHA-1 of `blob LENGTH`, a zero byte, and they.
-pub(super) fn git_oid(path: &Path, size: u64) -> Option<String> {
-    let mut bytes = Vec::new();
-    let file = std::fs::File::open(path).ok()?;
-    file.take(MOST_GIT).read_to_end(&mut bytes).ok()?;
-    let mut hash = Sha1::new();
-    hash.update(format!("blob {size}\0"));
-    hash.update(&bytes);
-    Some(
-        hash.finalize()
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect(),
-    )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn git_names_an_empty_file_as_everybody_knows() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("empty");
-        std::fs::write(&path, "").unwrap();
-        let oid = git_oid(&path, 0).unwrap();
-        assert_eq!(oid, "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391");
-    }
 }

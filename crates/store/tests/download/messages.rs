@@ -16,13 +16,17 @@ fn path() -> PathBuf {
     "models/qwen.gguf".into()
 }
 
+fn name() -> String {
+    "qwen.gguf".to_owned()
+}
+
 fn file() -> String {
     "/org/repo/resolve/main/qwen.gguf".to_owned()
 }
 
 fn errors() -> Vec<DownloadError> {
     let gave_up = |have, size, fault| DownloadError::GaveUp {
-        path: path(),
+        name: name(),
         fault: Arc::new(fault),
         tries: 8,
         have,
@@ -36,7 +40,7 @@ fn errors() -> Vec<DownloadError> {
     };
     let full = |missing| DownloadError::DiskFull {
         folder: "models".into(),
-        path: path(),
+        name: name(),
         missing,
     };
     let refused = || std::io::Error::from(std::io::ErrorKind::PermissionDenied);
@@ -91,7 +95,7 @@ fn errors() -> Vec<DownloadError> {
             }),
         ),
         DownloadError::WrongDigest {
-            path: path(),
+            name: name(),
             host: host(),
             kind: "SHA-256",
             wanted: Digest([0xaa; 32]).to_string(),

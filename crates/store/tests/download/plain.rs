@@ -579,3 +579,12 @@ fn a_file_that_only_git_names_is_verified_before_it_gets_its_name() {
     assert_eq!(s.server.connections(), 2);
     assert!(names(s.folder.path()).is_empty());
 }
+
+#[test]
+fn git_names_an_empty_file_as_everybody_knows() {
+    let mut s = setting(|seen, stream, _| honest(seen, stream, b"", "\"v1\""));
+    let known = ingle_store::Commit::parse("e69de29bb2d1d6434b8b29ae775ad8c2e48c5391");
+    s.fetch.git = Some(known.unwrap());
+    let fetched = s.fetch().unwrap();
+    assert!(fetched.verified && fetched.bytes == 0);
+}
