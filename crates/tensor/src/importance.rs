@@ -149,10 +149,15 @@ impl Recorder {
         Self::default()
     }
 
-    /// What has been collected so far.
+    /// What has been collected so far, rounded to f32: files hold no more, and one that is made with a
+    /// matrix from a file shall be the same as one made with the matrix just measured.
     pub fn collected(&self) -> Importance {
         let collected = self.collected.lock();
-        collected.unwrap_or_else(PoisonError::into_inner).clone()
+        let mut collected = collected.unwrap_or_else(PoisonError::into_inner).clone();
+        for sum in collected.tensors.values_mut().flat_map(|t| &mut t.sums) {
+            *sum = f64::from(*sum as f32);
+        }
+        collected
     }
 
     /// Adds the rows by which the matrices at `places` are multiplied, each `columns` wide.
