@@ -3,6 +3,7 @@
 use crate::machine::{MachineArgs, Memory, advice};
 use crate::{Usage, model_file, out};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use ingle::engine::Pooling;
 use ingle::store::quantize::{QuantizeError, Recipe};
 use ingle::store::{CachePolicy, Layers, Place};
 use ingle::tensor::WeightSource;
@@ -38,6 +39,9 @@ pub struct LoadArgs {
     memory: Option<u64>,
     #[command(flatten)]
     machine: MachineArgs,
+    /// How rows become an embedding; only `embed` asks.
+    #[arg(skip)]
+    pooling: Option<Pooling>,
 }
 
 #[derive(clap::ValueEnum, Clone, Copy, Debug)]
@@ -214,6 +218,13 @@ impl LoadArgs {
         }
     }
 
+    /// With this pooling, where one is given.
+    #[must_use]
+    pub fn or_pooling(mut self, pooling: Option<Pooling>) -> Self {
+        self.pooling = pooling;
+        self
+    }
+
     /// A budget counts the page cache too: it is given back where somebody set one.
     fn cache(&self) -> CachePolicy {
         if self.memory.is_some() {
@@ -244,6 +255,7 @@ impl LoadArgs {
                     Kv::F16 => KvType::F16,
                     Kv::F32 => KvType::F32,
                 },
+                pooling: self.pooling,
                 ..LoadOptions::default()
             },
         })

@@ -10,8 +10,8 @@ fn help() {
     assert_eq!(program.code, 0);
     insta::assert_snapshot!("ingle", program.out);
     for command in [
-        "run", "show", "list", "tokenize", "template", "bench", "doctor", "pull", "quantize",
-        "serve",
+        "run", "show", "list", "embed", "tokenize", "template", "bench", "doctor", "pull",
+        "quantize", "serve",
     ] {
         let done = run(&[command, "--help"]);
         assert_eq!(done.code, 0);

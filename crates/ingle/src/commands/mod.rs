@@ -3,6 +3,7 @@
 pub mod bench;
 mod chat;
 pub mod doctor;
+pub mod embed;
 pub mod list;
 pub mod pull;
 pub mod quantize;
