@@ -1,5 +1,7 @@
 //! Encoding: equal to gguf-py where it can encode, and close to the values everywhere.
 
+#![allow(clippy::unwrap_used, reason = "tests may fail")]
+
 use ingle_formats::TensorType;
 use ingle_tensor::kernel::Isa;
 use ingle_tensor::quant::{self, Encoder, QuantError};
