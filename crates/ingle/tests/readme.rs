@@ -73,6 +73,8 @@ fn desk() -> TempDir {
     std::fs::create_dir(path("bin")).unwrap();
     let program = env!("CARGO_BIN_EXE_ingle");
     std::os::unix::fs::symlink(program, path("bin/ingle")).unwrap();
+    // A chat without a terminal reads what is piped.
+    std::fs::write(path("typed.txt"), "Hello\n").unwrap();
     for args in [&["init", "-q"][..], &["add", "notes.txt"]] {
         let git = Command::new("git")
             .args(args)
@@ -127,9 +129,11 @@ fn every_command_of_the_readme_runs() {
         if line.contains("--example") || line.ends_with(" serve") {
             continue;
         }
-        let done = shell(desk.path(), &hub.url, &without_cargo(&line))
-            .output()
-            .unwrap();
+        let mut typed = without_cargo(&line);
+        if typed == "ingle run MODEL.gguf" {
+            typed += " < typed.txt";
+        }
+        let done = shell(desk.path(), &hub.url, &typed).output().unwrap();
         let said = String::from_utf8_lossy(&done.stderr);
         assert!(done.status.success(), "{line}\n{said}");
         ran += 1;
