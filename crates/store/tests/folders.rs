@@ -421,6 +421,29 @@ fn old_spellings_mean_the_same() {
     assert_eq!(key(&old, base), key(&new, base));
 }
 
+/// A network takes an absent key for its family's default, so that "none" has to be said.
+#[test]
+fn what_a_config_says_is_absent_is_not_the_default_of_the_family() {
+    let copy = Copy::of("gemma2");
+    let none = [
+        ("attn_logit_softcapping", Value::F32(0.0)),
+        ("final_logit_softcapping", Value::F32(0.0)),
+    ];
+    copy.edit("config.json", |config| {
+        for (key, _) in &none {
+            config[*key] = serde_json::Value::Null;
+        }
+        config["sliding_window"] = serde_json::Value::Null;
+    });
+    let files = copy.open().unwrap();
+    for (key, value) in none {
+        let found = files.metadata().get(&format!("gemma2.{key}"));
+        assert_eq!(found, Some(&value), "{key}");
+    }
+    let window = files.metadata().get("gemma2.attention.sliding_window");
+    assert_eq!(window, Some(&Value::U32(0)));
+}
+
 #[test]
 fn a_file_that_changes_behind_us_is_noticed() {
     let copy = Copy::of("qwen3");

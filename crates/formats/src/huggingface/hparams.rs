@@ -180,10 +180,9 @@ fn gemma(
     };
     let keys = ["attn_logit_softcapping", "final_logit_softcapping"];
     for (key, absent) in keys.into_iter().zip(caps) {
-        // Written as null where there is none: absent is another thing.
-        let written_null = config.is_null(key);
-        let cap = config.f32(key)?.or(absent.filter(|_| !written_null));
-        if let Some(cap) = cap {
+        // Written as null where there is none; a file without the key has the family's own.
+        let absent = absent.map(|cap| if config.is_null(key) { 0.0 } else { cap });
+        if let Some(cap) = config.f32(key)?.or(absent) {
             put(key, cap.into());
         }
     }
@@ -222,8 +221,9 @@ fn windows(
         .or(absent)
         .filter(|&w| uses && w > 0)
     else {
-        // Phi-3 and Phi-4 share a name, and other programs tell them apart by this.
-        if family == Family::Phi3 {
+        // Phi-3 and Phi-4 share a name, and other programs tell them apart by this; a Gemma 2 file
+        // without the key has the window of its family.
+        if matches!(family, Family::Phi3 | Family::Gemma2) {
             put("attention.sliding_window", 0_u32.into());
         }
         return Ok(());
