@@ -681,6 +681,31 @@ fn twenty_times_too_much_ends_in_answers_and_refusals() {
     assert_eq!(server.running(), 0);
 }
 
+/// A reranker serves what `ingle embed --rerank` says, best first, as a share of 1.
+#[test]
+fn documents_are_scored_by_a_served_reranker() {
+    let model = support::repository("crates/model/tests/goldens/bert-rank.gguf");
+    let (query, documents) = ("w1 w5", ["w3", "w8 w9", "w1 w5"]);
+    let mut args = vec!["embed", &model, "--rerank", query, "--json"];
+    args.extend(documents);
+    let said: Value = serde_json::from_str(&support::run(&args).out).unwrap();
+    let server = Server::start(&[&model]);
+    let body = json!({ "model": "bert-rank", "query": query, "documents": documents });
+    let (status, answer) = server.post("/v1/rerank", &body);
+    assert_eq!(status, 200, "{answer}");
+    let (said, served) = (&said["results"], answer["results"].as_array().unwrap());
+    assert_eq!(served.len(), documents.len());
+    for (i, result) in served.iter().enumerate() {
+        assert_eq!(result["index"], said[i]["index"]);
+        let score = said[i]["score"].as_f64().unwrap();
+        let share = 1.0 / (1.0 + (-score).exp());
+        let found = result["relevance_score"].as_f64().unwrap();
+        assert!((found - share).abs() < 1e-5, "{found} {share}");
+    }
+    let (status, refused) = server.post("/v1/chat/completions", &chat("w1", 4));
+    assert!((400..500).contains(&status), "{refused}");
+}
+
 #[test]
 fn the_official_python_client_is_content() {
     let python = std::env::var("INGLE_PYTHON")

@@ -3,10 +3,11 @@
 use crate::load::{Company, LoadArgs, load_for};
 use crate::{Usage, clock, out};
 use anyhow::Context;
-use ingle::engine::{EngineHandle, Patience};
+use ingle::engine::{EngineHandle, Patience, Plan};
 use ingle_server::{Allowed, App, Config, Limits, LogLine, Models, Served, run as run_server};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -16,7 +17,8 @@ use std::time::Instant;
 /// small model that is built in answers.
 #[derive(clap::Args)]
 pub struct Args {
-    /// A .gguf file, or any one of the files of a split model [default: the built-in model]
+    /// A .gguf file or the name of a model, as qwen3:4b or hf.co/ORG/REPO:QUANT [default: the
+    /// built-in model]
     model: Option<String>,
     /// The address to listen at; beyond this machine only with --without-keys
     #[arg(long, value_name = "ADDRESS", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST), help_heading = "Server")]
@@ -67,8 +69,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let listener = TcpListener::bind(address).with_context(|| {
         format!("{address} cannot be listened at; is `ingle serve` running already? --port N takes another")
     })?;
-    let (app, id) = app(args)?;
-    say(&id, listener.local_addr()?);
+    let (app, id, plan) = app(args)?;
+    say(&id, &plan, listener.local_addr()?);
     run_server(listener, app, || {
         out::note("answers may finish; once more ends at once");
     })?;
@@ -76,7 +78,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
 }
 
 /// Loads the model and starts its engine.
-fn app(args: &Args) -> anyhow::Result<(Arc<App>, String)> {
+fn app(args: &Args) -> anyhow::Result<(Arc<App>, String, Plan)> {
     let loaded = load_for(
         args.model.as_deref(),
         &args.load,
@@ -86,7 +88,7 @@ fn app(args: &Args) -> anyhow::Result<(Arc<App>, String)> {
     let start = Instant::now();
     let plan = engine.plan().clone();
     let engine = EngineHandle::start(engine, Patience::default(), move || start.elapsed())?;
-    let id = loaded.name;
+    let id = args.model.as_deref().map_or(loaded.name, model_id);
     let model = Served {
         aliases: args.model.iter().cloned().collect(),
         created: clock::unix(),
@@ -110,15 +112,42 @@ fn app(args: &Args) -> anyhow::Result<(Arc<App>, String)> {
             }
         }),
     };
-    Ok((App::new(config, Models::one(model)), id))
+    Ok((App::new(config, Models::one(model)), id, plan))
 }
 
-fn say(id: &str, address: SocketAddr) {
+/// What clients call a model: the name that was typed, or of a path the last part, which says
+/// nothing of the folders of this machine.
+fn model_id(typed: &str) -> String {
+    let path = Path::new(typed);
+    let last = match path.extension() {
+        Some(ending) if ending.eq_ignore_ascii_case("gguf") => path.file_stem(),
+        _ if path.exists() => path.file_name(),
+        _ => None,
+    };
+    last.map_or_else(
+        || typed.to_owned(),
+        |last| last.to_string_lossy().into_owned(),
+    )
+}
+
+/// Says where it listens, and shows a request that this model answers.
+fn say(id: &str, plan: &Plan, address: SocketAddr) {
     let id = out::plain(id);
-    let body =
-        format!(r#"{{"model": "{id}", "messages": [{{"role": "user", "content": "Hello"}}]}}"#);
+    let (route, rest) = if plan.generates() {
+        (
+            "chat/completions",
+            r#""messages": [{"role": "user", "content": "Hello"}]"#,
+        )
+    } else if plan.scores() {
+        (
+            "rerank",
+            r#""query": "Hello", "documents": ["Good day", "Goodbye"]"#,
+        )
+    } else {
+        ("embeddings", r#""input": "Hello""#)
+    };
     out::note(format!(
-        "serving {id} at http://{address}/v1\n  curl http://{address}/v1/chat/completions -H 'Content-Type: application/json' -d '{body}'"
+        "serving {id} at http://{address}/v1\n  curl http://{address}/v1/{route} -H 'Content-Type: application/json' -d '{{\"model\": \"{id}\", {rest}}}'"
     ));
 }
 
