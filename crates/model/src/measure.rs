@@ -5,8 +5,8 @@
 use ingle_formats::TensorType;
 use ingle_tensor::WeightSource;
 use ingle_tensor::ops::{
-    Activation, Attention, Batch, Experts, KvType, Linear, LoadError, Ops, PagedLayer, Rope,
-    Routing, Workload,
+    Activation, Attention, Batch, Experts, KvType, Linear, LoadError, Ops, PageId, PagedLayer,
+    Rope, Routing, Workload,
 };
 use std::cell::{Cell, RefCell};
 
@@ -53,6 +53,7 @@ impl Ops for Measure {
     }
 
     fn memory(&self, _: &[PagedLayer], _: KvType, _: usize) {}
+    fn copy_page(&mut self, (): &mut (), _: PageId, _: PageId) {}
 
     fn load_matrix(
         &self,

@@ -254,6 +254,8 @@ pub trait Ops: Send {
     fn buf(&self, max_rows: usize, width: usize) -> Self::Buf;
     /// `n_pages` pages of the given layers.
     fn memory(&self, layers: &[PagedLayer], kv: KvType, n_pages: usize) -> Self::Memory;
+    /// All layers' keys and values of page `to` become those of page `from`.
+    fn copy_page(&mut self, memory: &mut Self::Memory, from: PageId, to: PageId);
 
     /// Reads and packs the tensor `name` of shape `[columns, rows]`.
     fn load_matrix(

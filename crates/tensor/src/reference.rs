@@ -225,6 +225,15 @@ impl Ops for Reference {
         }
     }
 
+    fn copy_page(&mut self, memory: &mut Memory, from: PageId, to: PageId) {
+        for layer in &mut memory.cached {
+            for slot in 0..PAGE_LEN {
+                let [from, to] = [from, to].map(|page| page.0 as usize * PAGE_LEN + slot);
+                layer[to] = layer[from].clone();
+            }
+        }
+    }
+
     fn load_matrix(
         &self,
         source: &dyn WeightSource,

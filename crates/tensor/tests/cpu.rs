@@ -207,7 +207,7 @@ fn run<O: Ops>(ops: &mut O, case: &Case, lengths: [usize; 2], chunk: usize) -> V
         head_dim: case.head_dim,
     };
     let mut memory = ops.memory(&[layer], case.kv, 8);
-    let pages: [Vec<PageId>; 2] = [
+    let mut pages: [Vec<PageId>; 2] = [
         vec![PageId(6), PageId(1), PageId(3)],
         vec![PageId(0), PageId(7), PageId(2)],
     ];
@@ -236,6 +236,10 @@ fn run<O: Ops>(ops: &mut O, case: &Case, lengths: [usize; 2], chunk: usize) -> V
     };
     let mut out: [Vec<f32>; 2] = Default::default();
     for start in (0..lengths[0].max(lengths[1])).step_by(chunk) {
+        // The first page of the first sequence moves to and fro.
+        let (from, to) = (pages[0][0], PageId(10 - pages[0][0].0));
+        ops.copy_page(&mut memory, from, to);
+        pages[0][0] = to;
         let mut rows = Vec::new();
         for (sequence, length) in lengths.iter().enumerate() {
             for position in start..(start + chunk).min(*length) {

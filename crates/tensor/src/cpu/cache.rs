@@ -31,6 +31,12 @@ impl Memory {
                 .collect(),
         }
     }
+
+    pub(super) fn copy_page(&mut self, from: PageId, to: PageId) {
+        for layer in &mut self.layers {
+            layer.copy_page(from, to);
+        }
+    }
 }
 
 impl LayerCache {
@@ -63,6 +69,15 @@ impl LayerCache {
         let keys = &self.keys.bytes()[unit * self.shape.head_dim..];
         let values = &self.values.bytes()[unit * self.value_stride()..];
         (keys.as_ptr(), values.as_ptr())
+    }
+
+    fn copy_page(&mut self, from: PageId, to: PageId) {
+        let n_pages = self.n_pages;
+        for bytes in [self.keys.bytes_mut(), self.values.bytes_mut()] {
+            let page = bytes.len() / n_pages;
+            let at = |id: PageId| id.0 as usize * page;
+            bytes.copy_within(at(from)..at(from) + page, at(to));
+        }
     }
 
     /// A handle through which several threads store different positions.

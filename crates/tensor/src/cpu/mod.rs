@@ -17,8 +17,8 @@ use crate::kernel::matmul::{Column, PANEL};
 use crate::kernel::{Isa, Leaf};
 use crate::memory::Shared;
 use crate::ops::{
-    Activation, Attention, Batch, Experts, KvType, Linear, LoadError, Ops, PagedLayer, Rope,
-    Routing, Workload,
+    Activation, Attention, Batch, Experts, KvType, Linear, LoadError, Ops, PageId, PagedLayer,
+    Rope, Routing, Workload,
 };
 use crate::quant;
 use crate::team::Team;
@@ -190,6 +190,10 @@ impl Ops for Cpu {
 
     fn memory(&self, layers: &[PagedLayer], kv: KvType, n_pages: usize) -> Memory {
         Memory::new(layers, kv, n_pages)
+    }
+
+    fn copy_page(&mut self, memory: &mut Memory, from: PageId, to: PageId) {
+        memory.copy_page(from, to);
     }
 
     fn load_matrix(
