@@ -1,6 +1,7 @@
 //! Owned, zeroed, aligned memory for weights, cached positions and activations.
 
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Every allocation begins at a multiple of a cache line; large ones at one of a huge page.
 const LINE: usize = 64;
@@ -50,11 +51,6 @@ impl Aligned {
         }
     }
 
-    /// The first byte.
-    pub fn as_ptr(&self) -> *const u8 {
-        self.start
-    }
-
     /// The bytes.
     pub fn bytes(&self) -> &[u8] {
         // SAFETY: `len` initialised bytes, owned.
@@ -98,6 +94,80 @@ fn ask_for_huge_pages(start: *mut u8, len: usize) {
 #[cfg(not(target_os = "linux"))]
 fn ask_for_huge_pages(_: *mut u8, _: usize) {}
 
+/// Bytes of address space that an [`Arena`] asks for at once; pages that nothing lies in take no
+/// memory.
+const CHUNK: usize = 256 << 20;
+
+/// Hands out memory for matrices side by side, so that small ones lie in huge pages too. What it
+/// takes beyond their bytes is at most one huge page every 128 MiB.
+#[derive(Debug, Default)]
+pub(crate) struct Arena {
+    /// The chunk that is being filled, and its first free byte.
+    open: Mutex<Option<(Arc<Aligned>, usize)>>,
+}
+
+impl Arena {
+    /// `len` zeroed bytes at a multiple of a cache line.
+    pub(crate) fn take(&self, len: usize) -> Piece {
+        let size = len.next_multiple_of(LINE);
+        if size > CHUNK / 2 {
+            let chunk = Arc::new(Aligned::zeroed(len));
+            return Piece::new(chunk, 0, len);
+        }
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let fits = |open: &mut (Arc<Aligned>, usize)| open.1 + size <= CHUNK;
+        let (chunk, at) = match open.take_if(fits) {
+            Some(open) => open,
+            None => (Arc::new(Aligned::zeroed(CHUNK)), 0),
+        };
+        *open = Some((Arc::clone(&chunk), at + size));
+        Piece::new(chunk, at, len)
+    }
+}
+
+/// A part of a chunk that nobody else reads or writes; the chunk lives as long as any of its parts.
+#[derive(Debug)]
+pub(crate) struct Piece {
+    start: *mut u8,
+    len: usize,
+    _chunk: Arc<Aligned>,
+}
+
+// SAFETY: the part is owned, like a Vec's memory.
+unsafe impl Send for Piece {}
+// SAFETY: shared references only read.
+unsafe impl Sync for Piece {}
+
+impl Piece {
+    /// `at + len` lies in the chunk, and no other piece has any of it.
+    fn new(chunk: Arc<Aligned>, at: usize, len: usize) -> Self {
+        assert!(at + len <= chunk.len);
+        Self {
+            // SAFETY: inside the chunk, or one past it.
+            start: unsafe { chunk.start.add(at) },
+            len,
+            _chunk: chunk,
+        }
+    }
+
+    /// The first byte.
+    pub(crate) fn as_ptr(&self) -> *const u8 {
+        self.start
+    }
+
+    /// The bytes.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        // SAFETY: `len` initialised bytes that only this piece has.
+        unsafe { std::slice::from_raw_parts(self.start, self.len) }
+    }
+
+    /// The bytes.
+    pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as above, borrowed mutably.
+        unsafe { std::slice::from_raw_parts_mut(self.start, self.len) }
+    }
+}
+
 /// A pointer that threads of a team write through, each to places of its own.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Shared<T>(*mut T);
@@ -138,8 +208,29 @@ mod tests {
         for len in [0, 1, 63, 64, 1000, HUGE_PAGE + 5] {
             let memory = Aligned::zeroed(len);
             assert_eq!(memory.bytes().len(), len);
-            assert_eq!(memory.as_ptr() as usize % LINE, 0);
+            assert_eq!(memory.bytes().as_ptr() as usize % LINE, 0);
             assert!(memory.bytes().iter().all(|b| *b == 0));
+        }
+    }
+
+    #[test]
+    fn pieces_are_zero_aligned_and_apart() {
+        let arena = Arena::default();
+        let lengths = [1, 64, 65, 0, CHUNK / 2, CHUNK / 2 + 1, CHUNK / 2, 7];
+        let mut pieces = lengths.map(|len| arena.take(len));
+        drop(arena);
+        for (i, piece) in pieces.iter_mut().enumerate() {
+            assert_eq!(piece.as_ptr() as usize % LINE, 0);
+            assert!(piece.bytes().iter().take(4096).all(|b| *b == 0));
+            piece
+                .bytes_mut()
+                .iter_mut()
+                .take(4096)
+                .for_each(|b| *b = i as u8 + 1);
+        }
+        for (i, (piece, len)) in pieces.iter().zip(lengths).enumerate() {
+            assert_eq!(piece.bytes().len(), len);
+            assert!(piece.bytes().iter().take(4096).all(|b| *b == i as u8 + 1));
         }
     }
 }

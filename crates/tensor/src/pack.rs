@@ -146,21 +146,41 @@ impl Layout {
         columns / self.ty.block_len() as usize * self.ty.block_bytes() as usize
     }
 
-    /// Packs up to sixteen rows as they stand in the file into a zeroed panel.
+    /// Packs up to sixteen rows as they stand in the file into a panel; rows that are not there are
+    /// zero.
     pub fn pack(&self, rows: &[u8], columns: usize, panel: &mut [u8]) {
+        let row_bytes = self.row_bytes(columns);
         if self.runs.is_empty() {
             panel[..rows.len()].copy_from_slice(rows);
+            panel[rows.len()..].fill(0);
             return;
         }
+        if rows.len() < PANEL * row_bytes {
+            let mut whole = vec![0; PANEL * row_bytes];
+            whole[..rows.len()].copy_from_slice(rows);
+            return self.pack(&whole, columns, panel);
+        }
+        let rows: [&[u8]; PANEL] = std::array::from_fn(|r| &rows[r * row_bytes..][..row_bytes]);
+        if let (1, &[(0, unit, 1, 0, 1)]) = (self.ty.block_len(), self.runs) {
+            return side_by_side(unit, rows, panel, 1);
+        }
         let block_bytes = self.ty.block_bytes() as usize;
-        let mut spread = [0; LONGEST];
-        for (r, row) in rows.chunks_exact(self.row_bytes(columns)).enumerate() {
-            for (b, block) in row.chunks_exact(block_bytes).enumerate() {
-                let spread = self.spread(block, &mut spread);
-                self.units(b, r, |from, to, unit| match unit {
-                    4 => panel[to..to + 4].copy_from_slice(&spread[from..from + 4]),
-                    _ => panel[to..to + 2].copy_from_slice(&spread[from..from + 2]),
-                });
+        let mut spread = [[0; LONGEST]; PANEL];
+        for b in 0..row_bytes / block_bytes {
+            let blocks = rows.map(|row| &row[b * block_bytes..][..block_bytes]);
+            if self.places.header > 0 {
+                let scales = blocks.map(|block| &block[self.scale..][..2]);
+                side_by_side(2, scales, &mut panel[self.places.scales(b)..], 1);
+            }
+            let mut buffers = spread.iter_mut();
+            let blocks = blocks.map(|block| match buffers.next() {
+                Some(buffer) => self.spread(block, buffer),
+                None => block,
+            });
+            for &(from, unit, count, place, step) in self.runs {
+                let units = blocks.map(|block| &block[from..][..count * unit]);
+                let first = self.places.body(b) + place * PANEL * unit;
+                side_by_side(unit, units, &mut panel[first..], step);
             }
         }
     }
@@ -186,7 +206,6 @@ impl Layout {
     }
 
     /// Calls `copy(in_block, in_panel, bytes)` for every unit of block `b` of row `r`.
-    #[inline(always)]
     fn units(&self, b: usize, r: usize, mut copy: impl FnMut(usize, usize, usize)) {
         if self.places.header > 0 {
             copy(self.scale, self.places.scales(b) + r * 2, 2);
@@ -205,10 +224,21 @@ impl Layout {
         if !matches!(self.ty, TensorType::Q4K | TensorType::Q5K) {
             return block;
         }
+        let words = block[4..16].as_chunks::<4>().0;
+        let word = |i: usize| u32::from_le_bytes(words[i]);
+        let (low, low_min, high) = (word(0), word(1), word(2));
+        const SIX: u32 = 0x3f3f_3f3f;
+        const FOUR: u32 = 0x0f0f_0f0f;
+        const UPPER: u32 = 0x3030_3030;
+        let words = [
+            low & SIX,
+            (high & FOUR) | ((low >> 2) & UPPER),
+            low_min & SIX,
+            ((high >> 4) & FOUR) | ((low_min >> 2) & UPPER),
+        ];
         buffer[..4].copy_from_slice(&block[..4]);
-        for i in 0..8 {
-            let (scale, minimum) = sub_scale(&block[4..16], i);
-            (buffer[4 + i], buffer[12 + i]) = (scale, minimum);
+        for (bytes, word) in buffer[4..20].as_chunks_mut::<4>().0.iter_mut().zip(words) {
+            *bytes = word.to_le_bytes();
         }
         buffer[20..block.len() + 4].copy_from_slice(&block[16..]);
         &buffer[..block.len() + 4]
@@ -233,15 +263,24 @@ impl Layout {
     }
 }
 
-/// Scale and minimum number `i` of the twelve bytes in which Q4_K and Q5_K keep eight of each.
-fn sub_scale(packed: &[u8], i: usize) -> (u8, u8) {
-    if i < 4 {
-        (packed[i] & 63, packed[i + 4] & 63)
-    } else {
-        let upper = |byte: u8| (byte >> 6) << 4;
-        (
-            (packed[i + 4] & 15) | upper(packed[i - 4]),
-            (packed[i + 4] >> 4) | upper(packed[i]),
-        )
+/// Writes unit `i` of every row to line `i * step` of a panel, the rows side by side. Units have 2 or
+/// 4 bytes.
+#[inline(always)]
+fn side_by_side(unit: usize, rows: [&[u8]; PANEL], lines: &mut [u8], step: usize) {
+    match unit {
+        4 => side_by_side_of::<4>(rows, lines, step),
+        _ => side_by_side_of::<2>(rows, lines, step),
+    }
+}
+
+fn side_by_side_of<const UNIT: usize>(rows: [&[u8]; PANEL], lines: &mut [u8], step: usize) {
+    let rows = rows.map(|row| row.as_chunks::<UNIT>().0);
+    let count = rows[0].len();
+    let rows = rows.map(|row| &row[..count]);
+    let lines = lines.chunks_exact_mut(UNIT * PANEL).step_by(step);
+    for (i, line) in lines.take(count).enumerate() {
+        for (place, row) in line.as_chunks_mut::<UNIT>().0.iter_mut().zip(rows) {
+            *place = row[i];
+        }
     }
 }

@@ -3,15 +3,16 @@
 use crate::importance::Place;
 use crate::kernel::Leaf;
 use crate::kernel::matmul::{Column, PANEL};
-use crate::memory::{Aligned, Shared};
+use crate::memory::{Arena, Piece, Shared};
 use crate::ops::LoadError;
 use crate::pack::Layout;
 use crate::team::Team;
 use crate::{SourceError, WeightSource};
 use ingle_formats::TensorType;
+use std::sync::{Mutex, PoisonError};
 
-/// About how many bytes are read from a file at once.
-const READ_BYTES: usize = 1 << 20;
+/// About how many bytes a thread reads at once: they are packed while they are in its cache.
+const READ_BYTES: usize = 256 << 10;
 
 /// A matrix `[rows, columns]` in panels of sixteen rows; rows beyond the last are zero.
 #[derive(Debug)]
@@ -21,7 +22,7 @@ pub struct Matrix {
     ty: TensorType,
     layout: Layout,
     panel_bytes: usize,
-    data: Aligned,
+    data: Piece,
     pub(super) place: Place,
 }
 
@@ -39,36 +40,46 @@ impl Matrix {
         rows.div_ceil(PANEL) * Layout::new(ty).panel_bytes(columns)
     }
 
-    /// Reads rows from byte `offset` of the tensor at `place` on and packs them as they come.
+    /// Reads rows from byte `offset` of the tensor at `place` on and packs them as they come, shared
+    /// among the team.
     pub(super) fn load(
         source: &dyn WeightSource,
         place: Place,
         ty: TensorType,
         offset: u64,
         (rows, columns): (usize, usize),
-        team: &Team,
+        (arena, team): (&Arena, &Team),
     ) -> Result<Self, SourceError> {
         let layout = Layout::new(ty);
         let panel_bytes = layout.panel_bytes(columns);
-        let mut data = Aligned::zeroed(Self::bytes(ty, rows, columns));
-        let row_bytes = layout.row_bytes(columns);
-        let panels_a_read = (READ_BYTES / (row_bytes * PANEL).max(1)).max(1);
-        let mut buffer = vec![0; (panels_a_read * PANEL).min(rows) * row_bytes];
+        let mut data = arena.take(Self::bytes(ty, rows, columns));
         let out = Shared::new(data.bytes_mut());
-        for first in (0..rows).step_by(panels_a_read * PANEL) {
-            let n = (rows - first).min(panels_a_read * PANEL);
-            let read = &mut buffer[..n * row_bytes];
-            source.read(&place.name, offset + (first * row_bytes) as u64, read)?;
-            let read = &*read;
-            team.share(n.div_ceil(PANEL), 1, &|_, panels| {
-                for p in panels {
-                    let rows = &read[p * PANEL * row_bytes..((p + 1) * PANEL).min(n) * row_bytes];
-                    // SAFETY: each panel is packed by one thread, and lies in `data`.
-                    let panel =
-                        unsafe { out.slice((first / PANEL + p) * panel_bytes, panel_bytes) };
-                    layout.pack(rows, columns, panel);
-                }
-            });
+        let row_bytes = layout.row_bytes(columns);
+        let rows_a_read = (READ_BYTES / (row_bytes * PANEL).max(1)).max(1) * PANEL;
+        let read = |buffer: &mut [u8], first: usize| {
+            let n = (rows - first).min(rows_a_read);
+            let buffer = &mut buffer[..n * row_bytes];
+            source.read(&place.name, offset + (first * row_bytes) as u64, buffer)?;
+            for (p, rows) in buffer.chunks((PANEL * row_bytes).max(1)).enumerate() {
+                // SAFETY: each panel is packed by one thread, and lies in `data`.
+                let panel = unsafe { out.slice((first / PANEL + p) * panel_bytes, panel_bytes) };
+                layout.pack(rows, columns, panel);
+            }
+            Ok(())
+        };
+        let failed = Mutex::new(None);
+        let reads = rows.div_ceil(rows_a_read);
+        let grain = reads.div_ceil(team.threads() * 4);
+        team.share(reads, grain, &|_, range| {
+            let mut buffer = vec![0; rows_a_read.min(rows) * row_bytes];
+            let mut firsts = range.map(|i| i * rows_a_read);
+            if let Err(error) = firsts.try_for_each(|first| read(&mut buffer, first)) {
+                let mut failed = failed.lock().unwrap_or_else(PoisonError::into_inner);
+                failed.get_or_insert(error);
+            }
+        });
+        if let Some(error) = failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            return Err(error);
         }
         Ok(Self {
             rows,

@@ -15,7 +15,7 @@ use crate::WeightSource;
 use crate::importance::{Place, Recorder};
 use crate::kernel::matmul::{Column, PANEL};
 use crate::kernel::{Isa, Leaf};
-use crate::memory::Shared;
+use crate::memory::{Arena, Shared};
 use crate::ops::{
     Activation, Attention, Batch, Experts, KvType, Linear, LoadError, Ops, PageId, PagedLayer,
     Rope, Routing, Workload,
@@ -39,6 +39,8 @@ const ALONE: usize = 32 << 10;
 pub struct Cpu {
     leaf: &'static Leaf,
     team: Arc<Team>,
+    /// Where weights lie.
+    arena: Arena,
     forms: Forms,
     columns: Vec<Column>,
     angles: rope::Angles,
@@ -62,6 +64,7 @@ impl Cpu {
         Some(Self {
             leaf: Leaf::new(isa)?,
             team,
+            arena: Arena::default(),
             forms: Forms::default(),
             columns: Vec::new(),
             angles: rope::Angles::default(),
@@ -101,7 +104,7 @@ impl Cpu {
                 ty,
                 at,
                 (*n, columns),
-                &self.team,
+                (&self.arena, &self.team),
             )?)
         };
         rows.iter().map(load).collect()
@@ -211,7 +214,7 @@ impl Ops for Cpu {
             ty,
             0,
             (rows, columns),
-            &self.team,
+            (&self.arena, &self.team),
         )?)
     }
 
