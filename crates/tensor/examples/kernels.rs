@@ -27,16 +27,10 @@ fn main() {
     let weights = huge(BYTES);
     for isa in Isa::ALL {
         let Some(leaf) = Leaf::new(isa) else { continue };
-        for (ty, kernel) in [
-            (TensorType::F32, leaf.f32),
-            (TensorType::F16, leaf.f16),
-            (TensorType::Bf16, leaf.bf16),
-            (TensorType::Q8_0, leaf.q8_0),
-            (TensorType::Q4_0, leaf.q4_0),
-            (TensorType::Q4K, leaf.q4_k),
-            (TensorType::Q5K, leaf.q5_k),
-            (TensorType::Q6K, leaf.q6_k),
-        ] {
+        for ty in TensorType::ALL.iter().copied() {
+            let Some(kernel) = leaf.matmul(ty) else {
+                continue;
+            };
             let size = Layout::new(ty).panel_bytes(K);
             let panels = if isa == Isa::Scalar { 16 } else { BYTES / size };
 

@@ -7,7 +7,7 @@
 
 use half::f16;
 use ingle_formats::TensorType;
-use ingle_tensor::kernel::matmul::{Column, PANEL};
+use ingle_tensor::kernel::matmul::{Activations, Column, PANEL};
 use ingle_tensor::kernel::quantise::SUMS_256;
 use ingle_tensor::kernel::{Isa, Leaf};
 use ingle_tensor::pack::Layout;
@@ -89,22 +89,15 @@ fn products(leaf: &Leaf, ty: TensorType, panel: &[u8], k: usize, x: &[Vec<f32>])
         );
         // SAFETY: this machine has the leaf's instruction set.
         unsafe {
-            match ty {
-                TensorType::Q8_0 | TensorType::Q4_0 => {
-                    (leaf.quantise_32)(x, &mut q.0, &mut q.1, &mut q.2)
-                }
-                TensorType::Q4K | TensorType::Q5K | TensorType::Q6K => {
-                    (leaf.quantise_256)(x, &mut q.0, &mut q.1, &mut q.2);
-                }
-                _ => {}
+            match Activations::of(ty) {
+                Activations::Float => {}
+                Activations::Blocks32 => (leaf.quantise_32)(x, &mut q.0, &mut q.1, &mut q.2),
+                Activations::Blocks256 => (leaf.quantise_256)(x, &mut q.0, &mut q.1, &mut q.2),
             }
         }
         quantised.push(q);
     }
-    let float = !matches!(
-        ty,
-        TensorType::Q8_0 | TensorType::Q4_0 | TensorType::Q4K | TensorType::Q5K | TensorType::Q6K
-    );
+    let float = Activations::of(ty) == Activations::Float;
     let columns: Vec<Column> = (x.iter().zip(&quantised).zip(&mut out))
         .map(|((x, q), out)| Column {
             values: if float {
@@ -119,21 +112,10 @@ fn products(leaf: &Leaf, ty: TensorType, panel: &[u8], k: usize, x: &[Vec<f32>])
         .collect();
     // SAFETY: columns of `k` values with room for a panel; the machine has the instruction set.
     unsafe {
-        let kernel = match ty {
-            TensorType::F32 => leaf.f32,
-            TensorType::F16 => leaf.f16,
-            TensorType::Bf16 => leaf.bf16,
-            TensorType::Q8_0 => leaf.q8_0,
-            TensorType::Q4_0 => leaf.q4_0,
-            TensorType::Q4K => leaf.q4_k,
-            TensorType::Q5K => leaf.q5_k,
-            TensorType::Q6K => leaf.q6_k,
-            _ => {
-                (leaf.decoded)(panel, ty, k, &columns, 0);
-                return out;
-            }
-        };
-        kernel(panel.as_ptr(), k, &columns, 0);
+        match leaf.matmul(ty) {
+            Some(kernel) => kernel(panel.as_ptr(), k, &columns, 0),
+            None => (leaf.decoded)(panel, ty, k, &columns, 0),
+        }
     }
     out
 }

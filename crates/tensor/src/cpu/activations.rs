@@ -1,8 +1,7 @@
 //! Rows of activations, and their quantised forms.
 
-use super::matrix::Activations;
 use crate::kernel::Leaf;
-use crate::kernel::matmul::{Column, PANEL};
+use crate::kernel::matmul::{Activations, Column, PANEL};
 use crate::kernel::quantise::SUMS_256;
 use crate::memory::{Aligned, Shared};
 use crate::team::Team;

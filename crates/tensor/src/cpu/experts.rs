@@ -1,10 +1,10 @@
 //! Mixture of experts: route, gather by expert, gate and up, activate, down, sum.
 
 use super::activations::{Buf, Forms, form_bytes};
-use super::matrix::{Activations, Matrix};
+use super::matrix::Matrix;
 use super::{Columns, Cpu, Product, multiply_all};
 use crate::kernel::elementwise;
-use crate::kernel::matmul::{Column, PANEL};
+use crate::kernel::matmul::{Activations, Column, PANEL};
 use crate::ops::{ExpertWorkload, Experts, Routing};
 
 /// What the experts of one layer need; grows to the largest batch and stays.

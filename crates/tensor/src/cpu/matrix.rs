@@ -2,7 +2,7 @@
 
 use crate::importance::Place;
 use crate::kernel::Leaf;
-use crate::kernel::matmul::{Column, PANEL};
+use crate::kernel::matmul::{Activations, Column, PANEL};
 use crate::memory::{Arena, Piece, Shared};
 use crate::ops::LoadError;
 use crate::pack::Layout;
@@ -24,14 +24,6 @@ pub struct Matrix {
     panel_bytes: usize,
     data: Piece,
     pub(super) place: Place,
-}
-
-/// What form of activations a storage type multiplies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Activations {
-    Float,
-    Blocks32,
-    Blocks256,
 }
 
 impl Matrix {
@@ -93,11 +85,7 @@ impl Matrix {
     }
 
     pub(super) fn activations(&self) -> Activations {
-        match self.ty {
-            TensorType::Q8_0 | TensorType::Q4_0 => Activations::Blocks32,
-            TensorType::Q4K | TensorType::Q5K | TensorType::Q6K => Activations::Blocks256,
-            _ => Activations::Float,
-        }
+        Activations::of(self.ty)
     }
 
     pub(super) fn packed_bytes(&self) -> usize {
@@ -123,22 +111,12 @@ impl Matrix {
     /// other thread touches meanwhile.
     #[inline]
     pub(super) unsafe fn multiply(&self, leaf: &Leaf, panel: usize, columns: &[Column]) {
-        let kernel = match self.ty {
-            TensorType::F32 => leaf.f32,
-            TensorType::F16 => leaf.f16,
-            TensorType::Bf16 => leaf.bf16,
-            TensorType::Q8_0 => leaf.q8_0,
-            TensorType::Q4_0 => leaf.q4_0,
-            TensorType::Q4K => leaf.q4_k,
-            TensorType::Q5K => leaf.q5_k,
-            TensorType::Q6K => leaf.q6_k,
-            _ => {
-                let panel_data = &self.data.bytes()[panel * self.panel_bytes..][..self.panel_bytes];
-                // SAFETY: the caller's columns; the leaf's features are there.
-                return unsafe {
-                    (leaf.decoded)(panel_data, self.ty, self.columns, columns, panel * PANEL)
-                };
-            }
+        let Some(kernel) = leaf.matmul(self.ty) else {
+            let panel_data = &self.data.bytes()[panel * self.panel_bytes..][..self.panel_bytes];
+            // SAFETY: the caller's columns; the leaf's features are there.
+            return unsafe {
+                (leaf.decoded)(panel_data, self.ty, self.columns, columns, panel * PANEL)
+            };
         };
         let at = panel * self.panel_bytes;
         assert!(at + self.panel_bytes <= self.data.bytes().len());

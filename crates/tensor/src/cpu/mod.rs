@@ -13,7 +13,7 @@ pub use matrix::Matrix;
 
 use crate::WeightSource;
 use crate::importance::{Place, Recorder};
-use crate::kernel::matmul::{Column, PANEL};
+use crate::kernel::matmul::{Activations, Column, PANEL};
 use crate::kernel::{Isa, Leaf};
 use crate::memory::{Arena, Shared};
 use crate::ops::{
@@ -24,7 +24,6 @@ use crate::quant;
 use crate::team::Team;
 use activations::{Forms, grain};
 use ingle_formats::TensorType;
-use matrix::Activations;
 use std::sync::Arc;
 
 /// Columns that one sweep over a few panels takes, so that their activations stay in the second

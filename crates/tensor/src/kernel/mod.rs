@@ -144,6 +144,23 @@ impl Leaf {
         self.isa
     }
 
+    /// The kernel for panels of type `ty`; none where rows stay as they are in the file, which is what
+    /// [`Leaf::decoded`] takes.
+    #[inline]
+    pub fn matmul(&self, ty: TensorType) -> Option<MatmulFn> {
+        Some(match ty {
+            TensorType::F32 => self.f32,
+            TensorType::F16 => self.f16,
+            TensorType::Bf16 => self.bf16,
+            TensorType::Q8_0 => self.q8_0,
+            TensorType::Q4_0 => self.q4_0,
+            TensorType::Q4K => self.q4_k,
+            TensorType::Q5K => self.q5_k,
+            TensorType::Q6K => self.q6_k,
+            _ => return None,
+        })
+    }
+
     /// Writes blocks: see [`crate::quant::Encoder`], which checks lengths and values first.
     pub(crate) fn encode(
         &self,

@@ -15,9 +15,32 @@ pub use float::{Bf16, F16, F32};
 pub use k_quants::{Q4K, Q5K, Q6K};
 
 use super::simd::Simd;
+use ingle_formats::TensorType;
 
 /// Rows of a panel.
 pub const PANEL: usize = 16;
+
+/// What form of activations a storage type multiplies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activations {
+    /// f32, as they are.
+    Float,
+    /// 8-bit integers with a scale every 32 values.
+    Blocks32,
+    /// 8-bit integers with a scale every 256 values.
+    Blocks256,
+}
+
+impl Activations {
+    /// The form for weights of type `ty`.
+    pub const fn of(ty: TensorType) -> Self {
+        match ty {
+            TensorType::Q8_0 | TensorType::Q4_0 => Self::Blocks32,
+            TensorType::Q4K | TensorType::Q5K | TensorType::Q6K => Self::Blocks256,
+            _ => Self::Float,
+        }
+    }
+}
 
 /// One row of activations and where its products go.
 #[derive(Clone, Copy, Debug)]
