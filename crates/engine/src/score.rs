@@ -138,6 +138,27 @@ impl<O: Ops + 'static> Scorer<O> {
         &self.logits[..self.outputs.len() * self.n_vocab]
     }
 
+    /// Reads a text and hands on what is predicted: `see(window, position, logits)` for every position that
+    /// counts and has a token behind it, in order; `logits` are those of the token at `position + 1`.
+    pub fn predictions(
+        &mut self,
+        windows: &Windows,
+        see: &mut dyn FnMut(&[TokenId], usize, &[f32]),
+    ) {
+        for window in windows.iter() {
+            let counted = window.len() / 2;
+            for part in parts(window.len(), self.max_rows) {
+                let n_vocab = self.n_vocab;
+                let first = part.start.max(counted);
+                let logits = self.read(&window, part, counted);
+                let positions = first..window.len() - 1;
+                for (position, logits) in positions.zip(logits.chunks_exact(n_vocab)) {
+                    see(&window, position, logits);
+                }
+            }
+        }
+    }
+
     /// Reads a text for what the operations make of it on the way, as an importance matrix; nothing is
     /// predicted. `go_on` is told the tokens read so far and may stop the work.
     pub fn read_all(
