@@ -36,6 +36,7 @@ mod penalties;
 #[cfg(test)]
 mod tests;
 mod truncate;
+mod weights;
 
 pub use dry::breaker_tokens;
 pub use params::{Dry, MAX_TOP_LOGPROBS, Sampling, SamplingError};

@@ -6,6 +6,7 @@
 //! and 1. `ln` and `exp` come from the `libm` crate, so that machines agree to the last bit.
 
 use super::truncate::Candidate;
+use super::weights;
 
 /// SplitMix64's step: the odd integer nearest to 2^64 over the golden ratio.
 const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
@@ -41,15 +42,19 @@ pub(super) fn draw(key: u64, temperature: f32, candidates: &[Candidate]) -> Opti
         .iter()
         .map(|c| c.logit)
         .fold(f32::NEG_INFINITY, f32::max);
+    // What a cheap exponential of a rounded argument may be too small by.
+    const ROUNDING: f32 = 1.0001;
+    let cooled = 1.0 / temperature;
     let temperature = f64::from(temperature);
     let mut best: Option<(f64, u32)> = None;
     for c in candidates {
-        let weight = libm::exp((f64::from(c.logit) - f64::from(max)) / temperature);
         let u = uniform(key, c.id);
-        // -ln(u) >= 1 - u: most candidates are out before a logarithm is taken.
-        if best.is_some_and(|(time, _)| 1.0 - u > time * weight) {
+        // -ln(u) >= 1 - u: most candidates are out before a logarithm or an exact weight is taken.
+        let at_most = f64::from(weights::exp((c.logit - max) * cooled) * ROUNDING);
+        if best.is_some_and(|(time, _)| 1.0 - u > time * at_most) {
             continue;
         }
+        let weight = libm::exp((f64::from(c.logit) - f64::from(max)) / temperature);
         // A weight that underflowed to 0 gives an infinite time: it loses to the most probable.
         let time = -libm::log(u) / weight;
         if best.is_none_or(|(t, id)| time < t || (time == t && c.id < id)) {

@@ -3,6 +3,7 @@
 //! Order among candidates is always: larger logit first, lower id among equals. A vocabulary of
 //! 150,000 is never sorted whole.
 
+use super::weights;
 use std::cmp::Ordering;
 
 /// A token that may be drawn.
@@ -12,9 +13,11 @@ pub(super) struct Candidate {
     pub(super) logit: f32,
     /// Scratch of a stage: what it keeps first has the smaller key.
     key: f32,
+    /// Scratch: how probable it is beside the most probable one.
+    weight: f32,
 }
 
-/// Candidates sorted at once while a mass is gathered; the first chunk nearly always suffices.
+/// The fewest candidates that are gathered before all but the largest are dropped.
 const CHUNK: usize = 128;
 
 fn by_logit(a: &Candidate, b: &Candidate) -> Ordering {
@@ -52,6 +55,7 @@ pub(super) fn top_k(logits: &[f32], k: usize, out: &mut Vec<Candidate>) {
                 id: id as u32,
                 logit,
                 key: 0.0,
+                weight: 0.0,
             });
         }
     }
@@ -74,10 +78,9 @@ pub(super) fn typical(candidates: &mut Vec<Candidate>, p: f32) {
     let max = max_logit(candidates);
     let (mut sum, mut weighted) = (0.0_f64, 0.0_f64);
     for c in candidates.iter() {
-        let z = f64::from(c.logit) - f64::from(max);
-        let weight = libm::exp(z);
+        let weight = f64::from(weights::exp(c.logit - max));
         sum += weight;
-        weighted += weight * z;
+        weighted += weight * (f64::from(c.logit) - f64::from(max));
     }
     // entropy = ln(sum) - weighted / sum; information = ln(sum) - z: ln(sum) cancels.
     let mean = weighted / sum;
@@ -96,28 +99,95 @@ pub(super) fn min_p(candidates: &mut Vec<Candidate>, min_p: f32) {
 }
 
 /// Keeps the candidates of smallest key until their mass is at least `p`; at least one stays.
+///
+/// The one at which the mass is reached is found by dividing the keys into bins of equal width, and
+/// the bin in which it lies again, until there are few enough to sort.
 fn keep_mass(candidates: &mut Vec<Candidate>, p: f32) {
     let max = max_logit(candidates);
-    let weight = |c: &Candidate| libm::exp(f64::from(c.logit) - f64::from(max));
-    let wanted = f64::from(p) * candidates.iter().map(weight).sum::<f64>();
-    let (mut kept, mut mass, mut chunk) = (0, 0.0, CHUNK);
-    while kept < candidates.len() {
-        let rest = &mut candidates[kept..];
-        let sorted = chunk.min(rest.len());
-        if sorted < rest.len() {
-            rest.select_nth_unstable_by(sorted - 1, by_key);
-        }
-        rest[..sorted].sort_unstable_by(by_key);
-        for c in &rest[..sorted] {
-            mass += weight(c);
-            kept += 1;
-            if mass >= wanted {
-                candidates.truncate(kept);
-                return;
-            }
-        }
-        chunk *= 4;
+    for c in candidates.iter_mut() {
+        c.weight = weights::exp(c.logit - max);
     }
+    let mass = |all: &[Candidate]| all.iter().map(|c| f64::from(c.weight)).sum::<f64>();
+    // How many are kept for certain, and what is to be reached by those behind them.
+    let (mut kept, mut wanted) = (0, f64::from(p) * mass(candidates));
+    for _ in 0..ROUNDS {
+        let rest = &mut candidates[kept..];
+        let Some(bins) = Bins::new(rest).filter(|_| rest.len() > FEW) else {
+            break;
+        };
+        let bin = bins.reaching(rest, wanted);
+        let before = partition(rest, |c| bins.of(c) < bin);
+        wanted -= mass(&rest[..before]);
+        let within = partition(&mut rest[before..], |c| bins.of(c) == bin);
+        kept += before;
+        candidates.truncate(kept + within);
+    }
+    candidates[kept..].sort_unstable_by(by_key);
+    let mut gathered = 0.0;
+    for (i, c) in candidates[kept..].iter().enumerate() {
+        gathered += f64::from(c.weight);
+        if gathered >= wanted {
+            candidates.truncate(kept + i + 1);
+            return;
+        }
+    }
+}
+
+/// Candidates that are sorted at once.
+const FEW: usize = 256;
+/// How often bins are divided again at most: what is left then is sorted, however much it is.
+const ROUNDS: usize = 8;
+/// Bins of keys.
+const BINS: usize = 512;
+
+/// Keys in [`BINS`] parts of equal width.
+struct Bins {
+    lowest: f32,
+    per_key: f32,
+}
+
+impl Bins {
+    /// `None` where keys cannot be told apart so.
+    fn new(candidates: &[Candidate]) -> Option<Self> {
+        let keys = || candidates.iter().map(|c| c.key);
+        let lowest = keys().fold(f32::INFINITY, f32::min);
+        let width = keys().fold(f32::NEG_INFINITY, f32::max) - lowest;
+        let per_key = (BINS - 1) as f32 / width;
+        (per_key.is_normal() && lowest.is_finite()).then_some(Self { lowest, per_key })
+    }
+
+    /// The bin of a candidate: it never falls as the key grows.
+    fn of(&self, c: &Candidate) -> usize {
+        (((c.key - self.lowest) * self.per_key) as usize).min(BINS - 1)
+    }
+
+    /// The bin in which a mass is reached, the last that is not empty if in none.
+    fn reaching(&self, candidates: &[Candidate], mass: f64) -> usize {
+        let (mut masses, mut last) = ([0.0_f64; BINS], 0);
+        for c in candidates {
+            let bin = self.of(c);
+            masses[bin] += f64::from(c.weight);
+            last = last.max(bin);
+        }
+        let mut gathered = 0.0;
+        let reached = masses.iter().position(|m| {
+            gathered += m;
+            gathered >= mass && *m > 0.0
+        });
+        reached.unwrap_or(last)
+    }
+}
+
+/// Puts those that are `first` before the others; how many they are.
+fn partition(candidates: &mut [Candidate], first: impl Fn(&Candidate) -> bool) -> usize {
+    let mut n = 0;
+    for i in 0..candidates.len() {
+        if first(&candidates[i]) {
+            candidates.swap(n, i);
+            n += 1;
+        }
+    }
+    n
 }
 
 fn max_logit(candidates: &[Candidate]) -> f32 {
