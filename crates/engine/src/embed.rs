@@ -106,11 +106,17 @@ impl Embedder {
         }
     }
 
+    /// Forgets all rows: they will be computed again.
+    pub fn restart(&mut self) {
+        self.sum.clear();
+        self.rows = 0;
+    }
+
     /// The numbers, when all rows are computed.
-    pub fn finish(&mut self, logits: Option<&[f32]>, len: usize) -> Vec<f32> {
-        match (self.want, logits) {
-            (Want::Score, logits) => self.scores_of(logits.unwrap_or_default()),
-            (Want::Embedding { normalise }, _) => {
+    pub fn finish(&mut self, logits: &[f32], len: usize) -> Vec<f32> {
+        match self.want {
+            Want::Score => self.scores_of(logits),
+            Want::Embedding { normalise } => {
                 let mut vector = std::mem::take(&mut self.sum);
                 let mut divisor = match self.pooling {
                     Pooling::Mean => len as f64,
@@ -169,7 +175,7 @@ mod tests {
         let mut embedder = Embedder::new(&request, pooling, true, None, 2);
         parts.iter().for_each(|rows| embedder.add(rows));
         let len = parts.iter().map(|rows| rows.len() / 2).sum();
-        embedder.finish(None, len)
+        embedder.finish(&[], len)
     }
 
     #[test]

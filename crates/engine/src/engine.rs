@@ -2,21 +2,19 @@
 
 use crate::budget::{Budget, Lease, OverBudget};
 use crate::embed::{EmbedRequest, Embedder, Want};
-use crate::kept::KeptTexts;
-use crate::pages::{Pool, pages_for};
+use crate::guess::Guesser;
+use crate::memory::Memory;
 use crate::plan::Plan;
-use crate::request::{Event, FinishReason, MAX_STOP_LEN, MAX_STOPS, Refusal, Request, RequestId};
+use crate::request::{Event, FinishReason, Refusal, Request, RequestId};
 use crate::rerank::RerankPrompt;
-use crate::sampler::{Sampler, SamplingError, breaker_tokens};
-use crate::schedule::share;
-use crate::sequence::{Computed, Sequence};
+use crate::sampler::Sampler;
+use crate::sequence::Sequence;
 use crate::writer::Writer;
-use ingle_formats::TokenId;
 use ingle_formats::gguf::Metadata;
 use ingle_formats::vocabulary::{Encode, Vocabulary, VocabularyError};
 use ingle_model::{Head, ModelError, Network};
 use ingle_tensor::WeightSource;
-use ingle_tensor::ops::{Batch, Ops, PageId, Row};
+use ingle_tensor::ops::{Ops, Row};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,42 +55,45 @@ pub enum EngineError {
 /// requests beside it, nor on how many rows a step has. A prompt that continues the text of an
 /// earlier request begins with what that one computed, which is the same to the last bit.
 pub struct Engine<O: Ops> {
-    ops: O,
-    network: Box<dyn Network<O>>,
-    memory: O::Memory,
-    vocabulary: Arc<Vocabulary>,
+    pub(crate) ops: O,
+    pub(crate) network: Box<dyn Network<O>>,
+    /// Keys and values.
+    pub(crate) cache: O::Memory,
+    /// Which of them are whose.
+    pub(crate) memory: Memory,
+    pub(crate) vocabulary: Arc<Vocabulary>,
     /// How a decoder is asked for a score.
     rerank: Option<RerankPrompt>,
-    plan: Plan,
-    pool: Pool,
-    /// Texts of earlier requests, in pages that would be free without them.
-    kept: KeptTexts,
-    /// Requests that hold pages, oldest first.
-    running: Vec<Sequence>,
-    /// Requests that wait for pages, oldest first.
-    waiting: VecDeque<Sequence>,
+    pub(crate) plan: Plan,
+    pub(crate) guesser: Option<Box<dyn Guesser>>,
+    /// Requests that get pages, oldest first.
+    pub(crate) running: Vec<Sequence>,
+    /// Requests that have none, oldest first.
+    pub(crate) waiting: VecDeque<Sequence>,
     /// Events of cancelled requests, for the next step.
-    cancelled: Vec<Event>,
-    /// Running requests that get no rows.
-    paused: Vec<RequestId>,
+    pub(crate) cancelled: Vec<Event>,
+    /// Requests that get no rows.
+    pub(crate) paused: Vec<RequestId>,
     next_id: u64,
     /// Batches computed.
-    steps: u64,
-    step: Scratch,
+    pub(crate) steps: u64,
+    /// How often a sequence gave way to an older one.
+    pub(crate) preemptions: u64,
+    pub(crate) step: Scratch,
     _lease: Lease,
 }
 
 /// Scratch of one step, kept to be used again.
 #[derive(Default)]
-struct Scratch {
-    behind: Vec<usize>,
-    /// Rows of each running sequence.
-    counts: Vec<usize>,
-    rows: Vec<Row>,
-    outputs: Vec<u32>,
-    logits: Vec<f32>,
+pub(crate) struct Scratch {
+    pub behind: Vec<usize>,
+    /// Known tokens of each running sequence that are computed.
+    pub counts: Vec<usize>,
+    pub rows: Vec<Row>,
+    pub outputs: Vec<u32>,
+    pub logits: Vec<f32>,
     /// Hidden rows of one sequence.
-    hidden: Vec<f32>,
+    pub hidden: Vec<f32>,
 }
 
 impl<O: Ops + 'static> Engine<O> {
@@ -131,22 +132,23 @@ impl<O: Ops + 'static> Engine<O> {
                 progress(done, total);
             },
         )?;
-        let memory = ops.memory(&network.layers(), plan.options.kv, plan.n_pages as usize);
+        let cache = ops.memory(&network.layers(), plan.options.kv, plan.n_pages as usize);
         Ok(Self {
             ops,
             network,
-            memory,
+            cache,
+            memory: Memory::new(plan.n_pages),
             rerank: RerankPrompt::read(metadata, &vocabulary)?,
             vocabulary,
-            pool: Pool::new(plan.n_pages),
-            kept: KeptTexts::default(),
             plan,
+            guesser: None,
             running: Vec::new(),
             waiting: VecDeque::new(),
             cancelled: Vec::new(),
             paused: Vec::new(),
             next_id: 0,
             steps: 0,
+            preemptions: 0,
             step: Scratch::default(),
             _lease: lease,
         })
@@ -172,13 +174,16 @@ impl<O: Ops + 'static> Engine<O> {
         self.running.is_empty() && self.waiting.is_empty() && self.cancelled.is_empty()
     }
 
-    /// Whether a step would do nothing although there are requests: all that run are paused.
+    /// Whether a step would do nothing although there are requests: nobody reads the answers of
+    /// those that run, or nobody that waits can begin.
     pub fn is_stalled(&self) -> bool {
-        let working = |s: &Sequence| !self.paused.contains(&s.id);
-        !self.running.iter().any(working) && self.cancelled.is_empty()
+        let working = |s: &Sequence| !self.is_paused(s);
+        let places = self.running.len() < self.plan.options.max_sequences as usize;
+        let can_begin = places && self.waiting.iter().any(working);
+        !can_begin && !self.running.iter().any(working) && self.cancelled.is_empty()
     }
 
-    /// Requests that hold pages.
+    /// Requests that are worked on.
     pub fn running(&self) -> usize {
         self.running.len()
     }
@@ -188,10 +193,22 @@ impl<O: Ops + 'static> Engine<O> {
         self.steps
     }
 
-    /// Stops working on a request that runs, or goes on with it. It keeps its place and its pages.
+    /// How often a sequence gave its pages to an older one and began again.
+    pub fn preemptions(&self) -> u64 {
+        self.preemptions
+    }
+
+    /// Lets `guesser` guess how texts go on, [`crate::LoadOptions::max_guesses`] tokens a step.
+    pub fn set_guesser(&mut self, guesser: Option<Box<dyn Guesser>>) {
+        self.guesser = guesser;
+    }
+
+    /// Stops working on a request, or goes on with it. One that runs keeps its place, and its
+    /// pages until others need them.
     pub fn pause(&mut self, id: RequestId, paused: bool) {
         self.paused.retain(|other| *other != id);
-        if paused && self.running.iter().any(|s| s.id == id) {
+        let mut all = self.running.iter().chain(&self.waiting);
+        if paused && all.any(|s| s.id == id) {
             self.paused.push(id);
         }
     }
@@ -292,12 +309,6 @@ impl<O: Ops + 'static> Engine<O> {
         Ok(id)
     }
 
-    /// The tokens by which a decoder answers whether a text fits.
-    fn yes_and_no(&self) -> Result<Vec<TokenId>, Refusal> {
-        let token = |text| self.vocabulary.token_id(text).ok_or(Refusal::NoScore);
-        Ok(vec![token("yes")?, token("no")?])
-    }
-
     /// Ends a request; its last event comes with the next step. False where it is over already.
     pub fn cancel(&mut self, id: RequestId, now: Duration) -> bool {
         let sequence = if let Some(i) = self.running.iter().position(|s| s.id == id) {
@@ -313,260 +324,33 @@ impl<O: Ops + 'static> Engine<O> {
         self.pause(id, false);
         self.cancelled
             .push(sequence.finished(FinishReason::Cancelled, now));
-        let (tokens, pages) = sequence.take_computed();
-        self.kept.keep(tokens, pages, &mut self.pool);
+        sequence.release(&mut self.memory);
+        if let Some(guesser) = &mut self.guesser {
+            guesser.over(id);
+        }
         true
     }
 
-    /// Computes one batch, and answers what came of it.
-    pub fn step(&mut self, now: Duration) -> Vec<Event> {
-        let mut events = std::mem::take(&mut self.cancelled);
-        self.admit();
-        self.schedule(now);
-        if !self.step.rows.is_empty() {
-            self.steps += 1;
-            self.forward();
-            self.choose(now, &mut events);
-        }
-        events
-    }
-
-    /// Says what is wrong unless every page is free or owned by exactly one text that has as many
-    /// as it needs. Tests call it after every step.
+    /// Says what is wrong unless every page is free, in the tree or a sequence's own, sequences
+    /// run on the pages of their texts and have as many as they need, and requests are in order.
+    /// Tests call it after every step.
     ///
     /// # Errors
     /// What is wrong: a fault in this crate.
     pub fn check(&self) -> Result<(), String> {
-        let running = self.running.iter().map(|s| (s.pages(), s.max_len));
-        let kept = self.kept.iter().map(|k| (&k.pages[..], k.tokens.len()));
-        let waiting = self.waiting.iter().map(|s| (s.pages(), 0));
-        let all: Vec<(&[PageId], usize)> = running.chain(kept).chain(waiting).collect();
-        self.pool.check(all.iter().map(|(pages, _)| *pages))?;
-        for (pages, positions) in all {
-            if pages.len() as u64 != pages_for(positions as u64) {
-                return Err(format!("{} pages for {positions} positions", pages.len()));
-            }
+        let all = self.running.iter().chain(&self.waiting);
+        self.memory
+            .check(all.map(|s| (&s.held, s.keeps(), s.computed())))?;
+        if !self.running.is_sorted_by_key(|s| s.id) {
+            return Err("running sequences are out of order".into());
         }
-        Ok(())
-    }
-
-    /// The length at which the request's generation ends.
-    fn check_request(&self, request: &Request) -> Result<usize, Refusal> {
-        let (prompt_tokens, context) = (request.prompt.len(), self.plan.context);
-        if !self.plan.generates() {
-            let architecture = self.plan.needs.architecture.clone();
-            return Err(Refusal::WritesNothing { architecture });
+        let waiting: Vec<_> = self.waiting.iter().collect();
+        if !waiting.is_sorted_by_key(|s| s.id) {
+            return Err("waiting sequences are out of order".into());
         }
-        self.check_tokens(&request.prompt)?;
-        self.check_in_vocabulary(&request.stop_tokens)?;
-        let lengths = || request.stop.iter().map(String::len);
-        let (longest, shortest) = (lengths().max().unwrap_or(1), lengths().min().unwrap_or(1));
-        if request.stop.len() > MAX_STOPS || longest > MAX_STOP_LEN || shortest == 0 {
-            return Err(Refusal::Stops {
-                count: request.stop.len(),
-                longest,
-                shortest,
-            });
-        }
-        let room = (context as usize).saturating_sub(prompt_tokens);
-        match request.max_tokens {
-            Some(0) => Err(Refusal::NothingToDo),
-            _ if room == 0 => Err(Refusal::PromptTooLong {
-                prompt_tokens,
-                context,
-            }),
-            Some(max_tokens) if max_tokens as usize > room => Err(Refusal::ContextOverflow {
-                prompt_tokens,
-                max_tokens,
-                context,
-            }),
-            Some(max_tokens) => Ok(prompt_tokens + max_tokens as usize),
-            None => Ok(context as usize),
-        }
-    }
-
-    fn check_tokens(&self, tokens: &[TokenId]) -> Result<(), Refusal> {
-        match tokens.is_empty() {
-            true => Err(Refusal::EmptyPrompt),
-            false => self.check_in_vocabulary(tokens),
-        }
-    }
-
-    fn check_in_vocabulary(&self, tokens: &[TokenId]) -> Result<(), Refusal> {
-        let n_vocab = self.vocabulary.len();
-        match tokens.iter().find(|t| t.0 as usize >= n_vocab) {
-            Some(&token) => Err(Refusal::NoSuchToken { token, n_vocab }),
+        match waiting.iter().find(|s| !s.held.pages().is_empty()) {
+            Some(s) => Err(format!("request {} waits and has pages", s.id.0)),
             None => Ok(()),
         }
-    }
-
-    /// The tokens at which DRY's repeated sequences end.
-    fn breakers(&self, request: &Request) -> Result<Vec<TokenId>, SamplingError> {
-        let (mut bytes, mut ends) = (Vec::new(), Vec::new());
-        let tokens = || (0..self.vocabulary.len() as u32).map(TokenId);
-        for token in tokens() {
-            self.vocabulary.piece(token, true, &mut bytes);
-            ends.push(bytes.len());
-        }
-        let starts = std::iter::once(0).chain(ends.iter().copied());
-        let pieces = starts.zip(&ends).map(|(start, &end)| &bytes[start..end]);
-        breaker_tokens(
-            &request.sampling.dry.sequence_breakers,
-            tokens().zip(pieces),
-        )
-    }
-
-    /// Gives pages to the requests that have waited longest. Nobody is passed over, so nobody
-    /// waits for ever; a request gets all that it can ever need, so it never stops half-way.
-    fn admit(&mut self) {
-        while self.running.len() < self.plan.options.max_sequences as usize
-            && let Some(mut first) = self.waiting.pop_front()
-        {
-            if let Some((pages, cached)) = self.pages_of(&first) {
-                first.start(pages, cached);
-                self.running.push(first);
-            } else {
-                self.waiting.push_front(first);
-                return;
-            }
-        }
-    }
-
-    /// All pages that a request needs, and how many positions of its prompt are in them already.
-    /// Kept texts make room, oldest first.
-    fn pages_of(&mut self, sequence: &Sequence) -> Option<(Vec<PageId>, usize)> {
-        let needed = pages_for(sequence.max_len as u64) as usize;
-        let found = match sequence.fresh {
-            true => None,
-            false => self.kept.take(sequence.prompt()),
-        };
-        let (mut pages, cached) = found.unwrap_or_default();
-        // The kept text may be longer than all that this request will be.
-        self.pool.release(pages.split_off(needed.min(pages.len())));
-        loop {
-            if let Some(more) = self.pool.take(needed - pages.len()) {
-                pages.extend(more);
-                return Some((pages, cached));
-            }
-            if !self.kept.evict(&mut self.pool) {
-                self.pool.release(pages);
-                return None;
-            }
-        }
-    }
-
-    /// Fills the scratch with the rows of the next batch.
-    fn schedule(&mut self, now: Duration) {
-        let s = &mut self.step;
-        s.behind.clear();
-        let behind = |q: &Sequence| match self.paused.contains(&q.id) {
-            true => 0,
-            false => q.behind(),
-        };
-        s.behind.extend(self.running.iter().map(behind));
-        let max_rows = self.plan.options.max_batch_rows as usize;
-        share(max_rows, !self.plan.needs.causal, &s.behind, &mut s.counts);
-        s.rows.clear();
-        s.outputs.clear();
-        for (index, (sequence, &n)) in self.running.iter_mut().zip(&s.counts).enumerate() {
-            if n > 0 {
-                sequence.rows(n, index as u32, now, &mut s.rows, &mut s.outputs);
-            }
-        }
-    }
-
-    fn forward(&mut self) {
-        let s = &mut self.step;
-        let sequences: Vec<&[PageId]> = self.running.iter().map(Sequence::pages).collect();
-        let batch = Batch {
-            rows: &s.rows,
-            sequences: &sequences,
-            outputs: &s.outputs,
-        };
-        self.network
-            .forward(&mut self.ops, &mut self.memory, &batch, &mut s.logits);
-    }
-
-    /// Hands every sequence of the batch its logits and hidden rows.
-    fn choose(&mut self, now: Duration, events: &mut Vec<Event>) {
-        let width = match self.plan.needs.head {
-            Head::Vocabulary => self.vocabulary.len(),
-            Head::Labels(n) => n,
-            Head::None => 1, // there are none to hand out
-        };
-        let s = &mut self.step;
-        let mut logits = s.logits.chunks_exact_mut(width);
-        let (mut counts, mut first) = (s.counts.iter(), 0);
-        let (ops, network, hidden) = (&mut self.ops, &self.network, &mut s.hidden);
-        let (vocabulary, kept, pool) = (&self.vocabulary, &mut self.kept, &mut self.pool);
-        self.running.retain_mut(|sequence| {
-            let n = counts.next().copied().unwrap_or(0);
-            let rows = first..first + n;
-            first += n;
-            sequence.advance(n);
-            if n == 0 {
-                return true;
-            }
-            let (wants_rows, wants_logits) = sequence.wants();
-            hidden.clear();
-            if wants_rows {
-                ops.read(network.hidden(), rows, hidden);
-            }
-            let computed = Computed {
-                logits: if wants_logits { logits.next() } else { None },
-                rows: hidden,
-            };
-            let Some(reason) = sequence.go_on(computed, vocabulary, events) else {
-                return true;
-            };
-            events.push(sequence.finished(reason, now));
-            let (tokens, pages) = sequence.take_computed();
-            kept.keep(tokens, pages, pool);
-            false
-        });
-    }
-
-    /// Works on one request until it is over; events of others are dropped, so this is for
-    /// programs with one request at a time.
-    ///
-    /// # Errors
-    /// As [`Engine::submit`].
-    pub fn generate(&mut self, request: Request) -> Result<Generation<'_, O>, Refusal> {
-        let id = self.submit(request, Duration::ZERO)?;
-        Ok(Generation {
-            engine: self,
-            id,
-            events: VecDeque::new(),
-            over: false,
-        })
-    }
-}
-
-/// The events of one request, computed as they are asked for. Dropping it cancels the request.
-pub struct Generation<'a, O: Ops + 'static> {
-    engine: &'a mut Engine<O>,
-    id: RequestId,
-    events: VecDeque<Event>,
-    over: bool,
-}
-
-impl<O: Ops + 'static> Iterator for Generation<'_, O> {
-    type Item = Event;
-
-    fn next(&mut self) -> Option<Event> {
-        while self.events.is_empty() && !self.over {
-            let id = self.id;
-            let events = self.engine.step(Duration::ZERO).into_iter();
-            self.events.extend(events.filter(|e| e.request() == id));
-        }
-        let event = self.events.pop_front()?;
-        self.over |= matches!(event, Event::Finished { .. });
-        Some(event)
-    }
-}
-
-impl<O: Ops + 'static> Drop for Generation<'_, O> {
-    fn drop(&mut self) {
-        self.engine.cancel(self.id, Duration::ZERO);
     }
 }

@@ -318,10 +318,11 @@ impl<O: Ops + 'static> Worker<O> {
             if work.phase != Phase::Open && self.live.is_empty() {
                 return;
             }
-            for event in self.engine.step(now) {
+            let events = self.engine.step(now);
+            self.count(); // before anybody can have read of it
+            for event in events {
                 self.deliver(event, now);
             }
-            self.count();
         }
     }
 

@@ -10,12 +10,14 @@
 #![forbid(unsafe_code)]
 
 mod budget;
+mod checks;
 mod embed;
 mod engine;
+mod generation;
+mod guess;
 mod handle;
-mod kept;
 mod mailbox;
-mod pages;
+mod memory;
 mod plan;
 pub mod reasoning;
 mod request;
@@ -24,12 +26,15 @@ pub mod sampler;
 mod schedule;
 pub mod score;
 mod sequence;
+mod step;
 mod stop;
 mod writer;
 
 pub use budget::{Budget, Lease, OverBudget};
 pub use embed::{EmbedRequest, Want};
-pub use engine::{Engine, EngineError, Generation};
+pub use engine::{Engine, EngineError};
+pub use generation::Generation;
+pub use guess::Guesser;
 pub use handle::{Answer, Asked, EngineHandle, Patience, Stats};
 pub use ingle_model::Pooling;
 pub use plan::{DEFAULT_CONTEXT, LoadOptions, Plan, PlanError, size};

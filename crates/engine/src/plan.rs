@@ -1,6 +1,6 @@
 //! What a model will take, said before anything is loaded.
 
-use crate::pages::pages_for;
+use crate::memory::pages_for;
 use ingle_formats::gguf::Metadata;
 use ingle_model::{Head, ModelError, Needs, Pooling, inspect};
 use ingle_tensor::WeightSource;
@@ -25,8 +25,14 @@ pub struct LoadOptions {
     pub kv: KvType,
     /// The most rows that one step computes.
     pub max_batch_rows: u32,
-    /// Sequences that run at the same time; there is memory for the whole context of each.
+    /// Sequences that run at the same time.
     pub max_sequences: u32,
+    /// Positions kept in memory, for the sequences that run and for texts that may be continued;
+    /// at least one context, and no more than fit. `None`: the whole context of each sequence.
+    /// Where sequences grow beyond it, the youngest waits until there is room again.
+    pub cache: Option<u32>,
+    /// Guessed tokens that one step checks, of all sequences together: see [`crate::Guesser`].
+    pub max_guesses: u32,
     /// Requests that may wait for a place.
     pub max_waiting: u32,
     /// How the rows of a text become its embedding; `None`: as the file says, or as its kind of
@@ -41,6 +47,8 @@ impl Default for LoadOptions {
             kv: KvType::F16,
             max_batch_rows: 512,
             max_sequences: 1,
+            cache: None,
+            max_guesses: 0,
             max_waiting: 128,
             pooling: None,
         }
@@ -162,14 +170,15 @@ impl Plan {
             };
             needs = inspect(metadata, source, ops, options.max_batch_rows as usize)?;
         }
-        // The last hidden row of each sequence, and its logits.
+        // The last hidden row of each sequence and of each guess, and their logits.
         let head = match needs.head {
             Head::Vocabulary => needs.shape.n_vocab,
             Head::Labels(n) => n,
             Head::None => 0,
         };
         let outputs = head + needs.shape.width;
-        let output_bytes = u64::from(options.max_sequences) * outputs as u64 * 4;
+        let n_outputs = u64::from(options.max_sequences) + u64::from(options.max_guesses);
+        let output_bytes = n_outputs * outputs as u64 * 4;
         let mut plan = Self {
             context: 0,
             n_pages: 0,
@@ -212,7 +221,10 @@ impl Plan {
             return Err(PlanError::Weights {
                 weights: self.needs.weight_bytes,
                 buffers: self.buffer_bytes.saturating_add(self.vocabulary_bytes),
-                smallest: u64::from(self.options.max_sequences).saturating_mul(self.page_bytes()),
+                smallest: match self.options.cache {
+                    Some(_) => self.page_bytes(),
+                    None => u64::from(self.options.max_sequences).saturating_mul(self.page_bytes()),
+                },
                 free: self.free,
             });
         }
@@ -246,9 +258,15 @@ impl Plan {
     fn set_context(&mut self, context: u32) {
         self.context = context;
         // At most 2^31 / PAGE_LEN * 2^10 pages: see `checked`.
-        let pages = match self.needs.causal {
-            true => pages_for(u64::from(context)) * u64::from(self.options.max_sequences),
-            false => self.encoder_pages(),
+        let one = pages_for(u64::from(context));
+        let pages = match self.options.cache {
+            _ if !self.needs.causal => self.encoder_pages(),
+            Some(cache) => {
+                let left = self.free.saturating_sub(self.fixed());
+                let fit = left / self.page_bytes().max(1);
+                pages_for(u64::from(cache)).min(fit).max(one)
+            }
+            None => one * u64::from(self.options.max_sequences),
         };
         self.n_pages = u32::try_from(pages).unwrap_or(u32::MAX);
         self.sequence_bytes = pages.saturating_mul(self.page_bytes());
@@ -279,7 +297,10 @@ impl Plan {
                 0
             };
         }
-        let per_sequence = left / u64::from(self.options.max_sequences);
+        let per_sequence = match self.options.cache {
+            Some(_) => left,
+            None => left / u64::from(self.options.max_sequences),
+        };
         let pages = per_sequence / self.page_bytes().max(1);
         let context = pages.saturating_mul(PAGE_LEN as u64);
         context.min(u64::from(MAX_CONTEXT)) as u32
@@ -337,6 +358,8 @@ fn checked(options: &LoadOptions) -> Result<LoadOptions, PlanError> {
     check("max_batch_rows", options.max_batch_rows, 8192)?;
     check("max_sequences", options.max_sequences, 1024)?;
     check("max_waiting", options.max_waiting, 65_536)?;
+    check("cache", options.cache.unwrap_or(1), MAX_CONTEXT)?;
+    check("max_guesses", options.max_guesses.max(1), 8192)?;
     let mut options = options.clone();
     // Every running sequence must be able to advance in every step.
     options.max_batch_rows = options.max_batch_rows.max(options.max_sequences);
@@ -362,6 +385,10 @@ impl std::fmt::Display for Plan {
         };
         let sequences = match self.options.max_sequences {
             _ if !self.needs.causal => format!("texts of at most {} tokens", self.context),
+            _ if self.options.cache.is_some() => {
+                let positions = u64::from(self.n_pages) * PAGE_LEN as u64;
+                format!("{positions} positions, context {}, {kv}", self.context)
+            }
             1 => format!("{} positions, {kv}", self.context),
             n => format!("{n} x {} positions, {kv}", self.context),
         };

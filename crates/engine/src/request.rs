@@ -26,9 +26,12 @@ pub struct Request {
     pub ignore_end: bool,
     /// Control tokens appear in the text.
     pub show_control: bool,
-    /// Compute the whole prompt, also what an earlier request has computed (for measuring speed).
+    /// Compute the whole prompt, also what another request has computed (for measuring speed).
     /// The answer is the same to the last bit either way.
     pub fresh: bool,
+    /// Whose request it is: only what was computed for requests of the same namespace is used
+    /// again, so that nobody learns from the time an answer takes what others have asked.
+    pub namespace: u64,
 }
 
 impl Request {
@@ -43,6 +46,7 @@ impl Request {
             ignore_end: false,
             show_control: false,
             fresh: false,
+            namespace: 0,
         }
     }
 }
@@ -229,7 +233,7 @@ pub enum FinishReason {
 pub struct Usage {
     /// Tokens of the prompt.
     pub prompt_tokens: u32,
-    /// How many of them an earlier request had computed.
+    /// How many of them another request had computed.
     pub cached_tokens: u32,
     /// Tokens generated, the one that ended the answer included.
     pub generated_tokens: u32,

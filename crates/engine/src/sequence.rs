@@ -1,10 +1,13 @@
 //! One request on its way.
 
 use crate::embed::Embedder;
+use crate::guess::Guesser;
+use crate::memory::{Copy, Held, Memory};
 use crate::request::{Event, FinishReason, Request, RequestId, Usage};
 use crate::writer::Writer;
 use ingle_formats::TokenId;
-use ingle_tensor::ops::{Item, PageId, Row};
+use ingle_formats::vocabulary::Vocabulary;
+use ingle_tensor::ops::{Item, PAGE_LEN, Row};
 use std::time::Duration;
 
 /// A request, what is known of its text, and how far that is computed.
@@ -12,15 +15,20 @@ pub(crate) struct Sequence {
     pub id: RequestId,
     /// Prompt and generated tokens.
     known: Vec<TokenId>,
-    /// How many of them have keys and values in the pages.
+    /// How many of them have keys and values in its pages.
     computed: usize,
+    /// How many of them ever had.
+    reached: usize,
+    /// What may follow the known tokens, to be checked by the next batch.
+    guesses: Vec<TokenId>,
     prompt_len: usize,
-    /// Length at which it ends; the pages hold so many positions.
+    /// Length at which it ends.
     pub max_len: usize,
     /// None while it waits.
-    pages: Vec<PageId>,
+    pub held: Held,
     /// Whether its whole prompt is to be computed.
-    pub fresh: bool,
+    fresh: bool,
+    namespace: u64,
     cached: usize,
     /// What it is for.
     work: Work,
@@ -38,8 +46,9 @@ pub(crate) enum Work {
 
 /// What a sequence reads after a batch.
 pub(crate) struct Computed<'a> {
-    /// The logits of its output, if it had one in this batch.
-    pub logits: Option<&'a mut [f32]>,
+    /// The logits of its outputs in this batch: `[outputs, labels]`, `labels` those of one.
+    pub logits: &'a mut [f32],
+    pub labels: usize,
     /// Hidden rows of the batch that are its own: `[rows, width]`.
     pub rows: &'a [f32],
 }
@@ -54,20 +63,23 @@ impl Sequence {
         now: Duration,
     ) -> Self {
         let work = Work::Write(Box::new(writer));
-        Self::new(id, request.prompt, max_len, request.fresh, work, now)
+        Self {
+            fresh: request.fresh,
+            namespace: request.namespace,
+            ..Self::new(id, request.prompt, max_len, work, now)
+        }
     }
 
     /// A request for a vector that has been checked. It neither continues a text nor leaves one.
     pub fn embed(id: RequestId, tokens: Vec<TokenId>, work: Embedder, now: Duration) -> Self {
         let len = tokens.len();
-        Self::new(id, tokens, len, true, Work::Embed(work), now)
+        Self::new(id, tokens, len, Work::Embed(work), now)
     }
 
     fn new(
         id: RequestId,
         known: Vec<TokenId>,
         max_len: usize,
-        fresh: bool,
         work: Work,
         submitted: Duration,
     ) -> Self {
@@ -76,9 +88,12 @@ impl Sequence {
             prompt_len: known.len(),
             known,
             computed: 0,
+            reached: 0,
+            guesses: Vec::new(),
             max_len,
-            pages: Vec::new(),
-            fresh,
+            held: Held::default(),
+            fresh: false,
+            namespace: 0,
             cached: 0,
             work,
             submitted,
@@ -86,40 +101,100 @@ impl Sequence {
         }
     }
 
-    /// The tokens to continue.
-    pub fn prompt(&self) -> &[TokenId] {
-        &self.known[..self.prompt_len]
+    /// The namespace in which what it computes is kept; `None`: it is not.
+    pub fn keeps(&self) -> Option<u64> {
+        matches!(self.work, Work::Write(_)).then_some(self.namespace)
     }
 
-    /// Its pages, in order of position.
-    pub fn pages(&self) -> &[PageId] {
-        &self.pages
+    /// The text that it need not compute, with its namespace: all but the last known token, whose
+    /// logits are wanted.
+    pub fn may_take(&self) -> Option<(u64, &[TokenId])> {
+        let namespace = self.keeps().filter(|_| !self.fresh)?;
+        Some((namespace, &self.known[..self.known.len().saturating_sub(1)]))
     }
 
-    /// Gets all its pages, the first of which hold `cached` positions of the prompt already.
-    pub fn start(&mut self, pages: Vec<PageId>, cached: usize) {
-        // Here and not before: what waits takes no more than its prompt.
+    /// What is computed of its text.
+    pub fn computed(&self) -> &[TokenId] {
+        &self.known[..self.computed]
+    }
+
+    /// Positions that it needs to come to its next token.
+    pub fn needs(&self) -> usize {
+        self.max_len.min(self.known.len() + 1)
+    }
+
+    /// Makes room for all that it can become. Not before it runs: what waits takes no more than
+    /// its prompt.
+    pub fn start(&mut self) {
         let to_come = self.max_len - self.known.len();
         self.known.reserve(to_come);
         if let Work::Write(writer) = &mut self.work {
             writer.reserve(to_come);
         }
-        self.pages = pages;
-        self.cached = cached;
-        self.computed = cached;
     }
 
-    /// What is computed and may be continued, and all pages, of a request that is over.
-    pub fn take_computed(&mut self) -> (Vec<TokenId>, Vec<PageId>) {
-        let kept = match &self.work {
-            Work::Write(_) => self.computed,
-            Work::Embed(_) => 0,
-        };
-        self.known.truncate(kept);
-        (
-            std::mem::take(&mut self.known),
-            std::mem::take(&mut self.pages),
-        )
+    /// Computes everything again: its pages are gone.
+    pub fn restart(&mut self) {
+        self.computed = 0;
+        if let Work::Embed(embedder) = &mut self.work {
+            embedder.restart();
+        }
+    }
+
+    /// Puts its pages back; what it computed is kept if it may be.
+    pub fn release(&mut self, memory: &mut Memory) {
+        let kept = self.keeps().map(|n| (n, &self.known[..self.computed]));
+        memory.release(&mut self.held, kept);
+    }
+
+    /// Goes on from what others have computed of its text, where it stands at the end of a page.
+    /// What it answers is to be copied at once.
+    pub fn take(&mut self, memory: &mut Memory) -> Option<Copy> {
+        if !self.computed.is_multiple_of(PAGE_LEN) || self.behind() < 2 || self.fresh {
+            return None;
+        }
+        let namespace = self.keeps()?;
+        let text = &self.known[..self.known.len() - 1];
+        let taken = memory.take(&mut self.held, namespace, text);
+        let prompt = |positions: usize| positions.min(self.prompt_len);
+        self.cached += prompt(taken.positions).saturating_sub(prompt(self.reached));
+        self.computed = taken.positions;
+        self.reached = self.reached.max(self.computed);
+        taken.copy
+    }
+
+    /// Gets room for `n` more positions, and answers for how many there is.
+    pub fn extend(&mut self, n: usize, memory: &mut Memory) -> usize {
+        let room = memory.extend(&mut self.held, self.computed + n);
+        (room - self.computed).min(n)
+    }
+
+    /// Gives up the pages of guesses that were wrong, and keeps what is full of the others.
+    pub fn settle(&mut self, memory: &mut Memory) {
+        self.computed = memory.rewind(&mut self.held, self.computed);
+        if let Some(namespace) = self.keeps() {
+            memory.keep(&mut self.held, namespace, &self.known[..self.computed]);
+        }
+    }
+
+    /// Asks for guesses at what follows the known tokens, `max` at most, if it is to write, and
+    /// answers how many there are.
+    pub fn guess(&mut self, max: usize, guesser: &mut dyn Guesser, memory: &mut Memory) -> usize {
+        // Each output gives a token, also that of the last guess.
+        let max = max.min((self.max_len - self.known.len()).saturating_sub(1));
+        if max == 0 || self.keeps().is_none() {
+            return 0;
+        }
+        guesser.guess(self.id, &self.known, max, &mut self.guesses);
+        let behind = self.behind();
+        let room = self.extend(behind + self.guesses.len().min(max), memory);
+        self.guesses.truncate(room - behind);
+        self.guesses.len()
+    }
+
+    /// Guesses in the batch.
+    pub fn guesses(&self) -> usize {
+        self.guesses.len()
     }
 
     /// Known tokens that are not computed.
@@ -127,8 +202,8 @@ impl Sequence {
         self.known.len() - self.computed
     }
 
-    /// Appends the next `n` rows to a batch in which this is sequence `index`, and the row whose
-    /// logits it wants, if any, to `outputs`.
+    /// Appends the next `n` rows to a batch in which this is sequence `index`, then its guesses,
+    /// and the rows whose logits it wants, if any, to `outputs`.
     pub fn rows(
         &mut self,
         n: usize,
@@ -139,16 +214,16 @@ impl Sequence {
     ) {
         self.started.get_or_insert(now);
         let first = rows.len() as u32;
-        let range = self.computed..self.computed + n;
-        rows.extend(range.map(|position| Row {
+        let end = self.computed + n + self.guesses.len();
+        rows.extend((self.computed..end).map(|position| Row {
             item: self.item(position),
             position: position as u32,
             sequence: index,
         }));
         let complete = n == self.behind();
-        let last = rows.len() as u32 - 1;
+        let last = first + n as u32 - 1;
         match &self.work {
-            Work::Write(_) if complete => outputs.push(last),
+            Work::Write(_) if complete => outputs.extend(last..rows.len() as u32),
             Work::Embed(embedder) if complete => {
                 outputs.extend(embedder.output(first, last));
             }
@@ -157,49 +232,62 @@ impl Sequence {
     }
 
     fn item(&self, position: usize) -> Item {
-        let token = self.known[position];
+        let token = match self.known.get(position) {
+            Some(&token) => token,
+            None => self.guesses[position - self.known.len()],
+        };
         match &self.work {
             Work::Embed(embedder) if embedder.is_second(position) => Item::Second(token),
             _ => Item::Token(token),
         }
     }
 
-    /// Whether the batch's rows are to be read, and its last ones gave logits.
-    pub fn wants(&self) -> (bool, bool) {
-        match &self.work {
-            Work::Write(_) => (false, self.behind() == 0),
-            Work::Embed(embedder) => (
-                embedder.reads_rows(),
-                self.behind() == 0 && embedder.scores(),
-            ),
-        }
+    /// Whether its rows of the batch are to be read.
+    pub fn wants_rows(&self) -> bool {
+        matches!(&self.work, Work::Embed(embedder) if embedder.reads_rows())
     }
 
-    /// Notes that `n` more tokens are computed.
-    pub fn advance(&mut self, n: usize) {
+    /// How many outputs it had in a batch after which `n` more known tokens are computed.
+    pub fn advance(&mut self, n: usize) -> usize {
         self.computed += n;
+        self.reached = self.reached.max(self.computed);
+        match &self.work {
+            _ if self.behind() > 0 => 0,
+            Work::Write(_) => 1 + self.guesses.len(),
+            Work::Embed(embedder) => usize::from(embedder.scores()),
+        }
     }
 
     /// Goes on with what a batch gave, and says what came of it.
     pub fn go_on(
         &mut self,
         computed: Computed<'_>,
-        vocabulary: &ingle_formats::vocabulary::Vocabulary,
+        vocabulary: &Vocabulary,
+        guesser: Option<&mut (dyn Guesser + 'static)>,
         events: &mut Vec<Event>,
     ) -> Option<FinishReason> {
         let complete = self.behind() == 0;
-        match (&mut self.work, computed.logits) {
-            (Work::Write(writer), Some(logits)) => {
-                let (id, known, max_len) = (self.id, &mut self.known, self.max_len);
-                writer.choose(id, logits, known, max_len, vocabulary, events)
+        let Computed {
+            logits,
+            labels,
+            rows,
+        } = computed;
+        match &mut self.work {
+            Work::Write(_) => {
+                let (before, outputs) = (self.computed, logits.chunks_exact_mut(labels));
+                let reason = self.write_on(outputs, vocabulary, events);
+                if let (Some(guesser), guessed @ 1..) = (guesser, self.guesses.len()) {
+                    guesser.judged(self.id, guessed, self.computed - before);
+                }
+                self.guesses.clear();
+                reason
             }
-            (Work::Write(_), None) => None,
-            (Work::Embed(embedder), logits) => {
-                embedder.add(computed.rows);
+            Work::Embed(embedder) => {
+                embedder.add(rows);
                 if !complete {
                     return None;
                 }
-                let values = embedder.finish(logits.as_deref(), self.prompt_len);
+                let values = embedder.finish(logits, self.prompt_len);
                 events.push(Event::Embedded {
                     request: self.id,
                     values,
@@ -207,6 +295,30 @@ impl Sequence {
                 Some(FinishReason::Embedded)
             }
         }
+    }
+
+    /// Chooses a token by each output, as long as the guesses before it were right.
+    fn write_on<'a>(
+        &mut self,
+        outputs: impl Iterator<Item = &'a mut [f32]>,
+        vocabulary: &Vocabulary,
+        events: &mut Vec<Event>,
+    ) -> Option<FinishReason> {
+        let Work::Write(writer) = &mut self.work else {
+            return None;
+        };
+        for (i, logits) in outputs.enumerate() {
+            let (id, known, max_len) = (self.id, &mut self.known, self.max_len);
+            let reason = writer.choose(id, logits, known, max_len, vocabulary, events);
+            if reason.is_some() {
+                return reason;
+            }
+            if self.guesses.get(i) != self.known.last() {
+                break;
+            }
+            self.computed += 1;
+        }
+        None
     }
 
     /// The last event of this request.

@@ -6,7 +6,8 @@ mod support;
 
 use ingle_engine::sampler::Sampling;
 use ingle_engine::{
-    Budget, Engine, Event, FinishReason, LoadOptions, Plan, Refusal, Request, RequestId, Usage,
+    Budget, Engine, Event, FinishReason, Guesser, LoadOptions, Plan, Refusal, Request, RequestId,
+    Usage,
 };
 use ingle_formats::TokenId;
 use ingle_formats::vocabulary::Decode;
@@ -16,6 +17,7 @@ use ingle_tensor::team::Team;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use support::{Model, Rng};
 
@@ -355,7 +357,7 @@ fn cancelling_gives_the_pages_back_and_one_last_event() {
     assert_eq!(reasons[3].1.generated_tokens, 0);
     assert_eq!(reasons[0].0, FinishReason::Length);
     assert_eq!(reasons[2].0, FinishReason::Length);
-    assert_eq!(answers[&ids[0]], answers[&ids[2]]);
+    assert_eq!(said(&answers[&ids[0]]), said(&answers[&ids[2]]));
 }
 
 #[test]
@@ -368,8 +370,8 @@ fn a_text_that_is_continued_is_not_computed_again_and_gives_the_same_tokens() {
     let mut forked = longer.clone();
     forked[80] = TokenId(77);
     // The first request computed all but its last token. The fork shares 80 tokens with the text
-    // that continued it, takes its pages, and leaves those 80 to the third.
-    for (text, cached) in [(longer.clone(), 91 + 29), (forked, 80), (longer, 80)] {
+    // that continued it, and takes nothing away from it.
+    for (text, cached) in [(longer.clone(), 91 + 29), (forked, 80), (longer, 128)] {
         let continued = Request {
             prompt: text,
             ..request("", 20)
@@ -422,6 +424,103 @@ fn an_answer_can_be_read_as_an_iterator() {
         3
     );
     assert_eq!(run(&mut engine).len(), 1); // that it was cancelled
+}
+
+#[test]
+fn the_youngest_gives_way_and_its_tokens_are_the_same() {
+    let requests: Vec<Request> = different_requests()
+        .into_iter()
+        .map(|request| Request {
+            max_tokens: Some(90),
+            ..request
+        })
+        .collect();
+    let mut one = engine(&options(320, 1));
+    let mut expected = requests.iter().map(|r| alone(&mut one, r.clone()));
+    // Five pages hold one of them at its full length.
+    let mut many = engine(&LoadOptions {
+        cache: Some(1),
+        ..options(320, 8)
+    });
+    assert_eq!(many.plan().n_pages, 5);
+    let submit = |r: &Request| many.submit(r.clone(), Duration::ZERO).unwrap();
+    let ids: Vec<RequestId> = requests.iter().map(submit).collect();
+    let answers = run(&mut many);
+    for id in ids {
+        assert_eq!(said(&answers[&id]), said(&expected.next().unwrap()));
+    }
+    assert!(many.preemptions() > 10, "{}", many.preemptions());
+}
+
+#[test]
+fn what_is_asked_twice_at_once_is_computed_once_but_not_for_others() {
+    let mut engine = engine(&options(512, 8));
+    let text = "the same for all of them. ".repeat(8);
+    let ids: Vec<RequestId> = [0, 0, 0, 7]
+        .map(|namespace| {
+            let request = Request {
+                namespace,
+                ..request(&text, 20)
+            };
+            let id = engine.submit(request, Duration::ZERO).unwrap();
+            collect(&mut BTreeMap::new(), engine.step(Duration::ZERO));
+            engine.check().unwrap();
+            id
+        })
+        .into();
+    let answers = run(&mut engine);
+    let cached = |id| answers[id].end.clone().unwrap().1.cached_tokens;
+    assert_eq!(ids.iter().map(cached).collect::<Vec<_>>(), [0, 192, 192, 0]);
+    let tokens = |id| &answers[id].tokens[answers[id].tokens.len() - 16..];
+    assert!(ids.iter().all(|id| tokens(id) == tokens(&ids[0])));
+}
+
+/// Knows how a text goes on, and lies now and then.
+struct Liar {
+    text: Vec<TokenId>,
+    rng: Rng,
+    judged: Arc<AtomicUsize>,
+}
+
+impl Guesser for Liar {
+    fn guess(&mut self, _: RequestId, known: &[TokenId], max: usize, guesses: &mut Vec<TokenId>) {
+        let next = &self.text[known.len()..];
+        for token in next.iter().take(self.rng.next_u32() as usize % (max + 1)) {
+            let lie = self.rng.next_u32().is_multiple_of(5);
+            guesses.push(TokenId((token.0 + u32::from(lie)) % 300));
+        }
+    }
+
+    fn judged(&mut self, _: RequestId, guessed: usize, right: usize) {
+        assert!(right <= guessed);
+        self.judged.fetch_add(right, Ordering::Relaxed);
+    }
+
+    fn over(&mut self, _: RequestId) {}
+}
+
+#[test]
+fn guesses_change_how_many_steps_there_are_and_not_the_tokens() {
+    let (mut all_steps, mut all_right) = (0, 0);
+    for request in different_requests().into_iter().step_by(3) {
+        let expected = alone(&mut engine(&options(512, 1)), request.clone());
+        let mut engine = engine(&LoadOptions {
+            max_guesses: 9,
+            ..options(512, 1)
+        });
+        let judged = Arc::new(AtomicUsize::new(0));
+        let text = request.prompt.iter().chain(&expected.tokens);
+        engine.set_guesser(Some(Box::new(Liar {
+            text: text.copied().collect(),
+            rng: Rng(9),
+            judged: Arc::clone(&judged),
+        })));
+        assert_eq!(alone(&mut engine, request), expected);
+        let (steps, right) = (engine.steps() as usize, judged.load(Ordering::Relaxed));
+        assert_eq!(steps + right, expected.tokens.len());
+        (all_steps, all_right) = (all_steps + steps, all_right + right);
+    }
+    assert!(all_right * 2 > all_steps, "{all_right} in {all_steps} steps");
 }
 
 proptest! {
