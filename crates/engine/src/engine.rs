@@ -83,6 +83,17 @@ pub struct Engine<O: Ops> {
     _lease: Lease,
 }
 
+/// What an engine is made of.
+pub(crate) struct Parts<O: Ops> {
+    pub ops: O,
+    pub network: Box<dyn Network<O>>,
+    pub cache: O::Memory,
+    pub vocabulary: Arc<Vocabulary>,
+    pub rerank: Option<RerankPrompt>,
+    pub plan: Plan,
+    pub lease: Lease,
+}
+
 /// Scratch of one step, kept to be used again.
 #[derive(Default)]
 pub(crate) struct Scratch {
@@ -133,14 +144,26 @@ impl<O: Ops + 'static> Engine<O> {
             },
         )?;
         let cache = ops.memory(&network.layers(), plan.options.kv, plan.n_pages as usize);
-        Ok(Self {
+        Ok(Self::assemble(Parts {
             ops,
             network,
             cache,
-            memory: Memory::new(plan.n_pages),
             rerank: RerankPrompt::read(metadata, &vocabulary)?,
             vocabulary,
             plan,
+            lease,
+        }))
+    }
+
+    pub(crate) fn assemble(parts: Parts<O>) -> Self {
+        Self {
+            ops: parts.ops,
+            network: parts.network,
+            cache: parts.cache,
+            memory: Memory::new(parts.plan.n_pages),
+            rerank: parts.rerank,
+            vocabulary: parts.vocabulary,
+            plan: parts.plan,
             guesser: None,
             running: Vec::new(),
             waiting: VecDeque::new(),
@@ -150,8 +173,8 @@ impl<O: Ops + 'static> Engine<O> {
             steps: 0,
             preemptions: 0,
             step: Scratch::default(),
-            _lease: lease,
-        })
+            _lease: parts.lease,
+        }
     }
 
     /// The model's vocabulary.

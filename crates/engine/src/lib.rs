@@ -28,6 +28,8 @@ pub mod score;
 mod sequence;
 mod step;
 mod stop;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 pub use budget::{Budget, Lease, OverBudget};

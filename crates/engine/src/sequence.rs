@@ -171,10 +171,15 @@ impl Sequence {
 
     /// Gives up the pages of guesses that were wrong, and keeps what is full of the others.
     pub fn settle(&mut self, memory: &mut Memory) {
-        self.computed = memory.rewind(&mut self.held, self.computed);
+        self.rewind(self.computed, memory);
         if let Some(namespace) = self.keeps() {
             memory.keep(&mut self.held, namespace, &self.known[..self.computed]);
         }
+    }
+
+    /// Cuts it back to `positions` computed ones, or fewer; they are computed again.
+    pub fn rewind(&mut self, positions: usize, memory: &mut Memory) {
+        self.computed = memory.rewind(&mut self.held, positions.min(self.computed));
     }
 
     /// Asks for guesses at what follows the known tokens, `max` at most, if it is to write, and

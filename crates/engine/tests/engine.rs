@@ -520,7 +520,10 @@ fn guesses_change_how_many_steps_there_are_and_not_the_tokens() {
         assert_eq!(steps + right, expected.tokens.len());
         (all_steps, all_right) = (all_steps + steps, all_right + right);
     }
-    assert!(all_right * 2 > all_steps, "{all_right} in {all_steps} steps");
+    assert!(
+        all_right * 2 > all_steps,
+        "{all_right} in {all_steps} steps"
+    );
 }
 
 proptest! {

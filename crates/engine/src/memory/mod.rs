@@ -120,7 +120,7 @@ impl Memory {
     }
 
     /// Goes on with as much of `text` as there is behind what is held already. The last page is
-    /// copied where the texts part inside it; not where there is no page for that.
+    /// copied where the texts part inside it, or taken out of the tree where no other is left.
     pub fn take(&mut self, held: &mut Held, namespace: u64, text: &[TokenId]) -> Taken {
         self.tree.tick();
         let mut taken = Taken {
@@ -137,12 +137,13 @@ impl Memory {
         let rest = text.get(taken.positions..).unwrap_or_default();
         if let Some((from, len)) = self.tree.longest(held.node(), namespace, rest)
             && len >= WORTH_COPYING
-            && let Some(to) = self.page(Some(from))
         {
             self.tree.touch(from);
-            held.pages.push(to);
-            taken.positions += len;
-            taken.copy = Some(Copy { from, to });
+            if let Some(to) = self.page() {
+                held.pages.push(to);
+                taken.positions += len;
+                taken.copy = (from != to).then_some(Copy { from, to });
+            }
         }
         taken
     }
@@ -151,7 +152,7 @@ impl Memory {
     /// positions there is room for.
     pub fn extend(&mut self, held: &mut Held, positions: usize) -> usize {
         while held.pages.len() * PAGE_LEN < positions
-            && let Some(page) = self.page(None)
+            && let Some(page) = self.page()
         {
             held.pages.push(page);
         }
@@ -235,10 +236,9 @@ impl Memory {
         held.shared = 0;
     }
 
-    /// Frees the page of the tree that nobody has used for longest, never `but`; false where all
-    /// are in use.
-    pub fn evict(&mut self, but: Option<PageId>) -> bool {
-        let Some(oldest) = self.tree.oldest(but) else {
+    /// Frees the page of the tree that nobody has used for longest; false where all are in use.
+    pub fn evict(&mut self) -> bool {
+        let Some(oldest) = self.tree.oldest() else {
             return false;
         };
         self.tree.remove(oldest);
@@ -246,9 +246,9 @@ impl Memory {
         true
     }
 
-    fn page(&mut self, but: Option<PageId>) -> Option<PageId> {
+    fn page(&mut self) -> Option<PageId> {
         if self.free.is_empty() {
-            self.evict(but);
+            self.evict();
         }
         self.free.pop()
     }

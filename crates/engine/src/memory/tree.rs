@@ -185,12 +185,12 @@ impl Tree {
         self.unused += usize::from(self.node(page).users == 0);
     }
 
-    /// The leaf that was used longest ago, of those on which nobody runs; never `but`.
-    pub fn oldest(&self, but: Option<PageId>) -> Option<PageId> {
+    /// The leaf that was used longest ago, of those on which nobody runs.
+    pub fn oldest(&self) -> Option<PageId> {
         let pages = (0..self.nodes.len() as u32).map(PageId);
         let free_leaf = |page: &PageId| {
             let node = self.node(*page);
-            node.len > 0 && node.child.is_none() && node.users == 0 && Some(*page) != but
+            node.len > 0 && node.child.is_none() && node.users == 0
         };
         pages.filter(free_leaf).min_by_key(|&p| self.node(p).used)
     }

@@ -1,0 +1,4 @@
+//! The whole engine, from inside.
+
+mod fake;
+mod simulation;
