@@ -132,6 +132,7 @@ impl<O: Ops + 'static> Scorer<O> {
             rows: &self.rows,
             sequences: &[&self.pages],
             outputs: &self.outputs,
+            hidden: true, // an importance matrix is made of all rows
         };
         self.network
             .forward(&mut self.ops, &mut self.memory, &batch, &mut self.logits);

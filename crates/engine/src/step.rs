@@ -167,10 +167,12 @@ impl<O: Ops + 'static> Engine<O> {
     fn forward(&mut self) {
         let s = &mut self.step;
         let sequences: Vec<&[PageId]> = self.running.iter().map(|q| q.held.pages()).collect();
+        let mut computed = self.running.iter().zip(&s.counts);
         let batch = Batch {
             rows: &s.rows,
             sequences: &sequences,
             outputs: &s.outputs,
+            hidden: computed.any(|(q, n)| *n > 0 && q.wants_rows()),
         };
         self.network
             .forward(&mut self.ops, &mut self.cache, &batch, &mut s.logits);

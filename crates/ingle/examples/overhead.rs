@@ -140,6 +140,7 @@ impl Bare {
                 rows: &[row],
                 sequences: &[&self.pages],
                 outputs: &[0],
+                hidden: false,
             };
             self.network
                 .forward(&mut self.ops, &mut self.memory, &batch, &mut logits);

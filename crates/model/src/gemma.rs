@@ -12,6 +12,7 @@
 
 use crate::config::{Config as Base, Family};
 use crate::keys::Keys;
+use crate::last_rows::LastRows;
 use crate::loader::{Embedding, Loader};
 use crate::{ModelError, Network, Shape, rope};
 use ingle_tensor::ops::{
@@ -99,12 +100,13 @@ struct Layer<O: Ops> {
 
 /// Scratch for the rows of one batch.
 struct State<O: Ops> {
-    x: O::Buf,    // [rows, width], the residual stream
-    h: O::Buf,    // [rows, width], what a block reads, and what it adds
-    q: O::Buf,    // [rows, n_heads * head_dim]
-    k: O::Buf,    // [rows, n_kv_heads * head_dim]
-    v: O::Buf,    // [rows, n_kv_heads * head_dim]
-    a: O::Buf,    // [rows, n_heads * head_dim], what attention gives
+    x: O::Buf, // [rows, width], the residual stream
+    h: O::Buf, // [rows, width], what a block reads, and what it adds
+    q: O::Buf, // [rows, n_heads * head_dim]
+    k: O::Buf, // [rows, n_kv_heads * head_dim]
+    v: O::Buf, // [rows, n_kv_heads * head_dim]
+    a: O::Buf, // [rows, n_heads * head_dim], what attention gives
+    last_rows: LastRows,
     gate: O::Buf, // [rows, ffn]
     up: O::Buf,   // [rows, ffn]
 }
@@ -235,6 +237,7 @@ impl<O: Ops> State<O> {
             k: loader.buf(c.kv_width()),
             v: loader.buf(c.kv_width()),
             a: loader.buf(c.q_width()),
+            last_rows: LastRows::new(loader.max_batch_rows),
             gate: loader.buf(c.ffn),
             up: loader.buf(c.ffn),
         }
@@ -269,6 +272,7 @@ impl<O: Ops> Network<O> for Gemma<O> {
         logits: &mut Vec<f32>,
     ) {
         let (c, w, s) = (&self.config.base, &self.weights, &mut self.state);
+        let mut wanted = *batch;
         ops.embed(w.embedding.table(), batch, &mut s.x);
         ops.scale(&mut s.x, self.config.embedding_scale);
 
@@ -286,6 +290,13 @@ impl<O: Ops> Network<O> for Gemma<O> {
             }
             let spec = self.config.attention(i);
             ops.attention(&spec, i, memory, &s.q, &s.k, &s.v, batch, &mut s.a);
+            if i + 1 == w.layers.len() {
+                let buffers = [(&mut s.x, &mut s.h), (&mut s.a, &mut s.q)];
+                let Some(kept) = s.last_rows.keep(ops, batch, buffers) else {
+                    return logits.clear();
+                };
+                wanted = kept;
+            }
             ops.linear(&s.a, &mut [(&l.o, &mut s.h)]);
             if let Some(norm) = &l.post_attention {
                 ops.rms_norm_heads(&mut s.h, norm, c.rms_eps, c.width);
@@ -304,6 +315,6 @@ impl<O: Ops> Network<O> for Gemma<O> {
 
         ops.rms_norm(&s.x, &w.output_norm, c.rms_eps, &mut s.h);
         let cap = self.config.logit_cap;
-        ops.logits(&w.embedding.head, cap, &s.h, batch, logits);
+        ops.logits(&w.embedding.head, cap, &s.h, &wanted, logits);
     }
 }

@@ -16,6 +16,7 @@ mod encoder;
 mod error;
 mod gemma;
 mod keys;
+mod last_rows;
 mod llama;
 mod loader;
 mod measure;
@@ -77,7 +78,8 @@ pub trait Network<O: Ops>: Send {
         logits: &mut Vec<f32>,
     );
 
-    /// What the output head reads, for all rows of the latest batch: `[rows, width]`.
+    /// What the output head reads, for all rows of the latest batch: `[rows, width]`. Only for a batch
+    /// that asked for it ([`Batch::hidden`]).
     fn hidden(&self) -> &O::Buf;
 
     /// What the rows that a batch wants give; `logits` has as many numbers for each.

@@ -10,6 +10,7 @@
 
 use crate::config::{Config, Family};
 use crate::keys::Keys;
+use crate::last_rows::LastRows;
 use crate::loader::{Embedding, Loader};
 use crate::moe::Mixture;
 use crate::{ModelError, Network, Shape};
@@ -68,12 +69,13 @@ enum FeedForward<O: Ops> {
 
 /// Scratch for the rows of one batch.
 struct State<O: Ops> {
-    x: O::Buf,    // [rows, width], the residual stream
-    h: O::Buf,    // [rows, width], what a block reads, and what it adds
-    q: O::Buf,    // [rows, n_heads * head_dim]
-    k: O::Buf,    // [rows, n_kv_heads * head_dim]
-    v: O::Buf,    // [rows, n_kv_heads * head_dim]
-    a: O::Buf,    // [rows, n_heads * head_dim], what attention gives
+    x: O::Buf, // [rows, width], the residual stream
+    h: O::Buf, // [rows, width], what a block reads, and what it adds
+    q: O::Buf, // [rows, n_heads * head_dim]
+    k: O::Buf, // [rows, n_kv_heads * head_dim]
+    v: O::Buf, // [rows, n_kv_heads * head_dim]
+    a: O::Buf, // [rows, n_heads * head_dim], what attention gives
+    last_rows: LastRows,
     gate: O::Buf, // [rows, ffn]; ffn is 0 where every layer has experts
     up: O::Buf,   // [rows, ffn]
 }
@@ -209,6 +211,7 @@ impl<O: Ops> State<O> {
             k: loader.buf(c.kv_width()),
             v: loader.buf(c.kv_width()),
             a: loader.buf(c.q_width()),
+            last_rows: LastRows::new(loader.max_batch_rows),
             gate: loader.buf(c.ffn),
             up: loader.buf(c.ffn),
         }
@@ -245,6 +248,7 @@ impl<O: Ops> Network<O> for Llama<O> {
             }
         };
         let habits = &self.habits;
+        let mut wanted = *batch;
         ops.embed(w.embedding.table(), batch, &mut s.x);
         scale(ops, &mut s.x, habits.embedding_scale);
 
@@ -260,6 +264,13 @@ impl<O: Ops> Network<O> for Llama<O> {
             }
             let spec = c.attention(i);
             ops.attention(&spec, i, memory, &s.q, &s.k, &s.v, batch, &mut s.a);
+            if i + 1 == w.layers.len() {
+                let buffers = [(&mut s.x, &mut s.h), (&mut s.a, &mut s.q)];
+                let Some(kept) = s.last_rows.keep(ops, batch, buffers) else {
+                    return logits.clear();
+                };
+                wanted = kept;
+            }
             ops.linear(&s.a, &mut [(&l.o, &mut s.h)]);
             scale(ops, &mut s.h, habits.residual_scale);
             ops.add(&mut s.x, &s.h);
@@ -283,7 +294,7 @@ impl<O: Ops> Network<O> for Llama<O> {
 
         ops.rms_norm(&s.x, &w.output_norm, c.rms_eps, &mut s.h);
         scale(ops, &mut s.h, habits.output_scale);
-        ops.logits(&w.embedding.head, None, &s.h, batch, logits);
+        ops.logits(&w.embedding.head, None, &s.h, &wanted, logits);
     }
 
     fn hidden(&self) -> &O::Buf {

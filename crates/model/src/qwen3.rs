@@ -3,6 +3,7 @@
 //! <https://arxiv.org/abs/2505.09388>
 
 use crate::config::{Config, Family};
+use crate::last_rows::LastRows;
 use crate::loader::{Embedding, Loader};
 use crate::{Head, ModelError, Network, Shape};
 use ingle_tensor::ops::{Activation, Batch, Linear, Ops, PagedLayer, RopePairs, Workload};
@@ -39,12 +40,13 @@ struct Layer<O: Ops> {
 
 /// Scratch for the rows of one batch.
 struct State<O: Ops> {
-    x: O::Buf,    // [rows, width], the residual stream
-    h: O::Buf,    // [rows, width], what a block reads, and what it adds
-    q: O::Buf,    // [rows, n_heads * head_dim]
-    k: O::Buf,    // [rows, n_kv_heads * head_dim]
-    v: O::Buf,    // [rows, n_kv_heads * head_dim]
-    a: O::Buf,    // [rows, n_heads * head_dim], what attention gives
+    x: O::Buf, // [rows, width], the residual stream
+    h: O::Buf, // [rows, width], what a block reads, and what it adds
+    q: O::Buf, // [rows, n_heads * head_dim]
+    k: O::Buf, // [rows, n_kv_heads * head_dim]
+    v: O::Buf, // [rows, n_kv_heads * head_dim]
+    a: O::Buf, // [rows, n_heads * head_dim], what attention gives
+    last_rows: LastRows,
     gate: O::Buf, // [rows, ffn]
     up: O::Buf,   // [rows, ffn]
 }
@@ -101,6 +103,7 @@ impl<O: Ops> State<O> {
             k: loader.buf(c.kv_width()),
             v: loader.buf(c.kv_width()),
             a: loader.buf(c.q_width()),
+            last_rows: LastRows::new(loader.max_batch_rows),
             gate: loader.buf(c.ffn),
             up: loader.buf(c.ffn),
         }
@@ -128,6 +131,7 @@ impl<O: Ops> Network<O> for Qwen3<O> {
         logits: &mut Vec<f32>,
     ) {
         let (c, w, s) = (&self.config, &self.weights, &mut self.state);
+        let mut wanted = *batch;
         ops.embed(w.embedding.table(), batch, &mut s.x);
 
         for (i, l) in w.layers.iter().enumerate() {
@@ -142,6 +146,13 @@ impl<O: Ops> Network<O> for Qwen3<O> {
             ops.rope(&mut s.k, &c.rope, c.head_dim, batch);
             let spec = c.attention(i);
             ops.attention(&spec, i, memory, &s.q, &s.k, &s.v, batch, &mut s.a);
+            if i + 1 == w.layers.len() {
+                let buffers = [(&mut s.x, &mut s.h), (&mut s.a, &mut s.q)];
+                let Some(kept) = s.last_rows.keep(ops, batch, buffers) else {
+                    return logits.clear();
+                };
+                wanted = kept;
+            }
             ops.linear(&s.a, &mut [(&l.o, &mut s.h)]);
             ops.add(&mut s.x, &s.h);
 
@@ -157,7 +168,7 @@ impl<O: Ops> Network<O> for Qwen3<O> {
             Some((labels, _)) => labels,
             None => &w.embedding.head,
         };
-        ops.logits(head, None, &s.h, batch, logits);
+        ops.logits(head, None, &s.h, &wanted, logits);
     }
 
     fn hidden(&self) -> &O::Buf {

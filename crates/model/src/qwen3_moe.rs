@@ -5,6 +5,7 @@
 
 use crate::config::{Config as Base, Family};
 use crate::keys::Keys;
+use crate::last_rows::LastRows;
 use crate::loader::{Embedding, Loader};
 use crate::moe::Mixture;
 use crate::{ModelError, Network, Shape};
@@ -53,6 +54,7 @@ struct State<O: Ops> {
     k: O::Buf, // [rows, n_kv_heads * head_dim]
     v: O::Buf, // [rows, n_kv_heads * head_dim]
     a: O::Buf, // [rows, n_heads * head_dim], what attention gives
+    last_rows: LastRows,
 }
 
 impl<O: Ops> Qwen3Moe<O> {
@@ -117,6 +119,7 @@ impl<O: Ops> State<O> {
             k: loader.buf(c.kv_width()),
             v: loader.buf(c.kv_width()),
             a: loader.buf(c.q_width()),
+            last_rows: LastRows::new(loader.max_batch_rows),
         }
     }
 }
@@ -146,6 +149,7 @@ impl<O: Ops> Network<O> for Qwen3Moe<O> {
     ) {
         let (c, w, s) = (&self.config.base, &self.weights, &mut self.state);
         let routing = &self.config.mixture.routing;
+        let mut wanted = *batch;
         ops.embed(w.embedding.table(), batch, &mut s.x);
 
         for (i, l) in w.layers.iter().enumerate() {
@@ -160,6 +164,13 @@ impl<O: Ops> Network<O> for Qwen3Moe<O> {
             ops.rope(&mut s.k, &c.rope, c.head_dim, batch);
             let spec = c.attention(i);
             ops.attention(&spec, i, memory, &s.q, &s.k, &s.v, batch, &mut s.a);
+            if i + 1 == w.layers.len() {
+                let buffers = [(&mut s.x, &mut s.h), (&mut s.a, &mut s.q)];
+                let Some(kept) = s.last_rows.keep(ops, batch, buffers) else {
+                    return logits.clear();
+                };
+                wanted = kept;
+            }
             ops.linear(&s.a, &mut [(&l.o, &mut s.h)]);
             ops.add(&mut s.x, &s.h);
 
@@ -168,7 +179,7 @@ impl<O: Ops> Network<O> for Qwen3Moe<O> {
         }
 
         ops.rms_norm(&s.x, &w.output_norm, c.rms_eps, &mut s.h);
-        ops.logits(&w.embedding.head, None, &s.h, batch, logits);
+        ops.logits(&w.embedding.head, None, &s.h, &wanted, logits);
     }
 
     fn hidden(&self) -> &O::Buf {

@@ -48,6 +48,7 @@ fn run(ops: &mut Cpu, bytes: Vec<u8>) -> bool {
         rows: &[row(0), row(1)],
         sequences: &[&[PageId(0)]],
         outputs: &[1],
+        hidden: false,
     };
     let mut logits = Vec::new();
     network.forward(ops, &mut memory, &batch, &mut logits);

@@ -26,6 +26,7 @@ fn logits(model: &Model, context: u32) -> Vec<u32> {
         rows: &rows,
         sequences: &[&[PageId(0)]],
         outputs: &(0..40).collect::<Vec<_>>(),
+        hidden: false,
     };
     let mut logits = Vec::new();
     network.forward(&mut ops, &mut memory, &batch, &mut logits);

@@ -123,6 +123,7 @@ impl<O: Ops + 'static> Loaded<O> {
             rows: &rows,
             sequences: &[&self.pages],
             outputs: &outputs,
+            hidden: false,
         };
         let mut logits = Vec::new();
         self.network

@@ -63,6 +63,7 @@ fn alone<O: Ops>(m: &mut Loaded<O>, tokens: &[TokenId], chunks: &[usize]) -> Vec
             rows: &rows,
             sequences: &[&pages],
             outputs: &outputs,
+            hidden: false,
         };
         m.network
             .forward(&mut m.ops, &mut m.memory, &batch, &mut logits);
@@ -110,6 +111,7 @@ fn together<O: Ops>(m: &mut Loaded<O>, sequences: &[Vec<TokenId>]) -> Vec<Vec<u3
             rows: &rows,
             sequences: &tables,
             outputs: &outputs,
+            hidden: false,
         };
         let mut logits = Vec::new();
         m.network

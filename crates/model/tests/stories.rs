@@ -52,6 +52,7 @@ impl Loaded {
             rows: &rows,
             sequences: &[&self.pages],
             outputs: &outputs,
+            hidden: false,
         };
         let mut logits = Vec::new();
         self.network

@@ -57,6 +57,8 @@ pub struct Batch<'a> {
     pub sequences: &'a [&'a [PageId]],
     /// Indices into `rows`, ascending, whose logits are wanted.
     pub outputs: &'a [u32],
+    /// Whether the hidden rows of all rows are wanted, and not only the logits of `outputs`.
+    pub hidden: bool,
 }
 
 /// A linear layer: `y = W x + b`. (Adapters will stand here beside the base.)

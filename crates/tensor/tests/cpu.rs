@@ -258,6 +258,7 @@ fn run<O: Ops>(ops: &mut O, case: &Case, lengths: [usize; 2], chunk: usize) -> V
             rows: &rows,
             sequences: &tables,
             outputs: &outputs,
+            hidden: false,
         };
         ops.embed(&embed.weight, &batch, &mut x);
         ops.scale(&mut x, 1.7);

@@ -1,11 +1,13 @@
 //! Mixture of experts: route, gather by expert, gate and up, activate, down, sum.
 
-use super::activations::{Buf, Forms, form_bytes};
+use super::activations::{Buf, Forms, form_bytes, grain};
 use super::matrix::Matrix;
 use super::{Columns, Cpu, Product, multiply_all};
-use crate::kernel::elementwise;
+use crate::kernel::Leaf;
 use crate::kernel::matmul::{Activations, Column, PANEL};
+use crate::memory::Shared;
 use crate::ops::{ExpertWorkload, Experts, Routing};
+use crate::team::Team;
 
 /// What the experts of one layer need; grows to the largest batch and stays.
 #[derive(Debug, Default)]
@@ -24,7 +26,32 @@ pub(super) struct Scratch {
     down: Option<Buf>,
     hidden_forms: Forms,
     columns: Vec<Column>,
-    order: Vec<u32>,
+    /// Per expert, where its next entry goes.
+    ends: Vec<u32>,
+}
+
+/// A row's experts and their weights, best first, from its logits: softmax over all experts, the
+/// largest (the lower number first among equals), renormalised where asked.
+fn route(scores: &mut [f32], routing: &Routing, leaf: &Leaf, chosen: &mut [(u32, f32)]) {
+    // SAFETY: the leaf's features are there.
+    let all = unsafe { (leaf.exponentials)(scores) };
+    let mut n = 0;
+    for (expert, score) in (0..).zip(scores.iter()) {
+        let worse = |(_, other): &(u32, f32)| other.total_cmp(score).is_lt();
+        let at = chosen[..n].partition_point(|other| !worse(other));
+        if at < chosen.len() {
+            n = (n + 1).min(chosen.len());
+            chosen[at..n].rotate_right(1);
+            chosen[at] = (expert, *score);
+        }
+    }
+    let total = match routing.renormalise {
+        true => chosen.iter().map(|(_, score)| score).sum(),
+        false => all,
+    };
+    for (_, score) in chosen {
+        *score /= total;
+    }
 }
 
 fn sized(buf: &mut Option<Buf>, rows: usize, width: usize) -> &mut Buf {
@@ -48,52 +75,50 @@ impl Scratch {
         work.top_k * place + wide(work.n_experts)
     }
 
-    /// Fills `chosen` from the router's logits: softmax over all experts, the `top_k` largest
-    /// (the lower number first among equals), renormalised where asked.
-    fn route(&mut self, routing: &Routing) {
-        self.chosen.clear();
+    /// Fills `chosen` from the router's logits, each row by itself: see [`route`].
+    fn route(&mut self, routing: &Routing, leaf: &Leaf, team: &Team) {
         let Some(scores) = &mut self.scores else {
             return;
         };
-        for i in 0..scores.rows {
-            let row = scores.row_mut(i);
-            let largest = elementwise::largest(row);
-            let mut sum = 0.0;
-            for score in row.iter_mut() {
-                *score = elementwise::exp(*score - largest);
-                sum += *score;
+        let (rows, stride, width) = (scores.rows, scores.stride, scores.width);
+        self.chosen.clear();
+        self.chosen.resize(rows * routing.top_k, (0, 0.0));
+        let (scores, chosen) = (scores.shared(), Shared::new(&mut self.chosen));
+        team.share(rows, grain(rows), &|_, range| {
+            for i in range {
+                // SAFETY: each row is routed by one member.
+                let (scores, chosen) = unsafe {
+                    let chosen = chosen.slice(i * routing.top_k, routing.top_k);
+                    (scores.slice(i * stride, width), chosen)
+                };
+                route(scores, routing, leaf, chosen);
             }
-            self.order.clear();
-            self.order.extend(0..row.len() as u32);
-            self.order.sort_unstable_by(|a, b| {
-                row[*b as usize].total_cmp(&row[*a as usize]).then(a.cmp(b))
-            });
-            let best = &self.order[..routing.top_k];
-            let total = if routing.renormalise {
-                best.iter().map(|e| row[*e as usize]).sum()
-            } else {
-                sum
-            };
-            self.chosen
-                .extend(best.iter().map(|e| (*e, row[*e as usize] / total)));
-        }
+        });
     }
 
-    /// Groups the chosen places by expert.
+    /// Groups the chosen places by expert, in ascending order both.
     fn group(&mut self, n_experts: usize) {
+        self.ends.clear();
+        self.ends.resize(n_experts, 0);
+        for (expert, _) in &self.chosen {
+            self.ends[*expert as usize] += 1;
+        }
         self.active.clear();
-        self.entries.clear();
-        for expert in 0..n_experts as u32 {
-            let before = self.entries.len();
-            let places = self
-                .chosen
-                .iter()
-                .enumerate()
-                .filter(|(_, (e, _))| *e == expert);
-            self.entries.extend(places.map(|(i, _)| i as u32));
-            if self.entries.len() > before {
-                self.active.push((expert, self.entries.len() as u32));
+        let mut end = 0;
+        for (expert, places) in (0..).zip(&mut self.ends) {
+            let first = end;
+            end += *places;
+            if *places > 0 {
+                self.active.push((expert, end));
             }
+            *places = first;
+        }
+        self.entries.clear();
+        self.entries.resize(self.chosen.len(), 0);
+        for (place, (expert, _)) in (0..).zip(&self.chosen) {
+            let at = &mut self.ends[*expert as usize];
+            self.entries[*at as usize] = place;
+            *at += 1;
         }
     }
 
@@ -119,7 +144,7 @@ impl Cpu {
     ) {
         let mut scratch = std::mem::take(&mut self.experts);
         self.score(router, x, &mut scratch);
-        scratch.route(routing);
+        scratch.route(routing, self.leaf, &self.team);
         scratch.group(experts.gate.len());
         self.gate_and_up(routing, experts, x, &mut scratch);
         self.down(experts, &mut scratch);

@@ -48,10 +48,30 @@ pub struct Cpu {
     outputs: Option<Buf>,
     /// Is told what each matrix is multiplied by.
     recorder: Option<Recorder>,
+    /// Is told of each operation.
+    observer: Observer,
 }
 
 // SAFETY: the raw pointers in `columns` are made and used within one operation.
 unsafe impl Send for Cpu {}
+
+/// What is called after each operation.
+#[derive(Default)]
+struct Observer(Option<Box<dyn FnMut(&'static str) + Send>>);
+
+impl Observer {
+    fn done(&mut self, operation: &'static str) {
+        if let Some(observer) = &mut self.0 {
+            observer(operation);
+        }
+    }
+}
+
+impl std::fmt::Debug for Observer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Observer").field(&self.0.is_some()).finish()
+    }
+}
 
 /// A vector of f32 weights.
 #[derive(Debug)]
@@ -70,6 +90,7 @@ impl Cpu {
             experts: experts::Scratch::default(),
             outputs: None,
             recorder: None,
+            observer: Observer::default(),
         })
     }
 
@@ -77,6 +98,13 @@ impl Cpu {
     #[must_use]
     pub fn recording(mut self, recorder: Recorder) -> Self {
         self.recorder = Some(recorder);
+        self
+    }
+
+    /// Calls `observer` with its name when an operation is done, for those who hold a clock.
+    #[must_use]
+    pub fn observed(mut self, observer: impl FnMut(&'static str) + Send + 'static) -> Self {
+        self.observer = Observer(Some(Box::new(observer)));
         self
     }
 
@@ -281,6 +309,7 @@ impl Ops for Cpu {
             let row = unsafe { shared.slice(i * stride, table.columns) };
             table.decode_row(indices[i] as usize, row);
         });
+        self.observer.done("rows");
     }
 
     fn select(&mut self, x: &Buf, indices: &[u32], out: &mut Buf) {
@@ -288,6 +317,7 @@ impl Ops for Cpu {
         for (i, &index) in indices.iter().enumerate() {
             out.row_mut(i).copy_from_slice(x.row(index as usize));
         }
+        self.observer.done("select");
     }
 
     fn embed(&mut self, table: &Matrix, batch: &Batch<'_>, out: &mut Buf) {
@@ -299,6 +329,7 @@ impl Ops for Cpu {
             let row = unsafe { shared.slice(i * stride, table.columns) };
             table.decode_row(token.0 as usize, row);
         });
+        self.observer.done("embed");
     }
 
     fn rms_norm(&mut self, x: &Buf, weight: &Vector, eps: f32, out: &mut Buf) {
@@ -310,24 +341,28 @@ impl Ops for Cpu {
                 (self.leaf.rms_norm)(x.row(i), &weight.0, eps, shared.slice(i * stride, x.width))
             }
         });
+        self.observer.done("rms_norm");
     }
 
     fn layer_norm(&mut self, x: &mut Buf, weight: &Vector, bias: &Vector, eps: f32) {
         let norm = self.leaf.layer_norm;
         // SAFETY: the leaf's features are there.
         self.each_in_place(x, &|row| unsafe { norm(row, &weight.0, &bias.0, eps) });
+        self.observer.done("layer_norm");
     }
 
     fn gelu(&mut self, x: &mut Buf) {
         let gelu = self.leaf.gelu;
         // SAFETY: the leaf's features are there.
         self.each_in_place(x, &|row| unsafe { gelu(row) });
+        self.observer.done("gelu");
     }
 
     fn tanh(&mut self, x: &mut Buf) {
         let tanh = self.leaf.tanh;
         // SAFETY: the leaf's features are there.
         self.each_in_place(x, &|row| unsafe { tanh(row) });
+        self.observer.done("tanh");
     }
 
     fn rms_norm_heads(&mut self, x: &mut Buf, weight: &Vector, eps: f32, head_dim: usize) {
@@ -340,6 +375,7 @@ impl Ops for Cpu {
                 }
             }
         });
+        self.observer.done("rms_norm_heads");
     }
 
     fn linear(&mut self, x: &Buf, layers: &mut [(&Linear<Self>, &mut Buf)]) {
@@ -386,6 +422,7 @@ impl Ops for Cpu {
                 });
             }
         }
+        self.observer.done("linear");
     }
 
     fn scale(&mut self, x: &mut Buf, factor: f32) {
@@ -394,6 +431,7 @@ impl Ops for Cpu {
             // SAFETY: each row is written by one member; the leaf's features are there.
             unsafe { (self.leaf.scale)(shared.slice(i * stride, width), factor) }
         });
+        self.observer.done("scale");
     }
 
     fn add(&mut self, x: &mut Buf, y: &Buf) {
@@ -402,10 +440,12 @@ impl Ops for Cpu {
             // SAFETY: each row is written by one member; the leaf's features are there.
             unsafe { (self.leaf.add)(shared.slice(i * stride, width), y.row(i)) }
         });
+        self.observer.done("add");
     }
 
     fn rope(&mut self, x: &mut Buf, rope: &Rope, head_dim: usize, batch: &Batch<'_>) {
         self.rotate(x, rope, head_dim, batch);
+        self.observer.done("rope");
     }
 
     fn attention(
@@ -429,6 +469,7 @@ impl Ops for Cpu {
             batch,
             out,
         );
+        self.observer.done("attention");
     }
 
     fn gate(&mut self, activation: Activation, gate: &mut Buf, up: &Buf) {
@@ -441,6 +482,7 @@ impl Ops for Cpu {
             // SAFETY: each row is written by one member; the leaf's features are there.
             unsafe { apply(shared.slice(i * stride, width), up.row(i)) }
         });
+        self.observer.done("gate");
     }
 
     fn experts(
@@ -452,6 +494,7 @@ impl Ops for Cpu {
         out: &mut Buf,
     ) {
         self.run_experts(routing, router, experts, x, out);
+        self.observer.done("experts");
     }
 
     fn logits(
@@ -516,9 +559,11 @@ impl Ops for Cpu {
                 unsafe { (self.leaf.soft_cap)(shared.slice(i * n_vocab, n_vocab), cap) }
             });
         }
+        self.observer.done("logits");
     }
 
     fn read(&mut self, x: &Buf, rows: std::ops::Range<usize>, out: &mut Vec<f32>) {
         rows.for_each(|i| out.extend_from_slice(x.row(i)));
+        self.observer.done("read");
     }
 }

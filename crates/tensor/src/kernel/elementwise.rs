@@ -2,6 +2,9 @@
 //!
 //! Rust neither reorders nor fuses float operations, so the compiler may use any vector width and
 //! the bits stay the same. Sums over a row run in sixteen lanes, joined as in [`join`].
+//!
+//! Inner loops count instead of zipping: where an iterator's function is not inlined (it may not be
+//! into one compiled for other features), a loop over sixteen lanes is no vector operation.
 
 use super::simd::Simd;
 
@@ -24,12 +27,12 @@ fn inverse_rms(x: &[f32], eps: f32) -> f32 {
     let mut lanes = [0.0f32; 16];
     let (chunks, tail) = x.as_chunks::<16>();
     for chunk in chunks {
-        for (sum, x) in lanes.iter_mut().zip(chunk) {
-            *sum = x.mul_add(*x, *sum);
+        for i in 0..16 {
+            lanes[i] = chunk[i].mul_add(chunk[i], lanes[i]);
         }
     }
-    for (sum, x) in lanes.iter_mut().zip(tail) {
-        *sum = x.mul_add(*x, *sum);
+    for i in 0..tail.len().min(16) {
+        lanes[i] = tail[i].mul_add(tail[i], lanes[i]);
     }
     1.0 / (join(lanes) / x.len() as f32 + eps).sqrt()
 }
@@ -37,18 +40,20 @@ fn inverse_rms(x: &[f32], eps: f32) -> f32 {
 /// `out = x / rms(x) * weight`, all of one length.
 #[inline(always)]
 pub fn rms_norm(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
-    let r = inverse_rms(x, eps);
-    for ((out, x), w) in out.iter_mut().zip(x).zip(weight) {
-        *out = (x * r) * w;
+    let (r, n) = (inverse_rms(x, eps), x.len());
+    let (weight, out) = (&weight[..n], &mut out[..n]);
+    for i in 0..n {
+        out[i] = (x[i] * r) * weight[i];
     }
 }
 
 /// As [`rms_norm`], in place.
 #[inline(always)]
 pub fn rms_norm_in_place(x: &mut [f32], weight: &[f32], eps: f32) {
-    let r = inverse_rms(x, eps);
-    for (x, w) in x.iter_mut().zip(weight) {
-        *x = (*x * r) * w;
+    let (r, n) = (inverse_rms(x, eps), x.len());
+    let weight = &weight[..n];
+    for i in 0..n {
+        x[i] = (x[i] * r) * weight[i];
     }
 }
 
@@ -58,20 +63,26 @@ pub fn rms_norm_in_place(x: &mut [f32], weight: &[f32], eps: f32) {
 pub fn layer_norm(x: &mut [f32], weight: &[f32], bias: &[f32], eps: f32) {
     let (mut sums, mut squares) = ([0.0f32; 16], [0.0f32; 16]);
     let (chunks, tail) = x.as_chunks::<16>();
-    for chunk in chunks.iter().map(|c| &c[..]).chain([tail]) {
-        for (sum, x) in sums.iter_mut().zip(chunk) {
-            *sum += x;
+    for chunk in chunks {
+        for i in 0..16 {
+            sums[i] += chunk[i];
         }
+    }
+    for i in 0..tail.len().min(16) {
+        sums[i] += tail[i];
     }
     let mean = join(sums) / x.len() as f32;
     for x in x.iter_mut() {
         *x -= mean;
     }
     let (chunks, tail) = x.as_chunks::<16>();
-    for chunk in chunks.iter().map(|c| &c[..]).chain([tail]) {
-        for (sum, x) in squares.iter_mut().zip(chunk) {
-            *sum = x.mul_add(*x, *sum);
+    for chunk in chunks {
+        for i in 0..16 {
+            squares[i] = chunk[i].mul_add(chunk[i], squares[i]);
         }
+    }
+    for i in 0..tail.len().min(16) {
+        squares[i] = tail[i].mul_add(tail[i], squares[i]);
     }
     let r = 1.0 / (join(squares) / x.len() as f32 + eps).sqrt();
     for ((x, w), b) in x.iter_mut().zip(weight).zip(bias) {
@@ -111,16 +122,20 @@ pub fn normal_tail(x: f32) -> f32 {
 /// `x += y`
 #[inline(always)]
 pub fn add(x: &mut [f32], y: &[f32]) {
-    for (x, y) in x.iter_mut().zip(y) {
-        *x += y;
+    let n = x.len();
+    let y = &y[..n];
+    for i in 0..n {
+        x[i] += y[i];
     }
 }
 
 /// `x += y * factor`, each rounded once.
 #[inline(always)]
 pub fn add_scaled(x: &mut [f32], y: &[f32], factor: f32) {
-    for (x, y) in x.iter_mut().zip(y) {
-        *x = y.mul_add(factor, *x);
+    let n = x.len();
+    let y = &y[..n];
+    for i in 0..n {
+        x[i] = y[i].mul_add(factor, x[i]);
     }
 }
 
@@ -135,8 +150,10 @@ pub fn scale(x: &mut [f32], factor: f32) {
 /// `gate = gate / (1 + exp(-gate)) * up`
 #[inline(always)]
 pub fn silu_mul(gate: &mut [f32], up: &[f32]) {
-    for (g, u) in gate.iter_mut().zip(up) {
-        *g = (*g / (1.0 + exp(-*g))) * u;
+    let n = gate.len();
+    let up = &up[..n];
+    for i in 0..n {
+        gate[i] = (gate[i] / (1.0 + exp(-gate[i]))) * up[i];
     }
 }
 
@@ -224,12 +241,26 @@ pub fn exp_and_sum(x: &mut [f32], largest: f32) -> f32 {
     let mut lanes = [0.0f32; 16];
     let (chunks, _) = x.as_chunks_mut::<16>();
     for chunk in chunks {
-        for (sum, x) in lanes.iter_mut().zip(chunk) {
-            *x = exp(*x - largest);
-            *sum += *x;
+        for i in 0..16 {
+            chunk[i] = exp(chunk[i] - largest);
+            lanes[i] += chunk[i];
         }
     }
     join(lanes)
+}
+
+/// `x[i] = exp(x[i] - largest)`; their sum, in order.
+#[inline(always)]
+pub fn exponentials(x: &mut [f32]) -> f32 {
+    let largest = largest(x);
+    for x in x.iter_mut() {
+        *x = exp(*x - largest);
+    }
+    let mut sum = 0.0;
+    for x in x {
+        sum += *x;
+    }
+    sum
 }
 
 /// The largest of `x`.
@@ -237,22 +268,37 @@ pub fn exp_and_sum(x: &mut [f32], largest: f32) -> f32 {
 pub fn largest(x: &[f32]) -> f32 {
     let mut lanes = [f32::NEG_INFINITY; 16];
     let (chunks, tail) = x.as_chunks::<16>();
-    for chunk in chunks.iter().map(|c| &c[..]).chain([tail]) {
-        for (m, x) in lanes.iter_mut().zip(chunk) {
-            *m = if *x > *m { *x } else { *m };
+    for chunk in chunks {
+        for i in 0..16 {
+            lanes[i] = greater(chunk[i], lanes[i]);
         }
     }
-    lanes
-        .iter()
-        .fold(f32::NEG_INFINITY, |a, b| if *b > a { *b } else { a })
+    for i in 0..tail.len().min(16) {
+        lanes[i] = greater(tail[i], lanes[i]);
+    }
+    let mut largest = f32::NEG_INFINITY;
+    for lane in lanes {
+        largest = greater(lane, largest);
+    }
+    largest
+}
+
+/// `a` where it is above `b`, else `b`: one instruction, which `max` with its rule for NaN is not.
+#[inline(always)]
+pub fn greater(a: f32, b: f32) -> f32 {
+    if a > b { a } else { b }
 }
 
 /// Turns the pairs of one head by `angles`: cosines, then sines, each half of `rotary` long.
 #[inline(always)]
 pub fn rope_halves(head: &mut [f32], cos: &[f32], sin: &[f32]) {
-    let (first, second) = head.split_at_mut(cos.len());
-    for (((a, b), c), s) in first.iter_mut().zip(second).zip(cos).zip(sin) {
-        (*a, *b) = (*a * c - *b * s, *a * s + *b * c);
+    let n = cos.len();
+    let (first, second) = head.split_at_mut(n);
+    let (second, sin) = (&mut second[..n], &sin[..n]);
+    for i in 0..n {
+        let (a, b) = (first[i], second[i]);
+        first[i] = a * cos[i] - b * sin[i];
+        second[i] = a * sin[i] + b * cos[i];
     }
 }
 
@@ -278,8 +324,8 @@ pub unsafe fn sum_words<S: Simd>(bytes: &[u8]) -> u64 {
         // SAFETY: a prefetch may name any address.
         unsafe { S::prefetch(line.as_ptr().wrapping_add(1024)) }
         let (words, _) = line.as_chunks::<8>();
-        for (sum, word) in sums.iter_mut().zip(words) {
-            *sum = sum.wrapping_add(u64::from_le_bytes(*word));
+        for i in 0..8 {
+            sums[i] = sums[i].wrapping_add(u64::from_le_bytes(words[i]));
         }
     }
     sums.iter().fold(0, |a, b| a.wrapping_add(*b))

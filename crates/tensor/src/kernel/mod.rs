@@ -110,6 +110,7 @@ pub struct Leaf {
     pub add_scaled: unsafe fn(&mut [f32], &[f32], f32),
     pub scale: unsafe fn(&mut [f32], f32),
     pub silu_mul: unsafe fn(&mut [f32], &[f32]),
+    pub exponentials: unsafe fn(&mut [f32]) -> f32,
     pub layer_norm: unsafe fn(&mut [f32], &[f32], &[f32], f32),
     pub gelu: unsafe fn(&mut [f32]),
     pub tanh: unsafe fn(&mut [f32]),
@@ -197,6 +198,7 @@ macro_rules! leaf {
             leaf!(@wrap $($features)?, add_scaled(x: &mut [f32], y: &[f32], f: f32) { elementwise::add_scaled });
             leaf!(@wrap $($features)?, scale(x: &mut [f32], f: f32) { elementwise::scale });
             leaf!(@wrap $($features)?, silu_mul(g: &mut [f32], u: &[f32]) { elementwise::silu_mul });
+            leaf!(@wrap $($features)?, exponentials(x: &mut [f32]) -> f32 { elementwise::exponentials });
             leaf!(@wrap $($features)?, layer_norm(x: &mut [f32], w: &[f32], b: &[f32], e: f32) { elementwise::layer_norm });
             leaf!(@wrap $($features)?, gelu(x: &mut [f32]) { elementwise::gelu });
             leaf!(@wrap $($features)?, tanh(x: &mut [f32]) { elementwise::tanh_all });
@@ -227,6 +229,7 @@ macro_rules! leaf {
                 add_scaled,
                 scale,
                 silu_mul,
+                exponentials,
                 layer_norm,
                 gelu,
                 tanh,

@@ -4,6 +4,8 @@
 //! scale `max|x| / 127`. Sums of the integers go beside them, for weights that are stored with an
 //! offset or a minimum.
 
+use super::elementwise::greater;
+
 /// Sums that a block of 256 carries: sixteen of 16 values, then eight of 32.
 pub const SUMS_256: usize = 24;
 
@@ -20,7 +22,7 @@ pub fn blocks_of_32(x: &[f32], q: &mut [i8], scales: &mut [f32], sums: &mut [i16
     let (q, _) = q.as_chunks_mut::<32>();
     for (((x, q), scale), sum) in x.iter().zip(q).zip(scales).zip(sums) {
         *scale = block(x, q);
-        *sum = q.iter().map(|q| i16::from(*q)).sum();
+        *sum = sum_of(q);
     }
 }
 
@@ -33,8 +35,8 @@ pub fn blocks_of_256(x: &[f32], q: &mut [i8], scales: &mut [f32], sums: &mut [i1
     for (((x, q), scale), sums) in x.iter().zip(q).zip(scales).zip(sums) {
         *scale = block(x, q);
         let (sixteens, _) = q.as_chunks::<16>();
-        for (i, q) in sixteens.iter().enumerate() {
-            sums[i] = q.iter().map(|q| i16::from(*q)).sum();
+        for i in 0..16 {
+            sums[i] = sum_of(&sixteens[i]);
         }
         for i in 0..8 {
             sums[16 + i] = sums[2 * i] + sums[2 * i + 1];
@@ -43,25 +45,34 @@ pub fn blocks_of_256(x: &[f32], q: &mut [i8], scales: &mut [f32], sums: &mut [i1
 }
 
 #[inline(always)]
+fn sum_of<const N: usize>(q: &[i8; N]) -> i16 {
+    let mut sum = 0;
+    for q in q {
+        sum += i16::from(*q);
+    }
+    sum
+}
+
+#[inline(always)]
 fn block<const N: usize>(x: &[f32; N], q: &mut [i8; N]) -> f32 {
-    let mut largest = [0.0f32; 16];
+    let mut lanes = [0.0f32; 16];
     let (sixteens, _) = x.as_chunks::<16>();
     for x in sixteens {
-        for (m, x) in largest.iter_mut().zip(x) {
-            let x = x.abs();
-            *m = if x > *m { x } else { *m };
+        for i in 0..16 {
+            lanes[i] = greater(x[i].abs(), lanes[i]);
         }
     }
-    let largest = largest
-        .iter()
-        .fold(0.0f32, |a, b| if *b > a { *b } else { a });
+    let mut largest = 0.0;
+    for lane in lanes {
+        largest = greater(lane, largest);
+    }
     if largest < SMALLEST {
         q.fill(0);
         return 0.0;
     }
     let inverse = 127.0 / largest;
-    for (q, x) in q.iter_mut().zip(x) {
-        *q = (x * inverse + ROUND).to_bits() as i8; // the integer stands in the low mantissa bits
+    for i in 0..N {
+        q[i] = (x[i] * inverse + ROUND).to_bits() as i8; // the integer stands in the low mantissa bits
     }
     largest / 127.0
 }
