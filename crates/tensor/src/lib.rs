@@ -14,6 +14,8 @@ pub mod kernel;
 mod memory;
 pub mod ops;
 pub mod pack;
+#[allow(unsafe_code, reason = "calls a kernel")]
+pub mod peak;
 pub mod quant;
 #[doc(hidden)]
 pub mod reference;

@@ -8,6 +8,7 @@
 pub mod attention;
 pub mod elementwise;
 pub mod matmul;
+pub mod peak;
 pub mod quantise;
 pub mod scalar;
 pub mod simd;
@@ -120,6 +121,8 @@ pub struct Leaf {
     pub rope_interleaved: unsafe fn(&mut [f32], &[f32], &[f32]),
     pub attend: unsafe fn(&attention::Job<'_>),
     pub sum_bytes: unsafe fn(&[u8]) -> u64,
+    pub products_i8: unsafe fn(usize) -> u64,
+    pub products_f32: unsafe fn(usize) -> u64,
     encode: EncodeFn,
 }
 
@@ -208,6 +211,8 @@ macro_rules! leaf {
             leaf!(@wrap $($features)?, rope_interleaved(h: &mut [f32], c: &[f32], s: &[f32]) { elementwise::rope_interleaved });
             leaf!(@wrap $($features)?, attend(job: &attention::Job<'_>) { attention::attend::<$simd> });
             leaf!(@wrap $($features)?, sum_bytes(bytes: &[u8]) -> u64 { elementwise::sum_words::<$simd> });
+            leaf!(@wrap $($features)?, products_i8(turns: usize) -> u64 { peak::products_i8::<$simd> });
+            leaf!(@wrap $($features)?, products_f32(turns: usize) -> u64 { peak::products_f32::<$simd> });
             leaf!(@wrap $($features)?, encode(t: TensorType, x: &[f32], w: Option<&[f32]>, o: &mut [u8]) { crate::quant::encode_whole });
 
             pub static LEAF: Leaf = Leaf {
@@ -239,6 +244,8 @@ macro_rules! leaf {
                 rope_interleaved,
                 attend,
                 sum_bytes,
+                products_i8,
+                products_f32,
                 encode,
             };
         }
