@@ -1,12 +1,12 @@
 //! From an argument to a loaded model: the plan first, then progress, all on stderr.
 
 use crate::machine::{MachineArgs, Memory, advice};
+use crate::work::TokenWork;
 use crate::{Usage, model_file, out};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use ingle::engine::Pooling;
 use ingle::store::quantize::{QuantizeError, Recipe};
 use ingle::store::{CachePolicy, Layers, Place};
-use ingle::tensor::WeightSource;
 use ingle::{KvType, LoadOptions, Loader, Model, ModelFiles, Options};
 use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
@@ -57,8 +57,8 @@ pub struct Loaded {
     pub load_time: Duration,
     pub threads: usize,
     pub isa: &'static str,
-    /// Bytes of weights, as the file stores them, that computing one token reads.
-    pub token_bytes: u64,
+    /// What computing one token takes at least.
+    pub work: TokenWork,
     /// What the weights were quantised to while loading, where that was asked for.
     pub quant: Option<&'static str>,
     /// What Ollama keeps beside the weights.
@@ -127,7 +127,7 @@ pub fn load_for(
     let mut options = args.options()?;
     let files = args.quantised(files, options.threads)?;
     let quant = files.quantised_to().map(Recipe::name);
-    let token_bytes = token_bytes(&files);
+    let work = TokenWork::of(&files);
     let places = company.places(&mut options.load);
     let loader = Loader::for_several(files, &options, places)?;
     out::note(format!("{}\n{}", out::plain(&name), loader.plan()));
@@ -143,7 +143,7 @@ pub fn load_for(
         load_time: started.elapsed(),
         threads: options.threads,
         isa: options.isa.name(),
-        token_bytes,
+        work,
         quant,
         layers,
     })
@@ -158,30 +158,6 @@ fn built_in() -> anyhow::Result<ModelFiles> {
     }
     out::note("");
     Ok(ModelFiles::from_bytes(BUILT_IN_NAME, BUILT_IN)?)
-}
-
-/// All of it but the embedding, of which a token takes one row (unless it is the head too), and of
-/// the experts as many as a token uses.
-fn token_bytes(files: &ModelFiles) -> u64 {
-    let architecture = files.summary().architecture;
-    let count = |key: &str| {
-        files
-            .metadata()
-            .u64(&format!("{architecture}.{key}"))
-            .ok()
-            .flatten()
-    };
-    let (experts, used) = (
-        count("expert_count").unwrap_or(1),
-        count("expert_used_count").unwrap_or(1),
-    );
-    let tied = files.tensor("output.weight").is_none();
-    let bytes = files.tensors().iter().map(|t| match t.name.as_str() {
-        "token_embd.weight" if !tied => 0,
-        name if name.contains("_exps.") => t.byte_len / experts.max(1) * used.min(experts),
-        _ => t.byte_len,
-    });
-    bytes.fold(0, u64::saturating_add)
 }
 
 impl LoadArgs {
@@ -332,7 +308,7 @@ mod tests {
     fn the_built_in_model_can_be_opened() {
         let files = built_in().unwrap();
         // A mixture of experts: a token does not need them all.
-        assert!(token_bytes(&files) < files.weight_bytes());
+        assert!(TokenWork::of(&files).bytes() < files.weight_bytes());
         assert!(files.metadata().get("tokenizer.ggml.tokens").is_some());
     }
 }

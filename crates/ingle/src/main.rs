@@ -22,6 +22,7 @@ mod pull_progress;
 
 mod sampling_args;
 mod stdin;
+mod work;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::process::ExitCode;

@@ -265,26 +265,42 @@ fn a_damaged_file_is_an_error_that_names_it() {
 
 #[test]
 fn bench_prints_every_figure() {
-    let value = json(&run(&[
-        "bench",
-        "--prompt",
-        "16",
-        "--generate",
-        "4",
-        "--depth",
-        "8",
-        "--repeat",
-        "1",
-        "--json",
-    ]));
+    let args = "bench --prompt 16 --generate 4 --depth 0,96 --sequences 3 --repeat 1";
+    let args: Vec<&str> = args.split(' ').collect();
+    let value = json(&run(&[&args[..], &["--json"]].concat()));
     for figure in [
         "prompt_tps",
         "generate_tps",
         "weight_bytes_per_token",
         "read_gbps",
         "read_share",
+        "int8_tops",
+        "f32_tflops",
+        "load_seconds",
     ] {
         assert!(value[figure].as_f64().unwrap() > 0.0, "{figure}");
+    }
+    let runs = value["runs"].as_array().unwrap();
+    let shapes = runs.iter().map(|run| {
+        assert!(run["tps"].as_f64().unwrap() > 0.0 && run["share"].as_f64().unwrap() > 0.0);
+        let number = |key: &str| run[key].as_u64().unwrap();
+        (
+            run["kind"].as_str().unwrap(),
+            number("depth"),
+            number("sequences"),
+        )
+    });
+    let expected = [
+        ("prompt", 0, 1),
+        ("generation", 0, 1),
+        ("prompt", 96, 1),
+        ("generation", 96, 1),
+        ("generation", 0, 3),
+    ];
+    assert_eq!(shapes.collect::<Vec<_>>(), expected);
+    let text = run(&args).out;
+    for line in ["This machine", "prompt 16 at depth 96", "3 sequences"] {
+        assert!(text.contains(line), "{text}");
     }
 }
 

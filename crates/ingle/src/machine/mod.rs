@@ -3,6 +3,7 @@
 pub mod advice;
 mod args;
 pub mod memory;
+pub mod peak;
 pub mod processors;
 
 pub use args::MachineArgs;
