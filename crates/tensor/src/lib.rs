@@ -13,6 +13,7 @@ pub mod kernel;
 #[allow(unsafe_code, reason = "owned aligned memory")]
 mod memory;
 pub mod ops;
+mod order;
 pub mod pack;
 #[allow(unsafe_code, reason = "calls a kernel")]
 pub mod peak;

@@ -4,12 +4,14 @@
 //! load brings the same four columns of sixteen rows: the lane is the row. The same order is the
 //! one that matrix units want. Everything that a kernel reads stands in the order in which it reads
 //! it: one ascending stream of whole cache lines, which is what the processor fetches ahead best.
-//! Two blocks with an f16 scale each share a line of scales. The 6-bit sub-scales of Q4_K and Q5_K
-//! are spread to bytes; everything else takes the bytes of the file.
+//! Two blocks with an f16 scale each share a line of scales (of MXFP4, four with a byte each).
+//! Sub-scales of 6 bits are spread to bytes, and the bits of a sub-block are brought together
+//! (`order.rs`); a panel is at most 4% larger than its rows in the file.
 //!
 //! Types without a kernel of their own keep their rows as they are in the file.
 
 use crate::kernel::matmul::PANEL;
+use crate::order::{LONGEST, gather, spread};
 use crate::quant;
 use ingle_formats::TensorType;
 
@@ -20,6 +22,8 @@ pub struct Places {
     group: usize,
     /// Bytes of that line.
     header: usize,
+    /// Bytes of such a scale.
+    scale: usize,
     /// Bytes of a block of sixteen rows, without such a scale.
     body: usize,
 }
@@ -29,6 +33,7 @@ impl Places {
         Self {
             group: 1,
             header: 0,
+            scale: 0,
             body,
         }
     }
@@ -37,6 +42,16 @@ impl Places {
         Self {
             group: 2,
             header: 64,
+            scale: 2,
+            body,
+        }
+    }
+
+    const fn in_fours(body: usize) -> Self {
+        Self {
+            group: 4,
+            header: 64,
+            scale: 1,
             body,
         }
     }
@@ -50,7 +65,7 @@ impl Places {
     /// Where the scales of block `b` stand, for types whose blocks share a line of them.
     #[inline(always)]
     pub const fn scales(self, b: usize) -> usize {
-        self.group_start(b) + b % self.group * 2 * PANEL
+        self.group_start(b) + b % self.group * self.scale * PANEL
     }
 
     const fn group_start(self, b: usize) -> usize {
@@ -70,25 +85,38 @@ pub const Q8_0: Places = Places::paired(8 * 64);
 pub const Q4_0: Places = Places::paired(4 * 64);
 /// A line of scales and scales of minimums, 4 of sub-scales and minimums, 32 of quants.
 pub const Q4_K: Places = Places::alone(37 * 64);
-/// As Q4_K, with 8 lines of fifth bits before the quants.
+/// A line of scales and minimums; 4 lines of quants.
+pub const Q4_1: Places = Places::alone(5 * 64);
+/// A scale; a line of fifth bits, 4 of quants.
+pub const Q5_0: Places = Places::paired(5 * 64);
+/// A line of scales and minimums; one of fifth bits, 4 of quants.
+pub const Q5_1: Places = Places::alone(6 * 64);
+/// A scale; 4 lines of quants.
+pub const IQ4_NL: Places = Places::paired(4 * 64);
+/// A scale of a byte; 4 lines of quants.
+pub const MXFP4: Places = Places::in_fours(4 * 64);
+/// A line of scales and scales of minimums, 4 of sub-scales with minimums, 16 of quants: one a
+/// sub-block.
+pub const Q2_K: Places = Places::alone(21 * 64);
+/// A scale; 4 lines of sub-scales, then for each run of 32 one of third bits and two of quants.
+pub const Q3_K: Places = Places::paired(28 * 64);
+/// As Q4_K, with two lines of fifth bits before each 8 of quants.
 pub const Q5_K: Places = Places::alone(45 * 64);
-/// A scale; 4 lines of sub-scales, then two of lower bits and one of upper bits, 16 times.
+/// A scale; 4 lines of sub-scales, then for each sub-block one of upper and two of lower bits.
 pub const Q6_K: Places = Places::paired(52 * 64);
+/// A scale; 2 lines of sub-scales, 32 of quants.
+pub const IQ4_XS: Places = Places::paired(34 * 64);
 
 /// Units of a row's block and where they go: where the first begins in the spread block, bytes of
-/// a unit, how many, and the place of the first and the step between them in the packed block, in
-/// units of sixteen rows.
-type Run = (usize, usize, usize, usize, usize);
-
-/// The longest block with its sub-scales spread.
-const LONGEST: usize = 256;
+/// a unit, how many, and the place of the first in the packed block, in units of sixteen rows.
+type Run = (usize, usize, usize, usize);
 
 /// The layout of one storage type.
 #[derive(Debug, Clone, Copy)]
 pub struct Layout {
     ty: TensorType,
     places: Places,
-    /// Where the scale begins in a block, for types whose blocks share a line of them.
+    /// Where the scale begins in a spread block, for types whose blocks share a line of them.
     scale: usize,
     /// Empty: rows stay as they are.
     runs: &'static [Run],
@@ -98,29 +126,21 @@ impl Layout {
     /// The layout of `ty`.
     pub const fn new(ty: TensorType) -> Self {
         let (places, scale, runs): (_, _, &[Run]) = match ty {
-            TensorType::F32 => (Places::alone(64), 0, &[(0, 4, 1, 0, 1)]),
-            TensorType::F16 | TensorType::Bf16 => (Places::alone(32), 0, &[(0, 2, 1, 0, 1)]),
-            TensorType::Q8_0 => (Q8_0, 0, &[(2, 4, 8, 0, 1)]),
-            TensorType::Q4_0 => (Q4_0, 0, &[(2, 4, 4, 0, 1)]),
-            TensorType::Q4K => (Q4_K, 0, &[(0, 2, 10, 0, 1), (20, 4, 32, 5, 1)]),
-            TensorType::Q5K => (
-                Q5_K,
-                0,
-                &[(0, 2, 10, 0, 1), (20, 4, 8, 5, 1), (52, 4, 32, 13, 1)],
-            ),
-            TensorType::Q6K => (
-                Q6_K,
-                208,
-                &[
-                    (192, 2, 8, 0, 1),
-                    (0, 4, 8, 4, 3),
-                    (32, 4, 8, 5, 3),
-                    (128, 4, 8, 6, 3),
-                    (64, 4, 8, 28, 3),
-                    (96, 4, 8, 29, 3),
-                    (160, 4, 8, 30, 3),
-                ],
-            ),
+            TensorType::F32 => (Places::alone(64), 0, &[(0, 4, 1, 0)]),
+            TensorType::F16 | TensorType::Bf16 => (Places::alone(32), 0, &[(0, 2, 1, 0)]),
+            TensorType::Q8_0 => (Q8_0, 0, &[(2, 4, 8, 0)]),
+            TensorType::Q4_0 => (Q4_0, 0, &[(2, 4, 4, 0)]),
+            TensorType::Q4K => (Q4_K, 0, &[(0, 2, 10, 0), (20, 4, 32, 5)]),
+            TensorType::Q4_1 => (Q4_1, 0, &[(0, 2, 2, 0), (4, 4, 4, 1)]),
+            TensorType::Q5_0 => (Q5_0, 0, &[(2, 4, 5, 0)]),
+            TensorType::Q5_1 => (Q5_1, 0, &[(0, 2, 2, 0), (4, 4, 5, 1)]),
+            TensorType::Iq4Nl => (IQ4_NL, 0, &[(2, 4, 4, 0)]),
+            TensorType::Mxfp4 => (MXFP4, 0, &[(1, 4, 4, 0)]),
+            TensorType::Q2K => (Q2_K, 0, &[(80, 2, 2, 0), (0, 2, 8, 2), (16, 4, 16, 5)]),
+            TensorType::Q3K => (Q3_K, 112, &[(0, 2, 8, 0), (16, 4, 24, 4)]),
+            TensorType::Q5K => (Q5_K, 0, &[(0, 2, 10, 0), (20, 4, 40, 5)]),
+            TensorType::Q6K => (Q6_K, 208, &[(0, 2, 8, 0), (16, 4, 48, 4)]),
+            TensorType::Iq4Xs => (IQ4_XS, 136, &[(0, 2, 4, 0), (8, 4, 32, 2)]),
             _ => (Places::alone(0), 0, &[]),
         };
         Self {
@@ -161,26 +181,27 @@ impl Layout {
             return self.pack(&whole, columns, panel);
         }
         let rows: [&[u8]; PANEL] = std::array::from_fn(|r| &rows[r * row_bytes..][..row_bytes]);
-        if let (1, &[(0, unit, 1, 0, 1)]) = (self.ty.block_len(), self.runs) {
-            return side_by_side(unit, rows, panel, 1);
+        if let (1, &[(0, unit, 1, 0)]) = (self.ty.block_len(), self.runs) {
+            return side_by_side(unit, rows, panel);
         }
         let block_bytes = self.ty.block_bytes() as usize;
-        let mut spread = [[0; LONGEST]; PANEL];
+        let mut buffers = [[0; LONGEST]; PANEL];
         for b in 0..row_bytes / block_bytes {
             let blocks = rows.map(|row| &row[b * block_bytes..][..block_bytes]);
-            if self.places.header > 0 {
-                let scales = blocks.map(|block| &block[self.scale..][..2]);
-                side_by_side(2, scales, &mut panel[self.places.scales(b)..], 1);
-            }
-            let mut buffers = spread.iter_mut();
+            let mut buffers = buffers.iter_mut();
             let blocks = blocks.map(|block| match buffers.next() {
-                Some(buffer) => self.spread(block, buffer),
+                Some(buffer) => spread(self.ty, block, buffer),
                 None => block,
             });
-            for &(from, unit, count, place, step) in self.runs {
+            if self.places.header > 0 {
+                let unit = self.places.scale;
+                let scales = blocks.map(|block| &block[self.scale..][..unit]);
+                side_by_side(unit, scales, &mut panel[self.places.scales(b)..]);
+            }
+            for &(from, unit, count, place) in self.runs {
                 let units = blocks.map(|block| &block[from..][..count * unit]);
                 let first = self.places.body(b) + place * PANEL * unit;
-                side_by_side(unit, units, &mut panel[first..], step);
+                side_by_side(unit, units, &mut panel[first..]);
             }
         }
     }
@@ -198,7 +219,7 @@ impl Layout {
                 self.units(b, r, |to, from, unit| {
                     spread[to..to + unit].copy_from_slice(&panel[from..from + unit]);
                 });
-                self.gather(&spread, &mut block)
+                gather(self.ty, &spread, &mut block)
             };
             // Lengths fit by construction, so that decoding cannot fail.
             let _ = quant::decode(self.ty, block, &mut out[b * len..(b + 1) * len]);
@@ -208,76 +229,35 @@ impl Layout {
     /// Calls `copy(in_block, in_panel, bytes)` for every unit of block `b` of row `r`.
     fn units(&self, b: usize, r: usize, mut copy: impl FnMut(usize, usize, usize)) {
         if self.places.header > 0 {
-            copy(self.scale, self.places.scales(b) + r * 2, 2);
+            let unit = self.places.scale;
+            copy(self.scale, self.places.scales(b) + r * unit, unit);
         }
         let body = self.places.body(b);
-        for &(from, unit, count, place, step) in self.runs {
+        for &(from, unit, count, place) in self.runs {
             for i in 0..count {
-                let at = body + ((place + i * step) * PANEL + r) * unit;
+                let at = body + ((place + i) * PANEL + r) * unit;
                 copy(from + i * unit, at, unit);
             }
         }
     }
-
-    /// A block with its sub-scales spread to bytes.
-    fn spread<'a>(&self, block: &'a [u8], buffer: &'a mut [u8; LONGEST]) -> &'a [u8] {
-        if !matches!(self.ty, TensorType::Q4K | TensorType::Q5K) {
-            return block;
-        }
-        let words = block[4..16].as_chunks::<4>().0;
-        let word = |i: usize| u32::from_le_bytes(words[i]);
-        let (low, low_min, high) = (word(0), word(1), word(2));
-        const SIX: u32 = 0x3f3f_3f3f;
-        const FOUR: u32 = 0x0f0f_0f0f;
-        const UPPER: u32 = 0x3030_3030;
-        let words = [
-            low & SIX,
-            (high & FOUR) | ((low >> 2) & UPPER),
-            low_min & SIX,
-            ((high >> 4) & FOUR) | ((low_min >> 2) & UPPER),
-        ];
-        buffer[..4].copy_from_slice(&block[..4]);
-        for (bytes, word) in buffer[4..20].as_chunks_mut::<4>().0.iter_mut().zip(words) {
-            *bytes = word.to_le_bytes();
-        }
-        buffer[20..block.len() + 4].copy_from_slice(&block[16..]);
-        &buffer[..block.len() + 4]
-    }
-
-    /// The inverse of [`Layout::spread`].
-    fn gather<'a>(&self, spread: &'a [u8; LONGEST], buffer: &'a mut [u8; LONGEST]) -> &'a [u8] {
-        let len = self.ty.block_bytes() as usize;
-        if !matches!(self.ty, TensorType::Q4K | TensorType::Q5K) {
-            return &spread[..len];
-        }
-        buffer[..4].copy_from_slice(&spread[..4]);
-        for i in 0..4 {
-            let (low, high) = (spread[4 + i], spread[8 + i]);
-            let (low_min, high_min) = (spread[12 + i], spread[16 + i]);
-            buffer[4 + i] = low | (high >> 4) << 6;
-            buffer[8 + i] = low_min | (high_min >> 4) << 6;
-            buffer[12 + i] = (high & 15) | high_min << 4;
-        }
-        buffer[16..len].copy_from_slice(&spread[20..len + 4]);
-        &buffer[..len]
-    }
 }
 
-/// Writes unit `i` of every row to line `i * step` of a panel, the rows side by side. Units have 2 or
-/// 4 bytes.
+/// Writes unit `i` of every row to line `i` of a panel, the rows side by side. Units have 1, 2 or 4
+/// bytes.
 #[inline(always)]
-fn side_by_side(unit: usize, rows: [&[u8]; PANEL], lines: &mut [u8], step: usize) {
+fn side_by_side(unit: usize, rows: [&[u8]; PANEL], lines: &mut [u8]) {
     match unit {
-        4 => side_by_side_of::<4>(rows, lines, step),
-        _ => side_by_side_of::<2>(rows, lines, step),
+        4 => side_by_side_of::<4>(rows, lines),
+        2 => side_by_side_of::<2>(rows, lines),
+        _ => side_by_side_of::<1>(rows, lines),
     }
 }
 
-fn side_by_side_of<const UNIT: usize>(rows: [&[u8]; PANEL], lines: &mut [u8], step: usize) {
+fn side_by_side_of<const UNIT: usize>(rows: [&[u8]; PANEL], lines: &mut [u8]) {
     let rows = rows.map(|row| row.as_chunks::<UNIT>().0);
     let count = rows[0].len();
     let rows = rows.map(|row| &row[..count]);
-    let lines = lines.chunks_exact_mut(UNIT * PANEL).step_by(step);
+    let lines = lines.chunks_exact_mut(UNIT * PANEL);
     for (i, line) in lines.take(count).enumerate() {
         for (place, row) in line.as_chunks_mut::<UNIT>().0.iter_mut().zip(rows) {
             *place = row[i];

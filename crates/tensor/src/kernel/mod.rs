@@ -102,6 +102,14 @@ pub struct Leaf {
     pub q4_k: MatmulFn,
     pub q5_k: MatmulFn,
     pub q6_k: MatmulFn,
+    pub q4_1: MatmulFn,
+    pub q5_0: MatmulFn,
+    pub q5_1: MatmulFn,
+    pub iq4_nl: MatmulFn,
+    pub mxfp4: MatmulFn,
+    pub q2_k: MatmulFn,
+    pub q3_k: MatmulFn,
+    pub iq4_xs: MatmulFn,
     pub decoded: unsafe fn(&[u8], TensorType, usize, &[Column], usize),
     pub quantise_32: QuantiseFn,
     pub quantise_256: QuantiseFn,
@@ -161,6 +169,14 @@ impl Leaf {
             TensorType::Q4K => self.q4_k,
             TensorType::Q5K => self.q5_k,
             TensorType::Q6K => self.q6_k,
+            TensorType::Q4_1 => self.q4_1,
+            TensorType::Q5_0 => self.q5_0,
+            TensorType::Q5_1 => self.q5_1,
+            TensorType::Iq4Nl => self.iq4_nl,
+            TensorType::Mxfp4 => self.mxfp4,
+            TensorType::Q2K => self.q2_k,
+            TensorType::Q3K => self.q3_k,
+            TensorType::Iq4Xs => self.iq4_xs,
             _ => return None,
         })
     }
@@ -192,6 +208,14 @@ macro_rules! leaf {
             leaf!(@wrap $($features)?, matmul_q4_k(p: *const u8, k: usize, c: &[Column], o: usize) { matmul::matmul::<$simd, matmul::Q4K> });
             leaf!(@wrap $($features)?, matmul_q5_k(p: *const u8, k: usize, c: &[Column], o: usize) { matmul::matmul::<$simd, matmul::Q5K> });
             leaf!(@wrap $($features)?, matmul_q6_k(p: *const u8, k: usize, c: &[Column], o: usize) { matmul::matmul::<$simd, matmul::Q6K> });
+            leaf!(@wrap $($features)?, matmul_q4_1(p: *const u8, k: usize, c: &[Column], o: usize) { matmul::matmul::<$simd, matmul::Q4_1> });
+            leaf!(@wrap $($features)?, matmul_q5_0(p: *const u8, k: usize, c: &[Column], o: usize) { matmul::matmul::<$simd, matmul::Q5_0> });
+            leaf!(@wrap $($features)?, matmul_q5_1(p: *const u8, k: usize, c: &[Column], o: usize) { matmul::matmul::<$simd, matmul::Q5_1> });
+            leaf!(@wrap $($features)?, matmul_iq4_nl(p: *const u8, k: usize, c: &[Column], o: usize) { matmul::matmul::<$simd, matmul::Iq4Nl> });
+            leaf!(@wrap $($features)?, matmul_mxfp4(p: *const u8, k: usize, c: &[Column], o: usize) { matmul::matmul::<$simd, matmul::Mxfp4> });
+            leaf!(@wrap $($features)?, matmul_q2_k(p: *const u8, k: usize, c: &[Column], o: usize) { matmul::matmul::<$simd, matmul::Q2K> });
+            leaf!(@wrap $($features)?, matmul_q3_k(p: *const u8, k: usize, c: &[Column], o: usize) { matmul::matmul::<$simd, matmul::Q3K> });
+            leaf!(@wrap $($features)?, matmul_iq4_xs(p: *const u8, k: usize, c: &[Column], o: usize) { matmul::matmul::<$simd, matmul::Iq4Xs> });
             leaf!(@wrap $($features)?, decoded(p: &[u8], t: TensorType, k: usize, c: &[Column], o: usize) { matmul::decoded::<$simd> });
             leaf!(@wrap $($features)?, quantise_32(x: &[f32], q: &mut [i8], d: &mut [f32], s: &mut [i16]) { quantise::blocks_of_32 });
             leaf!(@wrap $($features)?, quantise_256(x: &[f32], q: &mut [i8], d: &mut [f32], s: &mut [i16]) { quantise::blocks_of_256 });
@@ -225,6 +249,14 @@ macro_rules! leaf {
                 q4_k: matmul_q4_k,
                 q5_k: matmul_q5_k,
                 q6_k: matmul_q6_k,
+                q4_1: matmul_q4_1,
+                q5_0: matmul_q5_0,
+                q5_1: matmul_q5_1,
+                iq4_nl: matmul_iq4_nl,
+                mxfp4: matmul_mxfp4,
+                q2_k: matmul_q2_k,
+                q3_k: matmul_q3_k,
+                iq4_xs: matmul_iq4_xs,
                 decoded,
                 quantise_32,
                 quantise_256,

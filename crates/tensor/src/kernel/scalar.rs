@@ -59,6 +59,11 @@ unsafe impl Simd for Scalar {
         let bits = unsafe { p.cast::<[u16; L]>().read_unaligned() };
         lanes(|i| bf16::from_bits(bits[i]).to_f32())
     }
+    unsafe fn f_load_half_e8m0(p: *const u8) -> Self::F {
+        // SAFETY: the caller gives LANES readable bytes.
+        let e = unsafe { p.cast::<[u8; L]>().read_unaligned() };
+        e.map(quant::mxfp4::half_scale)
+    }
     unsafe fn f_store(p: *mut f32, x: Self::F) {
         // SAFETY: the caller gives LANES writable f32.
         unsafe { p.cast::<[f32; L]>().write_unaligned(x) }
@@ -115,6 +120,16 @@ unsafe impl Simd for Scalar {
         let b = unsafe { p.cast::<[[i8; 2]; L]>().read_unaligned() };
         lanes(|i| from_pair(i16::from(b[i][0]), i16::from(b[i][1])))
     }
+    unsafe fn i_load_nibble_pairs(p: *const u8) -> (Self::I, Self::I) {
+        // SAFETY: the caller gives 2 * LANES readable bytes.
+        let b = unsafe { p.cast::<[[u8; 2]; L]>().read_unaligned() };
+        let pairs =
+            |f: fn(u8) -> u8| lanes(|i| from_pair(i16::from(f(b[i][0])), i16::from(f(b[i][1]))));
+        (pairs(|b| b & 15), pairs(|b| b >> 4))
+    }
+    unsafe fn i_join(a: Self::I, b: Self::I) -> Self::I {
+        lanes(|i| from_pair(a[i] as i16, b[i] as i16))
+    }
     unsafe fn i_first(a: Self::I) -> Self::I {
         lanes(|i| pair(a[i]).0)
     }
@@ -143,6 +158,9 @@ unsafe impl Simd for Scalar {
     }
     unsafe fn b_shl<const N: i32>(a: Self::B) -> Self::B {
         a.map(|g| g.map(|b| b << N))
+    }
+    unsafe fn b_lookup(table: &'static [u8; 16], codes: Self::B) -> Self::B {
+        codes.map(|g| g.map(|b| table[usize::from(b)]))
     }
     unsafe fn dot_u7(sum: Self::I, w: Self::B, a: Self::I) -> Self::I {
         lanes(|i| {

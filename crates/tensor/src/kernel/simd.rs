@@ -39,6 +39,8 @@ pub unsafe trait Simd: Copy + 'static {
     unsafe fn f_load_f16(p: *const u8) -> Self::F;
     /// Reads `LANES` bfloat16 numbers.
     unsafe fn f_load_bf16(p: *const u8) -> Self::F;
+    /// Reads `LANES` bytes, each the exponent `e` of `2^(e - 128)`: half of what E8M0 means.
+    unsafe fn f_load_half_e8m0(p: *const u8) -> Self::F;
     /// Writes `LANES` f32.
     unsafe fn f_store(p: *mut f32, x: Self::F);
     /// Reads whole blocks of `ty` that hold exactly the elements of `out`.
@@ -70,6 +72,10 @@ pub unsafe trait Simd: Copy + 'static {
     unsafe fn i_load_u8_pairs(p: *const u8) -> Self::I;
     /// Reads `2 * LANES` signed bytes as pairs of i16.
     unsafe fn i_load_i8_pairs(p: *const u8) -> Self::I;
+    /// Reads `2 * LANES` bytes: their low halves as pairs of i16, and their high halves.
+    unsafe fn i_load_nibble_pairs(p: *const u8) -> (Self::I, Self::I);
+    /// Pairs of the low 16 bits of `a` and of `b`.
+    unsafe fn i_join(a: Self::I, b: Self::I) -> Self::I;
     /// The first i16 of each pair as i32.
     unsafe fn i_first(a: Self::I) -> Self::I;
     /// The second i16 of each pair as i32.
@@ -87,6 +93,8 @@ pub unsafe trait Simd: Copy + 'static {
     unsafe fn b_shr_and<const N: i32>(a: Self::B, mask: u8) -> Self::B;
     /// `byte << N` for every byte, where that does not overflow the byte.
     unsafe fn b_shl<const N: i32>(a: Self::B) -> Self::B;
+    /// `table[code]` for every byte, each 0 to 15.
+    unsafe fn b_lookup(table: &'static [u8; 16], codes: Self::B) -> Self::B;
     /// Adds to each lane of `sum` the four products of its bytes of `w` (0 to 127) with the four
     /// signed bytes in `a` (-127 to 127), `a` being the same in every lane.
     unsafe fn dot_u7(sum: Self::I, w: Self::B, a: Self::I) -> Self::I;

@@ -71,7 +71,7 @@ impl Levels for Threes {
 
 /// Packs six-bit scales, the reverse of [`scales`].
 #[inline(always)]
-fn pack_scales(scales: &[i8; 16]) -> [u8; 12] {
+pub fn pack_scales(scales: &[i8; 16]) -> [u8; 12] {
     let mut packed = [0; 12];
     for (s, &scale) in scales.iter().enumerate() {
         let scale = (scale + 32) as u8;

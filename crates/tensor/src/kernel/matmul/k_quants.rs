@@ -1,10 +1,10 @@
-//! Super-blocks of 256 with integer sub-scales: Q4_K, Q5_K and Q6_K.
+//! Super-blocks of 256 in sub-blocks of 32 with a minimum: Q4_K and Q5_K.
 //!
 //! Activations carry one scale every 256 values, so that a super-block's sum of
-//! `sub-scale * product` is one exact integer `s` (and `m` for the minimums):
+//! `sub-scale * product` is one exact integer `s`, that of the minimums `m`:
 //! `acc = fma(d_w * d_a, f32(s), acc)`, then `acc = fma(-(dmin_w * d_a), f32(m), acc)`.
 
-use super::{Column, Format, PANEL, splat4};
+use super::{Column, Format, PANEL, moved, splat4};
 use crate::kernel::quantise::SUMS_256;
 use crate::kernel::simd::Simd;
 use crate::pack;
@@ -15,9 +15,6 @@ pub enum Q4K {}
 /// 5 bits, 8 sub-blocks of 32 with a scale and a minimum each.
 #[derive(Debug)]
 pub enum Q5K {}
-/// 6 bits less 32, 16 sub-blocks of 16 with a signed scale each.
-#[derive(Debug)]
-pub enum Q6K {}
 
 impl Format for Q4K {
     #[inline(always)]
@@ -91,17 +88,14 @@ impl Format for Q5K {
                 for b in 0..blocks {
                     let block = panel.add(pack::Q5_K.body(b));
                     let sub = block.add(64 + lane * 2);
-                    // Read once: going back would hide from the processor that this is one stream.
-                    let mut fifths = [S::b_load(block.add(320 + lane * 4)); 8];
-                    for (j, f) in fifths.iter_mut().enumerate().skip(1) {
-                        *f = S::b_load(block.add(320 + j * 64 + lane * 4));
-                    }
-                    let (q, f) = (block.add(832 + lane * 4), &fifths);
                     let mut sum = [S::i_zero(); N];
-                    q5_chunk::<S, N, 4, 3>(&mut sum, q, f, sub, 0, columns, b);
-                    q5_chunk::<S, N, 2, 1>(&mut sum, q, f, sub, 1, columns, b);
-                    q5_chunk::<S, N, 0, -1>(&mut sum, q, f, sub, 2, columns, b);
-                    q5_chunk::<S, N, -2, -3>(&mut sum, q, f, sub, 3, columns, b);
+                    for chunk in 0..4 {
+                        let lines = block.add(320 + chunk * 640 + lane * 4);
+                        let at = b * 256 + chunk * 64;
+                        let (low, high) = five_bits::<S, N>(lines, columns, at);
+                        let scales = S::i_load_u8_pairs(sub.add(chunk * 32));
+                        weigh::<S, N>(&mut sum, scales, &low, &high);
+                    }
                     finish_with_minimums::<S, N>(
                         &mut acc,
                         block.add(lane * 2),
@@ -119,147 +113,50 @@ impl Format for Q5K {
     }
 }
 
-/// 64 elements of a Q5_K block; their fifth bits come to bit 4 by a shift of `A` and `B` to the
-/// left (to the right where negative).
+/// The products of two sub-blocks, 64 elements from `at` on: a line of fifth bits for each (bit `j` of
+/// byte `t` is that of element `4 j + t`), then eight lines of lower bits.
 #[inline(always)]
-unsafe fn q5_chunk<S: Simd, const N: usize, const A: i32, const B: i32>(
-    sum: &mut [S::I; N],
-    quants: *const u8,
-    fifths: &[S::B; 8],
-    subs: *const u8,
-    chunk: usize,
+unsafe fn five_bits<S: Simd, const N: usize>(
+    lines: *const u8,
     columns: &[Column; N],
-    b: usize,
-) {
+    at: usize,
+) -> ([S::I; N], [S::I; N]) {
     // SAFETY: as the caller's.
     unsafe {
-        let (mut low, mut high) = ([S::i_zero(); N], [S::i_zero(); N]);
-        for (j, f) in fifths.iter().enumerate() {
-            let w = S::b_load(quants.add(chunk * 512 + j * 64));
-            let l = S::b_or(S::b_and(w, 15), bit4::<S, A>(*f));
-            let h = S::b_or(S::b_shr_and::<4>(w, 15), bit4::<S, B>(*f));
-            for c in 0..N {
-                let (values, at) = (columns[c].values, b * 256 + chunk * 64 + j * 4);
-                low[c] = S::dot_u7(low[c], l, splat4::<S>(values, at));
-                high[c] = S::dot_u7(high[c], h, splat4::<S>(values, at + 32));
-            }
-        }
-        weigh::<S, N>(sum, S::i_load_u8_pairs(subs.add(chunk * 32)), &low, &high);
+        let fifths = (S::b_load(lines), S::b_load(lines.add(64)));
+        let q = lines.add(128);
+        let mut sums = ([S::i_zero(); N], [S::i_zero(); N]);
+        five_bit_line::<S, N, 4>(&mut sums, q, fifths, columns, at);
+        five_bit_line::<S, N, 3>(&mut sums, q.add(64), fifths, columns, at + 4);
+        five_bit_line::<S, N, 2>(&mut sums, q.add(128), fifths, columns, at + 8);
+        five_bit_line::<S, N, 1>(&mut sums, q.add(192), fifths, columns, at + 12);
+        five_bit_line::<S, N, 0>(&mut sums, q.add(256), fifths, columns, at + 16);
+        five_bit_line::<S, N, -1>(&mut sums, q.add(320), fifths, columns, at + 20);
+        five_bit_line::<S, N, -2>(&mut sums, q.add(384), fifths, columns, at + 24);
+        five_bit_line::<S, N, -3>(&mut sums, q.add(448), fifths, columns, at + 28);
+        sums
     }
 }
 
-/// The bit `4 - SHIFT` of every byte, moved to bit 4.
+/// A line: four elements from `at` on in its low halves and four from `at + 32` on in its high
+/// halves, whose fifth bits come to bit 4 by a shift of `SHIFT` to the left.
 #[inline(always)]
-unsafe fn bit4<S: Simd, const SHIFT: i32>(x: S::B) -> S::B {
-    // SAFETY: arithmetic on values; the caller has the features of `S`.
-    unsafe {
-        match SHIFT {
-            4 => S::b_shl::<4>(S::b_and(x, 1)),
-            3 => S::b_shl::<3>(S::b_and(x, 2)),
-            2 => S::b_shl::<2>(S::b_and(x, 4)),
-            1 => S::b_shl::<1>(S::b_and(x, 8)),
-            0 => S::b_and(x, 16),
-            -1 => S::b_shr_and::<1>(x, 16),
-            -2 => S::b_shr_and::<2>(x, 16),
-            _ => S::b_shr_and::<3>(x, 16),
-        }
-    }
-}
-
-impl Format for Q6K {
-    #[inline(always)]
-    unsafe fn tile<S: Simd, const N: usize>(
-        panel: *const u8,
-        k: usize,
-        columns: &[Column; N],
-        offset: usize,
-    ) {
-        let blocks = k / 256;
-        // SAFETY: offsets stay inside the panel and the columns, as `matmul` requires.
-        unsafe {
-            for part in 0..PANEL / S::LANES {
-                let lane = part * S::LANES;
-                let mut acc = [S::f_zero(); N];
-                for b in 0..blocks {
-                    let block = panel.add(pack::Q6_K.body(b));
-                    let sub = block.add(lane * 2);
-                    let mut sum = [S::i_zero(); N];
-                    for half in 0..2 {
-                        let q = block.add(256 + half * 1536 + lane * 4);
-                        let at = b * 256 + half * 128;
-                        q6_quarters::<S, N, 0>(&mut sum, q, sub.add(half * 128), columns, at);
-                        q6_quarters::<S, N, 1>(&mut sum, q, sub.add(half * 128), columns, at);
-                    }
-                    // The weights are stored 32 too large.
-                    let mut raised = [S::i_zero(); N];
-                    for pair in 0..8 {
-                        let s = S::i_load_i8_pairs(sub.add(pair * 32));
-                        for c in 0..N {
-                            let sums = columns[c].sums.add(b * SUMS_256 + pair * 2).cast::<u8>();
-                            raised[c] = S::i_dot_pairs(raised[c], s, splat4::<S>(sums, 0));
-                        }
-                    }
-                    let d = S::f_load_f16(panel.add(pack::Q6_K.scales(b) + lane * 2));
-                    for c in 0..N {
-                        let s = S::i_sub(sum[c], S::i_mul(raised[c], S::i_splat(32)));
-                        let d = S::f_mul(d, S::f_splat(*columns[c].scales.add(b)));
-                        acc[c] = S::f_fma(d, S::f_from_i(s), acc[c]);
-                    }
-                }
-                for c in 0..N {
-                    S::f_store(columns[c].out.add(offset + lane), acc[c]);
-                }
-            }
-        }
-    }
-}
-
-/// Half of the 128 elements of half a Q6_K block: those whose lower bits stand in the low
-/// (`NIBBLE` 0) or the high nibbles of the same bytes, two runs of 32 elements.
-#[inline(always)]
-unsafe fn q6_quarters<S: Simd, const N: usize, const NIBBLE: usize>(
-    sum: &mut [S::I; N],
-    quants: *const u8,
-    subs: *const u8,
+unsafe fn five_bit_line<S: Simd, const N: usize, const SHIFT: i32>(
+    (low, high): &mut ([S::I; N], [S::I; N]),
+    line: *const u8,
+    fifths: (S::B, S::B),
     columns: &[Column; N],
     at: usize,
 ) {
     // SAFETY: as the caller's.
     unsafe {
-        for sixteen in 0..2 {
-            let (mut first, mut second) = ([S::i_zero(); N], [S::i_zero(); N]);
-            for j in sixteen * 4..sixteen * 4 + 4 {
-                let line = quants.add(j * 192);
-                let (a, b) = (S::b_load(line), S::b_load(line.add(64)));
-                let u = S::b_load(line.add(128));
-                let (a, b) = if NIBBLE == 0 {
-                    let a = S::b_or(S::b_and(a, 15), S::b_shl::<4>(S::b_and(u, 3)));
-                    (a, S::b_or(S::b_and(b, 15), S::b_shl::<2>(S::b_and(u, 12))))
-                } else {
-                    let a = S::b_or(S::b_shr_and::<4>(a, 15), S::b_and(u, 48));
-                    (
-                        a,
-                        S::b_or(S::b_shr_and::<4>(b, 15), S::b_shr_and::<2>(u, 48)),
-                    )
-                };
-                for c in 0..N {
-                    let (values, at) = (columns[c].values, at + NIBBLE * 64 + j * 4);
-                    first[c] = S::dot_u7(first[c], a, splat4::<S>(values, at));
-                    second[c] = S::dot_u7(second[c], b, splat4::<S>(values, at + 32));
-                }
-            }
-            // Scales stand in pairs of neighbouring runs of 16.
-            let s1 = S::i_load_i8_pairs(subs.add(NIBBLE * 64));
-            let s2 = S::i_load_i8_pairs(subs.add(NIBBLE * 64 + 32));
-            let (s1, s2) = if sixteen == 0 {
-                (S::i_first(s1), S::i_first(s2))
-            } else {
-                (S::i_second(s1), S::i_second(s2))
-            };
-            for c in 0..N {
-                sum[c] = S::i_add(sum[c], S::i_mul(first[c], s1));
-                sum[c] = S::i_add(sum[c], S::i_mul(second[c], s2));
-            }
+        let w = S::b_load(line);
+        let l = S::b_or(S::b_and(w, 15), moved::<S, SHIFT>(fifths.0, 16));
+        let h = S::b_or(S::b_shr_and::<4>(w, 15), moved::<S, SHIFT>(fifths.1, 16));
+        for c in 0..N {
+            let values = columns[c].values;
+            low[c] = S::dot_u7(low[c], l, splat4::<S>(values, at));
+            high[c] = S::dot_u7(high[c], h, splat4::<S>(values, at + 32));
         }
     }
 }

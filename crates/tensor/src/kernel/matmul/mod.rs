@@ -6,13 +6,19 @@
 
 mod block32;
 mod decoded;
+mod fives;
 mod float;
 mod k_quants;
+mod levels;
+mod sixteens;
 
 pub use block32::{Q4_0, Q8_0};
 pub use decoded::decoded;
+pub use fives::{Q4_1, Q5_0, Q5_1};
 pub use float::{Bf16, F16, F32};
-pub use k_quants::{Q4K, Q5K, Q6K};
+pub use k_quants::{Q4K, Q5K};
+pub use levels::{Iq4Nl, Iq4Xs, Mxfp4};
+pub use sixteens::{Q2K, Q3K, Q6K};
 
 use super::simd::Simd;
 use ingle_formats::TensorType;
@@ -35,8 +41,19 @@ impl Activations {
     /// The form for weights of type `ty`.
     pub const fn of(ty: TensorType) -> Self {
         match ty {
-            TensorType::Q8_0 | TensorType::Q4_0 => Self::Blocks32,
-            TensorType::Q4K | TensorType::Q5K | TensorType::Q6K => Self::Blocks256,
+            TensorType::Q8_0
+            | TensorType::Q4_0
+            | TensorType::Q4_1
+            | TensorType::Q5_0
+            | TensorType::Q5_1
+            | TensorType::Iq4Nl
+            | TensorType::Mxfp4 => Self::Blocks32,
+            TensorType::Q2K
+            | TensorType::Q3K
+            | TensorType::Q4K
+            | TensorType::Q5K
+            | TensorType::Q6K
+            | TensorType::Iq4Xs => Self::Blocks256,
             _ => Self::Float,
         }
     }
@@ -116,4 +133,24 @@ pub unsafe fn matmul<S: Simd, T: Format>(
 unsafe fn splat4<S: Simd>(values: *const u8, at: usize) -> S::I {
     // SAFETY: the caller's column holds at least `at + 4` values.
     unsafe { S::i_splat(values.add(at).cast::<i32>().read_unaligned()) }
+}
+
+/// Every byte shifted left by `SHIFT` (right where negative), and `mask` of it.
+#[inline(always)]
+unsafe fn moved<S: Simd, const SHIFT: i32>(x: S::B, mask: u8) -> S::B {
+    // SAFETY: arithmetic on values; the caller has the features of `S`.
+    unsafe {
+        match SHIFT {
+            4 => S::b_shl::<4>(S::b_and(x, mask >> 4)),
+            3 => S::b_shl::<3>(S::b_and(x, mask >> 3)),
+            2 => S::b_shl::<2>(S::b_and(x, mask >> 2)),
+            1 => S::b_shl::<1>(S::b_and(x, mask >> 1)),
+            0 => S::b_and(x, mask),
+            -1 => S::b_shr_and::<1>(x, mask),
+            -2 => S::b_shr_and::<2>(x, mask),
+            -3 => S::b_shr_and::<3>(x, mask),
+            -4 => S::b_shr_and::<4>(x, mask),
+            _ => S::b_shr_and::<5>(x, mask),
+        }
+    }
 }

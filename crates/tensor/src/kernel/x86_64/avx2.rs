@@ -53,6 +53,14 @@ unsafe impl Simd for Avx2 {
         _mm256_castsi256_ps(_mm256_slli_epi32::<16>(bits))
     }
     #[inline(always)]
+    unsafe fn f_load_half_e8m0(p: *const u8) -> __m256 {
+        let e = _mm256_cvtepu8_epi32(_mm_loadl_epi64(p.cast()));
+        let normal = _mm256_slli_epi32::<23>(_mm256_sub_epi32(e, _mm256_set1_epi32(1)));
+        let tiny = _mm256_sllv_epi32(_mm256_set1_epi32(0x0020_0000), e);
+        let is_normal = _mm256_cmpgt_epi32(e, _mm256_set1_epi32(1));
+        _mm256_castsi256_ps(_mm256_blendv_epi8(tiny, normal, is_normal))
+    }
+    #[inline(always)]
     unsafe fn f_store(p: *mut f32, x: __m256) {
         _mm256_storeu_ps(p, x)
     }
@@ -115,6 +123,16 @@ unsafe impl Simd for Avx2 {
         _mm256_cvtepi8_epi16(_mm_loadu_si128(p.cast()))
     }
     #[inline(always)]
+    unsafe fn i_load_nibble_pairs(p: *const u8) -> (__m256i, __m256i) {
+        let bytes = _mm256_cvtepu8_epi16(_mm_loadu_si128(p.cast()));
+        let low = _mm256_and_si256(bytes, _mm256_set1_epi16(15));
+        (low, _mm256_srli_epi16::<4>(bytes))
+    }
+    #[inline(always)]
+    unsafe fn i_join(a: __m256i, b: __m256i) -> __m256i {
+        _mm256_blend_epi16::<0xaa>(a, _mm256_slli_epi32::<16>(b))
+    }
+    #[inline(always)]
     unsafe fn i_first(a: __m256i) -> __m256i {
         _mm256_srai_epi32::<16>(_mm256_slli_epi32::<16>(a))
     }
@@ -151,6 +169,11 @@ unsafe impl Simd for Avx2 {
     #[inline(always)]
     unsafe fn b_shl<const N: i32>(a: __m256i) -> __m256i {
         _mm256_slli_epi16::<N>(a)
+    }
+    #[inline(always)]
+    unsafe fn b_lookup(table: &'static [u8; 16], codes: __m256i) -> __m256i {
+        let table = _mm256_broadcastsi128_si256(_mm_loadu_si128(table.as_ptr().cast()));
+        _mm256_shuffle_epi8(table, codes)
     }
     #[inline(always)]
     unsafe fn dot_u7(sum: __m256i, w: __m256i, a: __m256i) -> __m256i {

@@ -55,6 +55,14 @@ unsafe impl Simd for Avx512 {
         _mm512_castsi512_ps(_mm512_slli_epi32::<16>(bits))
     }
     #[inline(always)]
+    unsafe fn f_load_half_e8m0(p: *const u8) -> __m512 {
+        let e = _mm512_cvtepu8_epi32(_mm_loadu_si128(p.cast()));
+        let normal = _mm512_slli_epi32::<23>(_mm512_sub_epi32(e, _mm512_set1_epi32(1)));
+        let tiny = _mm512_sllv_epi32(_mm512_set1_epi32(0x0020_0000), e);
+        let is_normal = _mm512_cmpgt_epi32_mask(e, _mm512_set1_epi32(1));
+        _mm512_castsi512_ps(_mm512_mask_blend_epi32(is_normal, tiny, normal))
+    }
+    #[inline(always)]
     unsafe fn f_store(p: *mut f32, x: __m512) {
         _mm512_storeu_ps(p, x)
     }
@@ -118,6 +126,16 @@ unsafe impl Simd for Avx512 {
         _mm512_cvtepi8_epi16(_mm256_loadu_si256(p.cast()))
     }
     #[inline(always)]
+    unsafe fn i_load_nibble_pairs(p: *const u8) -> (__m512i, __m512i) {
+        let bytes = _mm512_cvtepu8_epi16(_mm256_loadu_si256(p.cast()));
+        let low = _mm512_and_si512(bytes, _mm512_set1_epi16(15));
+        (low, _mm512_srli_epi16::<4>(bytes))
+    }
+    #[inline(always)]
+    unsafe fn i_join(a: __m512i, b: __m512i) -> __m512i {
+        _mm512_mask_blend_epi16(0xaaaa_aaaa, a, _mm512_slli_epi32::<16>(b))
+    }
+    #[inline(always)]
     unsafe fn i_first(a: __m512i) -> __m512i {
         _mm512_srai_epi32::<16>(_mm512_slli_epi32::<16>(a))
     }
@@ -154,6 +172,11 @@ unsafe impl Simd for Avx512 {
     #[inline(always)]
     unsafe fn b_shl<const N: i32>(a: __m512i) -> __m512i {
         _mm512_sll_epi16(a, _mm_cvtsi32_si128(N))
+    }
+    #[inline(always)]
+    unsafe fn b_lookup(table: &'static [u8; 16], codes: __m512i) -> __m512i {
+        let table = _mm512_broadcast_i32x4(_mm_loadu_si128(table.as_ptr().cast()));
+        _mm512_shuffle_epi8(table, codes)
     }
     #[inline(always)]
     unsafe fn dot_u7(sum: __m512i, w: __m512i, a: __m512i) -> __m512i {
