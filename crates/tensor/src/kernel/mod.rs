@@ -25,19 +25,22 @@ pub enum Isa {
     Scalar,
     /// AVX2, FMA and F16C.
     Avx2,
+    /// AVX2 with AVX-VNNI.
+    AvxVnni,
     /// AVX-512 F, BW, DQ, VL and VNNI.
     Avx512,
 }
 
 impl Isa {
     /// All of them, slowest first.
-    pub const ALL: [Self; 3] = [Self::Scalar, Self::Avx2, Self::Avx512];
+    pub const ALL: [Self; 4] = [Self::Scalar, Self::Avx2, Self::AvxVnni, Self::Avx512];
 
     /// The name by which it is forced.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Scalar => "scalar",
             Self::Avx2 => "avx2",
+            Self::AvxVnni => "avxvnni",
             Self::Avx512 => "avx512",
         }
     }
@@ -53,6 +56,8 @@ impl Isa {
             Self::Scalar => true,
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => x86_64::avx2::is_available(),
+            #[cfg(target_arch = "x86_64")]
+            Self::AvxVnni => x86_64::avx_vnni::is_available(),
             #[cfg(target_arch = "x86_64")]
             Self::Avx512 => x86_64::avx512::is_available(),
             #[cfg(not(target_arch = "x86_64"))]
@@ -140,10 +145,23 @@ impl Leaf {
         if !isa.is_available() {
             return None;
         }
+        // SAFETY: the processor has it.
+        unsafe { Self::assumed(isa) }
+    }
+
+    /// The leaf of an instruction set, where this program has it; for tests that stand in for a
+    /// processor.
+    ///
+    /// # Safety
+    /// Its kernels may be called only where something runs their instructions.
+    #[doc(hidden)]
+    pub unsafe fn assumed(isa: Isa) -> Option<&'static Self> {
         match isa {
             Isa::Scalar => Some(&scalar_leaf::LEAF),
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => Some(&avx2_leaf::LEAF),
+            #[cfg(target_arch = "x86_64")]
+            Isa::AvxVnni => Some(&avx_vnni_leaf::LEAF),
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512 => Some(&avx512_leaf::LEAF),
             #[cfg(not(target_arch = "x86_64"))]
@@ -295,6 +313,13 @@ macro_rules! leaf {
 leaf!(scalar_leaf, Isa::Scalar, scalar::Scalar);
 #[cfg(target_arch = "x86_64")]
 leaf!(avx2_leaf, Isa::Avx2, x86_64::avx2::Avx2, "avx2,fma,f16c");
+#[cfg(target_arch = "x86_64")]
+leaf!(
+    avx_vnni_leaf,
+    Isa::AvxVnni,
+    x86_64::avx_vnni::AvxVnni,
+    "avxvnni,avx2,fma,f16c"
+);
 #[cfg(target_arch = "x86_64")]
 leaf!(
     avx512_leaf,

@@ -1,4 +1,5 @@
-//! AVX2, FMA and F16C: eight lanes.
+//! AVX2, FMA and F16C: eight lanes. Their dot products are left open: [`super::avx_vnni`] has
+//! instructions for them.
 
 #![allow(
     unsafe_op_in_unsafe_fn,
@@ -9,10 +10,34 @@ use crate::kernel::simd::Simd;
 use crate::quant;
 use ingle_formats::TensorType;
 use std::arch::x86_64::*;
+use std::marker::PhantomData;
+
+/// Eight lanes with the dot products of `D`.
+#[derive(Clone, Copy, Debug)]
+pub struct Eight<D>(PhantomData<D>);
 
 /// Eight lanes of AVX2.
+pub type Avx2 = Eight<Multiply>;
+
+/// The dot products of eight lanes: see the functions of the same names in [`Simd`].
+///
+/// # Safety
+/// As [`Simd`].
+#[allow(
+    missing_docs,
+    clippy::missing_safety_doc,
+    reason = "as the functions of those names in Simd"
+)]
+pub unsafe trait Dot: Copy + 'static {
+    const I8_BIAS: i32;
+    unsafe fn i_dot_pairs(sum: __m256i, a: __m256i, b: __m256i) -> __m256i;
+    unsafe fn dot_u7(sum: __m256i, w: __m256i, a: __m256i) -> __m256i;
+    unsafe fn dot_i8(sum: __m256i, w: __m256i, a: __m256i) -> __m256i;
+}
+
+/// Dot products by multiplications and additions of pairs.
 #[derive(Clone, Copy, Debug)]
-pub struct Avx2;
+pub struct Multiply;
 
 /// Whether this processor and operating system can run the leaf.
 pub fn is_available() -> bool {
@@ -23,9 +48,9 @@ pub fn is_available() -> bool {
 
 // SAFETY: the functions are called only where `is_available` has answered yes (the trait's
 // contract), and read or write exactly the bytes that the trait names.
-unsafe impl Simd for Avx2 {
+unsafe impl<D: Dot> Simd for Eight<D> {
     const LANES: usize = 8;
-    const I8_BIAS: i32 = 0;
+    const I8_BIAS: i32 = D::I8_BIAS;
     const COLUMNS: usize = 4;
     type F = __m256;
     type I = __m256i;
@@ -142,7 +167,7 @@ unsafe impl Simd for Avx2 {
     }
     #[inline(always)]
     unsafe fn i_dot_pairs(sum: __m256i, a: __m256i, b: __m256i) -> __m256i {
-        _mm256_add_epi32(sum, _mm256_madd_epi16(a, b))
+        D::i_dot_pairs(sum, a, b)
     }
 
     #[inline(always)]
@@ -177,6 +202,29 @@ unsafe impl Simd for Avx2 {
     }
     #[inline(always)]
     unsafe fn dot_u7(sum: __m256i, w: __m256i, a: __m256i) -> __m256i {
+        D::dot_u7(sum, w, a)
+    }
+    #[inline(always)]
+    unsafe fn dot_i8(sum: __m256i, w: __m256i, a: __m256i) -> __m256i {
+        D::dot_i8(sum, w, a)
+    }
+
+    #[inline(always)]
+    unsafe fn prefetch(p: *const u8) {
+        _mm_prefetch::<_MM_HINT_T0>(p.cast())
+    }
+}
+
+// SAFETY: the functions are called only where `is_available` has answered yes.
+unsafe impl Dot for Multiply {
+    const I8_BIAS: i32 = 0;
+
+    #[inline(always)]
+    unsafe fn i_dot_pairs(sum: __m256i, a: __m256i, b: __m256i) -> __m256i {
+        _mm256_add_epi32(sum, _mm256_madd_epi16(a, b))
+    }
+    #[inline(always)]
+    unsafe fn dot_u7(sum: __m256i, w: __m256i, a: __m256i) -> __m256i {
         // 2 * 127 * 127 = 32258 does not saturate the 16-bit sums.
         let pairs = _mm256_maddubs_epi16(w, a);
         _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))
@@ -187,11 +235,6 @@ unsafe impl Simd for Avx2 {
         // 16-bit sums stay at or below 2 * 128 * 127 = 32512.
         let pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(a, w));
         _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))
-    }
-
-    #[inline(always)]
-    unsafe fn prefetch(p: *const u8) {
-        _mm_prefetch::<_MM_HINT_T0>(p.cast())
     }
 }
 
