@@ -106,6 +106,7 @@ unsafe fn operand(
 ) -> (u8, Source, usize) {
     // SAFETY: the caller's operand.
     let byte = |i: usize| unsafe { at.add(i).read() };
+    // SAFETY: the caller's operand.
     let wide = |i: usize| unsafe { at.add(i).cast::<i32>().read_unaligned() };
     let (mode, register, low) = (byte(0) >> 6, byte(0) >> 3 & 7 | r << 3, byte(0) & 7);
     if mode == 3 {

@@ -15,7 +15,7 @@ mod tools;
 use crate::App;
 
 /// What an answer says of itself: the numerics class, within which a seed gives the same answer.
-const FINGERPRINT: &str = "ingle-1";
+const FINGERPRINT: &str = "ingle-2";
 
 /// A name that no other answer has.
 fn new_id(app: &App, prefix: &str) -> String {
