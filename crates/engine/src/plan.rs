@@ -129,6 +129,17 @@ pub enum PlanError {
         /// Positions of the model.
         trained: u32,
     },
+    /// The heads of the model are not whole blocks of the type.
+    #[error(
+        "keys and values cannot be stored as {kv}: that takes heads of a multiple of {} elements, and this model has heads of {head_dim}; use f16",
+        kv.block_len()
+    )]
+    KvType {
+        /// The type asked for.
+        kv: KvType,
+        /// Elements of a head.
+        head_dim: usize,
+    },
     /// An option is 0 or beyond its bound.
     #[error("`{option}` is {value}; it must be from {low} to {high}")]
     Option {
@@ -169,6 +180,11 @@ impl Plan {
                 ..options
             };
             needs = inspect(metadata, source, ops, options.max_batch_rows as usize)?;
+        }
+        let kv = options.kv;
+        if let Some(layer) = needs.layers.iter().find(|l| !kv.holds(l.head_dim)) {
+            let head_dim = layer.head_dim;
+            return Err(PlanError::KvType { kv, head_dim });
         }
         // The last hidden row of each sequence and of each guess, and their logits.
         let head = match needs.head {
@@ -379,10 +395,7 @@ pub fn size(bytes: u64) -> String {
 
 impl std::fmt::Display for Plan {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let kv = match self.options.kv {
-            KvType::F16 => "f16",
-            KvType::F32 => "f32",
-        };
+        let kv = self.options.kv;
         let sequences = match self.options.max_sequences {
             _ if !self.needs.causal => format!("texts of at most {} tokens", self.context),
             _ if self.options.cache.is_some() => {

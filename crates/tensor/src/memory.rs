@@ -169,8 +169,14 @@ impl Piece {
 }
 
 /// A pointer that threads of a team write through, each to places of its own.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(crate) struct Shared<T>(*mut T);
+impl<T> Clone for Shared<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<T> Copy for Shared<T> {}
 // SAFETY: every use says why no two threads touch the same place.
 unsafe impl<T> Send for Shared<T> {}
 // SAFETY: as above.

@@ -140,22 +140,60 @@ pub struct Experts<O: Ops + ?Sized> {
     pub down: Vec<O::Matrix>,
 }
 
-/// The element type of cached keys and values.
+/// How cached keys and values are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum KvType {
     /// IEEE half precision: 2 bytes an element.
     F16,
     /// 4 bytes an element.
     F32,
+    /// Blocks of 32 elements of a head: 8 bits each and an f16 scale, 34 bytes.
+    Q8_0,
+    /// Blocks of 32 elements of a head: 4 bits each and an f16 scale, 18 bytes.
+    Q4_0,
 }
 
 impl KvType {
-    /// Bytes of one element.
-    pub const fn bytes(self) -> usize {
+    /// All of them, the usual one first.
+    pub const ALL: [Self; 4] = [Self::F16, Self::F32, Self::Q8_0, Self::Q4_0];
+
+    /// Its name, as people write it.
+    pub const fn name(self) -> &'static str {
         match self {
-            Self::F16 => 2,
-            Self::F32 => 4,
+            Self::F16 => "f16",
+            Self::F32 => "f32",
+            Self::Q8_0 => "q8_0",
+            Self::Q4_0 => "q4_0",
         }
+    }
+
+    /// Elements that share a scale: a head is a multiple of that.
+    pub const fn block_len(self) -> usize {
+        match self {
+            Self::F16 | Self::F32 => 1,
+            Self::Q8_0 | Self::Q4_0 => 32,
+        }
+    }
+
+    /// Whether heads of so many elements can be stored in it.
+    pub const fn holds(self, head_dim: usize) -> bool {
+        head_dim.is_multiple_of(self.block_len())
+    }
+
+    /// Bytes of so many elements (whole blocks).
+    pub const fn row_bytes(self, elements: usize) -> usize {
+        match self {
+            Self::F16 => 2 * elements,
+            Self::F32 => 4 * elements,
+            Self::Q8_0 => elements / 32 * 34,
+            Self::Q4_0 => elements / 32 * 18,
+        }
+    }
+}
+
+impl std::fmt::Display for KvType {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
     }
 }
 
@@ -171,7 +209,8 @@ pub struct PagedLayer {
 impl PagedLayer {
     /// Bytes of keys and values for one position.
     pub const fn row_bytes(self, kv: KvType) -> usize {
-        2 * self.n_kv_heads * self.head_dim * kv.bytes()
+        let layout = crate::kernel::attention::Layout::new(kv, self.head_dim);
+        self.n_kv_heads * (layout.head_bytes() / PAGE_LEN)
     }
 }
 

@@ -158,11 +158,18 @@ fn load(source: &dyn WeightSource, name: &str, shape: &[usize]) -> Result<Vec<f3
 
 impl Memory {
     fn stored(&self, x: &[f32]) -> Vec<f32> {
-        let round = |&x: &f32| match self.kv {
-            KvType::F16 => half::f16::from_f32(x).to_f32(),
-            KvType::F32 => x,
+        let ty = match self.kv {
+            KvType::F32 => return x.to_vec(),
+            KvType::F16 => TensorType::F16,
+            KvType::Q8_0 => TensorType::Q8_0,
+            KvType::Q4_0 => TensorType::Q4_0,
         };
-        x.iter().map(round).collect()
+        let mut blocks = vec![0; ty.byte_len(x.len() as u64).unwrap_or(0) as usize];
+        let mut out = vec![0.0; x.len()];
+        let coded = quant::encode(ty, x, &mut blocks);
+        let decoded = coded.and_then(|()| quant::decode(ty, &blocks, &mut out));
+        assert!(decoded.is_ok(), "rows of whole blocks: {decoded:?}");
+        out
     }
 }
 

@@ -1,18 +1,19 @@
 //! Cached keys and values, in pages.
 
+use super::activations::{Buf, grain};
+use crate::kernel::Leaf;
+use crate::kernel::attention::{Layout, MAX_HEAD_DIM, Store};
 use crate::memory::{Aligned, Shared};
-use crate::ops::{KvType, PAGE_LEN, PageId, PagedLayer};
-use half::f16;
+use crate::ops::{Batch, KvType, PAGE_LEN, PageId, PagedLayer};
+use crate::team::Team;
 
 /// Keys and values of one layer for every page.
 #[derive(Debug)]
 pub(super) struct LayerCache {
-    shape: PagedLayer,
-    kv: KvType,
-    /// `[pages, n_kv_heads, PAGE_LEN / 16, head_dim, 16]`: lanes of the score kernel are positions.
-    keys: Aligned,
-    /// `[pages, n_kv_heads, PAGE_LEN, value_stride]`: lanes of the mixing kernel are elements.
-    values: Aligned,
+    n_kv_heads: usize,
+    layout: Layout,
+    /// `[pages, n_kv_heads]`, each as [`Layout`] says.
+    data: Aligned,
     n_pages: usize,
 }
 
@@ -41,110 +42,113 @@ impl Memory {
 
 impl LayerCache {
     fn new(shape: PagedLayer, kv: KvType, n_pages: usize) -> Self {
-        let page = shape.n_kv_heads * PAGE_LEN * kv.bytes();
-        let keys = Aligned::zeroed(n_pages * page * shape.head_dim);
-        let values = Aligned::zeroed(n_pages * page * value_stride(shape));
+        assert!(
+            kv.holds(shape.head_dim) && shape.head_dim <= MAX_HEAD_DIM,
+            "heads of {} elements as {kv}",
+            shape.head_dim
+        );
+        let layout = Layout::new(kv, shape.head_dim);
+        let page = shape.n_kv_heads * layout.head_bytes();
         Self {
-            shape,
-            kv,
-            keys,
-            values,
+            n_kv_heads: shape.n_kv_heads,
+            layout,
+            data: Aligned::zeroed(n_pages * page),
             n_pages,
         }
     }
 
-    pub(super) fn kv(&self) -> KvType {
-        self.kv
+    fn copy_page(&mut self, from: PageId, to: PageId) {
+        let page = self.n_kv_heads * self.layout.head_bytes();
+        let (from, to) = (self.at(from, 0), self.at(to, 0));
+        self.data.bytes_mut().copy_within(from..from + page, to);
     }
 
-    pub(super) fn value_stride(&self) -> usize {
-        value_stride(self.shape)
+    pub(super) fn layout(&self) -> &Layout {
+        &self.layout
     }
 
-    /// Where the keys and values of a head of a page begin.
-    pub(super) fn page(&self, page: PageId, head: usize) -> (*const u8, *const u8) {
+    /// Bytes before a head of a page.
+    fn at(&self, page: PageId, head: usize) -> usize {
         let page = page.0 as usize;
         assert!(page < self.n_pages, "page {page} of {}", self.n_pages);
-        let unit = (page * self.shape.n_kv_heads + head) * PAGE_LEN * self.kv.bytes();
-        let keys = &self.keys.bytes()[unit * self.shape.head_dim..];
-        let values = &self.values.bytes()[unit * self.value_stride()..];
-        (keys.as_ptr(), values.as_ptr())
+        (page * self.n_kv_heads + head) * self.layout.head_bytes()
     }
 
-    fn copy_page(&mut self, from: PageId, to: PageId) {
-        let n_pages = self.n_pages;
-        for bytes in [self.keys.bytes_mut(), self.values.bytes_mut()] {
-            let page = bytes.len() / n_pages;
-            let at = |id: PageId| id.0 as usize * page;
-            bytes.copy_within(at(from)..at(from) + page, at(to));
-        }
-    }
-
-    /// A handle through which several threads store different positions.
-    pub(super) fn writer(&mut self) -> Writer {
-        Writer {
-            shape: self.shape,
-            kv: self.kv,
-            n_pages: self.n_pages,
-            keys: Shared::new(self.keys.bytes_mut()),
-            values: Shared::new(self.values.bytes_mut()),
-        }
+    /// Where the keys and values of a head of a page begin; those of the next heads follow.
+    pub(super) fn page(&self, page: PageId, head: usize) -> *const u8 {
+        self.data.bytes()[self.at(page, head)..].as_ptr()
     }
 }
 
-fn value_stride(shape: PagedLayer) -> usize {
-    shape.head_dim.next_multiple_of(16)
+/// Rows of `batch` from `first` on that are one sequence's and go to one page, the pages being
+/// counted from the sequence's first position.
+fn same_page(batch: &Batch<'_>, first: usize) -> usize {
+    let page = |row: usize| {
+        let row = &batch.rows[row];
+        (row.sequence, row.position as usize / PAGE_LEN)
+    };
+    let after = (first..batch.rows.len()).take_while(|row| page(*row) == page(first));
+    after.count()
 }
 
-/// Stores keys and values.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Writer {
-    shape: PagedLayer,
-    kv: KvType,
-    n_pages: usize,
-    keys: Shared<u8>,
-    values: Shared<u8>,
-}
-
-impl Writer {
-    /// Stores one position's keys and values, `[n_kv_heads * head_dim]` each.
-    ///
-    /// # Safety
-    /// The cache is still borrowed, and no other thread stores or reads this position meanwhile.
-    pub(super) unsafe fn store(&self, page: PageId, slot: usize, k: &[f32], v: &[f32]) {
-        let PagedLayer {
-            n_kv_heads,
-            head_dim,
-        } = self.shape;
-        assert!((page.0 as usize) < self.n_pages && slot < PAGE_LEN);
-        let (size, stride) = (self.kv.bytes(), value_stride(self.shape));
-        for head in 0..n_kv_heads {
-            let unit = (page.0 as usize * n_kv_heads + head) * PAGE_LEN;
-            let (k, v) = (
-                &k[head * head_dim..][..head_dim],
-                &v[head * head_dim..][..head_dim],
-            );
-            let key = unit * head_dim + slot / 16 * 16 * head_dim + slot % 16;
-            for (d, (k, v)) in k.iter().zip(v).enumerate() {
-                let (k_at, v_at) = ((key + d * 16) * size, (unit + slot) * stride + d);
-                // SAFETY: page and slot are in range (asserted), so that the places are too.
+/// Stores keys and values of the batch's rows.
+pub(super) fn store(
+    team: &Team,
+    leaf: &Leaf,
+    cache: &mut LayerCache,
+    k: &Buf,
+    v: &Buf,
+    batch: &Batch<'_>,
+) {
+    let (n_heads, layout) = (cache.n_kv_heads, cache.layout);
+    let data = Shared::new(cache.data.bytes_mut());
+    let cache = &*cache;
+    let (k_rows, v_rows) = (Rows(k.as_ptr()), Rows(v.as_ptr()));
+    let head_dim = layout.head_dim();
+    // Sixteen rows make whole vectors of keys.
+    let rows = batch.rows.len();
+    let grain = if rows < 32 { grain(rows) } else { 16 };
+    team.share(rows, grain, &|_, range| {
+        let mut first = range.start;
+        while first < range.end {
+            let rows = same_page(batch, first).min(range.end - first);
+            let row = &batch.rows[first];
+            let position = row.position as usize;
+            let page = batch.sequences[row.sequence as usize][position / PAGE_LEN];
+            for head in 0..n_heads {
+                // SAFETY: the rows lie in the buffers, the page in the cache; rows of a batch are
+                // different positions, or positions of different pages.
                 unsafe {
-                    let (to_k, to_v) = (
-                        self.keys.ptr().add(k_at),
-                        self.values.ptr().add(v_at * size),
-                    );
-                    match self.kv {
-                        KvType::F16 => {
-                            to_k.cast::<u16>().write(f16::from_f32(*k).to_bits());
-                            to_v.cast::<u16>().write(f16::from_f32(*v).to_bits());
-                        }
-                        KvType::F32 => {
-                            to_k.cast::<f32>().write(*k);
-                            to_v.cast::<f32>().write(*v);
-                        }
-                    }
+                    (leaf.store)(&Store {
+                        k: k_rows.at(first * k.stride + head * head_dim),
+                        k_stride: k.stride,
+                        v: v_rows.at(first * v.stride + head * head_dim),
+                        v_stride: v.stride,
+                        rows,
+                        slot: position % PAGE_LEN,
+                        to: data.ptr().add(cache.at(page, head)),
+                        layout,
+                    });
                 }
             }
+            first += rows;
         }
+    });
+}
+
+/// A pointer to rows that all members read.
+#[derive(Clone, Copy)]
+pub(super) struct Rows(pub *const f32);
+// SAFETY: the rows are borrowed and only read while members run.
+unsafe impl Sync for Rows {}
+// SAFETY: as above.
+unsafe impl Send for Rows {}
+
+impl Rows {
+    /// # Safety
+    /// The element lies in the buffer.
+    pub(super) unsafe fn at(self, element: usize) -> *const f32 {
+        // SAFETY: the caller's.
+        unsafe { self.0.add(element) }
     }
 }

@@ -44,6 +44,7 @@ pub struct Cpu {
     columns: Vec<Column>,
     angles: rope::Angles,
     experts: experts::Scratch,
+    attention: attention::Scratch,
     /// Rows whose logits are wanted.
     outputs: Option<Buf>,
     /// Is told what each matrix is multiplied by.
@@ -88,6 +89,7 @@ impl Cpu {
             columns: Vec::new(),
             angles: rope::Angles::default(),
             experts: experts::Scratch::default(),
+            attention: attention::Scratch::default(),
             outputs: None,
             recorder: None,
             observer: Observer::default(),
@@ -294,7 +296,8 @@ impl Ops for Cpu {
             .experts
             .map_or(0, |e| experts::Scratch::row_bytes(&e));
         let row = activations::form_bytes(workload.widest) + columns + angles + experts;
-        row as u64 * workload.max_rows as u64
+        let attention = attention::Scratch::bytes(self.team.threads()) as u64;
+        row as u64 * workload.max_rows as u64 + attention
     }
 
     fn matrix_bytes(&self, ty: TensorType, rows: usize, columns: usize) -> u64 {
@@ -459,16 +462,10 @@ impl Ops for Cpu {
         batch: &Batch<'_>,
         out: &mut Buf,
     ) {
-        attention::store(&self.team, &mut memory.layers[layer], k, v, batch);
-        attention::attend(
-            &self.team,
-            self.leaf,
-            spec,
-            &memory.layers[layer],
-            q,
-            batch,
-            out,
-        );
+        let cache = &mut memory.layers[layer];
+        cache::store(&self.team, self.leaf, cache, k, v, batch);
+        let scratch = &mut self.attention;
+        attention::attend(&self.team, self.leaf, scratch, spec, cache, q, batch, out);
         self.observer.done("attention");
     }
 

@@ -132,7 +132,9 @@ pub struct Leaf {
     pub soft_cap: unsafe fn(&mut [f32], f32),
     pub rope_halves: unsafe fn(&mut [f32], &[f32], &[f32]),
     pub rope_interleaved: unsafe fn(&mut [f32], &[f32], &[f32]),
-    pub attend: unsafe fn(&attention::Job<'_>),
+    pub attend: unsafe fn(&attention::Job<'_>, &mut attention::Scratch),
+    pub join_partials: unsafe fn(&[f32], usize, &mut [f32]),
+    pub store: unsafe fn(&attention::Store),
     pub sum_bytes: unsafe fn(&[u8]) -> u64,
     pub products_i8: unsafe fn(usize) -> u64,
     pub products_f32: unsafe fn(usize) -> u64,
@@ -251,7 +253,9 @@ macro_rules! leaf {
             leaf!(@wrap $($features)?, soft_cap(x: &mut [f32], c: f32) { elementwise::soft_cap });
             leaf!(@wrap $($features)?, rope_halves(h: &mut [f32], c: &[f32], s: &[f32]) { elementwise::rope_halves });
             leaf!(@wrap $($features)?, rope_interleaved(h: &mut [f32], c: &[f32], s: &[f32]) { elementwise::rope_interleaved });
-            leaf!(@wrap $($features)?, attend(job: &attention::Job<'_>) { attention::attend::<$simd> });
+            leaf!(@wrap $($features)?, attend(job: &attention::Job<'_>, s: &mut attention::Scratch) { attention::attend::<$simd> });
+            leaf!(@wrap $($features)?, join_partials(p: &[f32], n: usize, o: &mut [f32]) { attention::join_partials });
+            leaf!(@wrap $($features)?, store(s: &attention::Store) { attention::store::<$simd> });
             leaf!(@wrap $($features)?, sum_bytes(bytes: &[u8]) -> u64 { elementwise::sum_words::<$simd> });
             leaf!(@wrap $($features)?, products_i8(turns: usize) -> u64 { peak::products_i8::<$simd> });
             leaf!(@wrap $($features)?, products_f32(turns: usize) -> u64 { peak::products_f32::<$simd> });
@@ -293,6 +297,8 @@ macro_rules! leaf {
                 rope_halves,
                 rope_interleaved,
                 attend,
+                join_partials,
+                store,
                 sum_bytes,
                 products_i8,
                 products_f32,

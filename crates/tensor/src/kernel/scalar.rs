@@ -68,6 +68,11 @@ unsafe impl Simd for Scalar {
         // SAFETY: the caller gives LANES writable f32.
         unsafe { p.cast::<[f32; L]>().write_unaligned(x) }
     }
+    unsafe fn f_store_f16(p: *mut u8, x: Self::F) {
+        let bits = x.map(|x| f16::from_f32(x).to_bits());
+        // SAFETY: the caller gives room for LANES 16-bit numbers.
+        unsafe { p.cast::<[u16; L]>().write_unaligned(bits) }
+    }
     unsafe fn decode(ty: TensorType, blocks: &[u8], out: &mut [f32]) {
         quant::decode_whole(ty, blocks, out);
     }

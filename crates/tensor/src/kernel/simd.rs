@@ -43,6 +43,8 @@ pub unsafe trait Simd: Copy + 'static {
     unsafe fn f_load_half_e8m0(p: *const u8) -> Self::F;
     /// Writes `LANES` f32.
     unsafe fn f_store(p: *mut f32, x: Self::F);
+    /// Writes `LANES` IEEE half-precision numbers, each rounded to the nearest, ties to even.
+    unsafe fn f_store_f16(p: *mut u8, x: Self::F);
     /// Reads whole blocks of `ty` that hold exactly the elements of `out`.
     unsafe fn decode(ty: TensorType, blocks: &[u8], out: &mut [f32]);
     /// Transposes eight elements of sixteen rows: `to[16 i + r] = from[stride r + i]`.

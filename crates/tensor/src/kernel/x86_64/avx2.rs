@@ -90,6 +90,11 @@ unsafe impl<D: Dot> Simd for Eight<D> {
         _mm256_storeu_ps(p, x)
     }
     #[inline(always)]
+    unsafe fn f_store_f16(p: *mut u8, x: __m256) {
+        let bits = _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(x);
+        _mm_storeu_si128(p.cast(), bits)
+    }
+    #[inline(always)]
     unsafe fn decode(ty: TensorType, blocks: &[u8], out: &mut [f32]) {
         decode(ty, blocks, out);
     }

@@ -67,6 +67,11 @@ unsafe impl Simd for Avx512 {
         _mm512_storeu_ps(p, x)
     }
     #[inline(always)]
+    unsafe fn f_store_f16(p: *mut u8, x: __m512) {
+        let bits = _mm512_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(x);
+        _mm256_storeu_si256(p.cast(), bits)
+    }
+    #[inline(always)]
     unsafe fn decode(ty: TensorType, blocks: &[u8], out: &mut [f32]) {
         // Compiled for AVX-512 some types take twice the time: loops go across sub-blocks.
         super::avx2::Avx2::decode(ty, blocks, out);
