@@ -105,6 +105,24 @@ fn what_does_not_fit_is_refused_with_what_would() {
 }
 
 #[test]
+fn quantised_keys_need_heads_of_whole_blocks() {
+    for kv in [KvType::Q8_0, KvType::Q4_0] {
+        let options = LoadOptions {
+            kv,
+            ..with_context(Some(64))
+        };
+        let refused = plan(&options, 1 << 30).unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            format!(
+                "keys and values cannot be stored as {kv}: that takes heads of a multiple of 32 elements, and this \
+                 model has heads of 16; use f16"
+            )
+        );
+    }
+}
+
+#[test]
 fn a_budget_is_held_while_the_engine_lives() {
     let (metadata, source) = Model::random("llama").with_vocabulary().build();
     let load = |budget: &Budget| {

@@ -305,13 +305,12 @@ impl Call<'_> {
         let sees = self.sees(&part.rows);
         let pages = self.batch.sequences[row.sequence as usize];
         member.tiles.clear();
-        for tile in part.chunks.start * CHUNK / PAGE_LEN..part.chunks.end * CHUNK / PAGE_LEN {
-            if tile * PAGE_LEN >= sees.end {
-                break;
-            }
+        let tiles = part.chunks.start * CHUNK / PAGE_LEN..part.chunks.end * CHUNK / PAGE_LEN;
+        let stored = pages.iter().enumerate().take(sees.end.div_ceil(PAGE_LEN));
+        for (tile, page) in stored.take(tiles.end).skip(tiles.start) {
             // Pages that no row sees need not be there.
             member.tiles.push(match (tile + 1) * PAGE_LEN > sees.start {
-                true => self.cache.page(pages[tile], part.heads.start),
+                true => self.cache.page(*page, part.heads.start),
                 false => std::ptr::null(),
             });
         }

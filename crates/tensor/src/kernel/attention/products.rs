@@ -3,6 +3,11 @@
 //! Each is a block of accumulators in registers. A score is an FMA chain over the head, and an
 //! output one over positions, so that the shape of the block changes no bits.
 
+#![allow(
+    clippy::needless_range_loop,
+    reason = "c is a query and v a vector in every array"
+)]
+
 use super::layout::{GROUP, Layout};
 use crate::kernel::simd::Simd;
 use crate::ops::{KvType, PAGE_LEN};

@@ -238,3 +238,33 @@ unsafe fn put_scale(s: &Store, to: *mut u8, b: usize, slot: usize, block: &[u8])
         to.cast::<[u8; 2]>().write([*low, *high]);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::{Isa, Leaf};
+
+    #[test]
+    fn numbers_too_large_for_f16_are_cut_not_infinite() {
+        let leaf = Leaf::new(Isa::best()).unwrap();
+        let layout = Layout::new(KvType::F16, 16);
+        let mut page = vec![0u8; layout.head_bytes()];
+        let x = [1e30f32; 16];
+        let store = Store {
+            k: x.as_ptr(),
+            k_stride: 16,
+            v: x.as_ptr(),
+            v_stride: 16,
+            rows: 1,
+            slot: 5,
+            to: page.as_mut_ptr(),
+            layout,
+        };
+        // SAFETY: the page has room, and this machine has the leaf's instruction set.
+        unsafe { (leaf.store)(&store) }
+        let (stored, _) = page.as_chunks::<2>();
+        let stored: Vec<u16> = stored.iter().map(|b| u16::from_le_bytes(*b)).collect();
+        let stored: Vec<u16> = stored.into_iter().filter(|bits| *bits != 0).collect();
+        assert_eq!(stored, [half::f16::MAX.to_bits(); 32]);
+    }
+}
