@@ -153,6 +153,7 @@ fn run<O: Ops>(ops: &mut O, case: &Case, sequences: usize, steps: &[Step<'_>]) -
             rows: &rows,
             sequences: &tables,
             outputs: &[],
+            hidden: true,
         };
         ops.embed(&q_table.weight, &batch, &mut q);
         ops.embed(&k_table.weight, &batch, &mut k);
@@ -448,6 +449,7 @@ fn pages_outside_the_window_need_not_be_there() {
             rows: &rows,
             sequences: &[&table],
             outputs: &[],
+            hidden: true,
         };
         for (table, to) in tables.iter().zip([&mut q, &mut k, &mut v]) {
             cpu.embed(table, &batch, to);
