@@ -9,7 +9,9 @@ use crate::request::{Event, FinishReason, Refusal, Request, RequestId};
 use crate::rerank::RerankPrompt;
 use crate::sampler::Sampler;
 use crate::sequence::Sequence;
+use crate::speculate::{Ngram, Speculated};
 use crate::writer::Writer;
+use ingle_formats::TokenId;
 use ingle_formats::gguf::Metadata;
 use ingle_formats::vocabulary::{Encode, Vocabulary, VocabularyError};
 use ingle_model::{Head, ModelError, Network};
@@ -38,6 +40,18 @@ pub enum EngineError {
         tokens: usize,
         /// Rows of the embedding.
         rows: usize,
+    },
+    /// The model that is to guess has another vocabulary.
+    #[error(
+        "the draft model has {draft} tokens and the model {target}, and token {token} is not the same; a draft model must have the very vocabulary of the model: choose a smaller one of the same family"
+    )]
+    DraftVocabulary {
+        /// The first that is not the same.
+        token: TokenId,
+        /// Tokens of the draft model.
+        draft: usize,
+        /// Tokens of the model.
+        target: usize,
     },
     /// The memory went to somebody else since the plan was made.
     #[error(transparent)]
@@ -79,6 +93,7 @@ pub struct Engine<O: Ops> {
     pub(crate) steps: u64,
     /// How often a sequence gave way to an older one.
     pub(crate) preemptions: u64,
+    pub(crate) speculated: Speculated,
     pub(crate) step: Scratch,
     _lease: Lease,
 }
@@ -163,8 +178,11 @@ impl<O: Ops + 'static> Engine<O> {
             memory: Memory::new(parts.plan.n_pages),
             rerank: parts.rerank,
             vocabulary: parts.vocabulary,
+            guesser: match parts.plan.options.max_guesses {
+                0 => None,
+                _ => Some(Box::new(Ngram::default())),
+            },
             plan: parts.plan,
-            guesser: None,
             running: Vec::new(),
             waiting: VecDeque::new(),
             cancelled: Vec::new(),
@@ -172,6 +190,7 @@ impl<O: Ops + 'static> Engine<O> {
             next_id: 0,
             steps: 0,
             preemptions: 0,
+            speculated: Speculated::default(),
             step: Scratch::default(),
             _lease: parts.lease,
         }
@@ -221,9 +240,16 @@ impl<O: Ops + 'static> Engine<O> {
         self.preemptions
     }
 
-    /// Lets `guesser` guess how texts go on, [`crate::LoadOptions::max_guesses`] tokens a step.
-    pub fn set_guesser(&mut self, guesser: Option<Box<dyn Guesser>>) {
-        self.guesser = guesser;
+    /// What came of guesses so far.
+    pub fn speculated(&self) -> Speculated {
+        self.speculated
+    }
+
+    /// Lets `guesser` guess how the texts of requests to come go on,
+    /// [`crate::LoadOptions::max_guesses`] tokens a step. An engine has one already, which guesses
+    /// from the text so far; it is answered.
+    pub fn set_guesser(&mut self, guesser: Option<Box<dyn Guesser>>) -> Option<Box<dyn Guesser>> {
+        std::mem::replace(&mut self.guesser, guesser)
     }
 
     /// Stops working on a request, or goes on with it. One that runs keeps its place, and its
@@ -248,6 +274,9 @@ impl<O: Ops + 'static> Engine<O> {
         }
         let id = self.next_id()?;
         let writer = Writer::new(&request, sampler, &self.vocabulary);
+        if let Some(guesser) = &mut self.guesser {
+            guesser.submitted(id, &request);
+        }
         let sequence = Sequence::write(id, request, max_len, writer, now);
         self.waiting.push_back(sequence);
         Ok(id)

@@ -19,6 +19,7 @@ impl<O: Ops + 'static> Engine<O> {
             id,
             events: VecDeque::new(),
             over: false,
+            clock: Box::new(|| Duration::ZERO),
         })
     }
 }
@@ -29,6 +30,21 @@ pub struct Generation<'a, O: Ops + 'static> {
     id: RequestId,
     events: VecDeque<Event>,
     over: bool,
+    clock: Box<dyn Fn() -> Duration + 'a>,
+}
+
+impl<'a, O: Ops + 'static> Generation<'a, O> {
+    /// With a clock, the time since any fixed moment: how many guesses pay is learned by it.
+    #[must_use]
+    pub fn timed(mut self, clock: impl Fn() -> Duration + 'a) -> Self {
+        self.clock = Box::new(clock);
+        self
+    }
+
+    /// The engine that works on it.
+    pub fn engine(&self) -> &Engine<O> {
+        self.engine
+    }
 }
 
 impl<O: Ops + 'static> Iterator for Generation<'_, O> {
@@ -37,7 +53,7 @@ impl<O: Ops + 'static> Iterator for Generation<'_, O> {
     fn next(&mut self) -> Option<Event> {
         while self.events.is_empty() && !self.over {
             let id = self.id;
-            let events = self.engine.step(Duration::ZERO).into_iter();
+            let events = self.engine.step((self.clock)()).into_iter();
             self.events.extend(events.filter(|e| e.request() == id));
         }
         let event = self.events.pop_front()?;

@@ -59,6 +59,10 @@ impl From<Request> for Asked {
 pub struct Stats {
     /// Batches computed.
     pub steps: u64,
+    /// Guessed tokens that were computed.
+    pub proposed: u64,
+    /// Those that were right.
+    pub accepted: u64,
     /// Requests that hold pages now.
     pub running: usize,
     /// Requests that are there now, those that run included.
@@ -328,7 +332,9 @@ impl<O: Ops + 'static> Worker<O> {
 
     fn count(&self) {
         let mut orders = self.desk.lock();
+        let guesses = self.engine.speculated();
         orders.stats.steps = self.engine.steps();
+        (orders.stats.proposed, orders.stats.accepted) = (guesses.proposed, guesses.accepted);
         orders.stats.running = self.engine.running();
     }
 

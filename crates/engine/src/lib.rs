@@ -26,6 +26,7 @@ pub mod sampler;
 mod schedule;
 pub mod score;
 mod sequence;
+mod speculate;
 mod step;
 mod stop;
 #[cfg(test)]
@@ -43,3 +44,4 @@ pub use plan::{DEFAULT_CONTEXT, LoadOptions, Plan, PlanError, size};
 pub use request::{
     Event, FinishReason, MAX_STOP_LEN, MAX_STOPS, Refusal, Request, RequestId, Usage,
 };
+pub use speculate::{Draft, Speculated};

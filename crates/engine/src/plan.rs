@@ -1,6 +1,7 @@
 //! What a model will take, said before anything is loaded.
 
 use crate::memory::pages_for;
+use crate::speculate::Ngram;
 use ingle_formats::gguf::Metadata;
 use ingle_model::{Head, ModelError, Needs, Pooling, inspect};
 use ingle_tensor::WeightSource;
@@ -31,7 +32,8 @@ pub struct LoadOptions {
     /// at least one context, and no more than fit. `None`: the whole context of each sequence.
     /// Where sequences grow beyond it, the youngest waits until there is room again.
     pub cache: Option<u32>,
-    /// Guessed tokens that one step checks, of all sequences together: see [`crate::Guesser`].
+    /// Guessed tokens that one step checks, of all sequences together: see [`crate::Guesser`]. 0:
+    /// every token is a step of its own. Guesses change speed, never an answer.
     pub max_guesses: u32,
     /// Requests that may wait for a place.
     pub max_waiting: u32,
@@ -48,7 +50,7 @@ impl Default for LoadOptions {
             max_batch_rows: 512,
             max_sequences: 1,
             cache: None,
-            max_guesses: 0,
+            max_guesses: 32,
             max_waiting: 128,
             pooling: None,
         }
@@ -192,14 +194,23 @@ impl Plan {
             Head::Labels(n) => n,
             Head::None => 0,
         };
+        if needs.head != Head::Vocabulary || !needs.causal {
+            options.max_guesses = 0;
+        }
         let outputs = head + needs.shape.width;
         let n_outputs = u64::from(options.max_sequences) + u64::from(options.max_guesses);
         let output_bytes = n_outputs * outputs as u64 * 4;
+        let guess_bytes = match options.max_guesses {
+            0 => 0,
+            _ => u64::from(options.max_sequences) * Ngram::FIXED_BYTES,
+        };
         let mut plan = Self {
             context: 0,
             n_pages: 0,
             sequence_bytes: 0,
-            buffer_bytes: needs.buffer_bytes.saturating_add(output_bytes),
+            buffer_bytes: needs
+                .buffer_bytes
+                .saturating_add(output_bytes + guess_bytes),
             vocabulary_bytes: needs.shape.n_vocab as u64 * TOKEN_BYTES,
             pooling: options.pooling.unwrap_or(usual_pooling(&needs)),
             free,
@@ -295,8 +306,14 @@ impl Plan {
     }
 
     fn page_bytes(&self) -> u64 {
+        let follower = match self.options.max_guesses {
+            0 => 0,
+            _ => Ngram::TOKEN_BYTES,
+        };
         let position = self.needs.position_bytes(self.options.kv);
-        position.saturating_mul(PAGE_LEN as u64)
+        position
+            .saturating_add(follower)
+            .saturating_mul(PAGE_LEN as u64)
     }
 
     /// The largest context that fits beside weights and buffers, in whole pages; 0 where none does.

@@ -32,6 +32,9 @@ pub struct Request {
     /// Whose request it is: only what was computed for requests of the same namespace is used
     /// again, so that nobody learns from the time an answer takes what others have asked.
     pub namespace: u64,
+    /// Tokens of the answer, whatever the model would choose (for measuring speed on a text that is
+    /// known). All the work of choosing is done; behind them the model chooses again.
+    pub forced: Vec<TokenId>,
 }
 
 impl Request {
@@ -47,6 +50,7 @@ impl Request {
             show_control: false,
             fresh: false,
             namespace: 0,
+            forced: Vec::new(),
         }
     }
 }

@@ -23,7 +23,7 @@ impl<O: Ops + 'static> Engine<O> {
         self.take();
         self.schedule();
         self.extend();
-        self.guess();
+        self.guess(now);
         self.fill(now);
         if !self.step.rows.is_empty() {
             self.steps += 1;
@@ -136,12 +136,13 @@ impl<O: Ops + 'static> Engine<O> {
     }
 
     /// Fills what is left of the batch with guesses, for those that come to their next token.
-    fn guess(&mut self) {
+    fn guess(&mut self, now: Duration) {
         let Some(guesser) = self.guesser.as_deref_mut() else {
             return;
         };
         let options = &self.plan.options;
         let given: usize = self.step.counts.iter().sum();
+        guesser.begin(now, given);
         let mut left = (options.max_batch_rows as usize - given).min(options.max_guesses as usize);
         let all = self.running.iter_mut().zip(&self.step.counts);
         let ready = |(s, n): &(&mut Sequence, &usize)| **n > 0 && **n == s.behind();
@@ -161,6 +162,9 @@ impl<O: Ops + 'static> Engine<O> {
             if n > 0 {
                 sequence.rows(n, index as u32, now, &mut step.rows, &mut step.outputs);
             }
+        }
+        if let Some(guesser) = &mut self.guesser {
+            guesser.filled(step.rows.len(), step.outputs.len());
         }
     }
 
@@ -190,6 +194,7 @@ impl<O: Ops + 'static> Engine<O> {
         let (mut counts, mut first) = (s.counts.iter(), 0);
         let (ops, network, hidden) = (&mut self.ops, &self.network, &mut s.hidden);
         let (vocabulary, memory, guesser) = (&self.vocabulary, &mut self.memory, &mut self.guesser);
+        let speculated = &mut self.speculated;
         self.running.retain_mut(|sequence| {
             let n = counts.next().copied().unwrap_or(0);
             if n == 0 {
@@ -199,8 +204,10 @@ impl<O: Ops + 'static> Engine<O> {
             if sequence.wants_rows() {
                 ops.read(network.hidden(), first..first + n, hidden);
             }
-            first += n + sequence.guesses();
+            let guesses = sequence.guesses();
+            first += n + guesses;
             let outputs = sequence.advance(n);
+            let before = sequence.computed().len();
             let own = logits.split_off_mut(..outputs * labels).unwrap_or_default();
             let computed = Computed {
                 logits: own,
@@ -209,6 +216,8 @@ impl<O: Ops + 'static> Engine<O> {
             };
             let mut guesser = guesser.as_deref_mut();
             let reason = sequence.go_on(computed, vocabulary, guesser.as_deref_mut(), events);
+            speculated.proposed += guesses as u64;
+            speculated.accepted += (sequence.computed().len() - before) as u64;
             sequence.settle(memory);
             let Some(reason) = reason else {
                 return true;

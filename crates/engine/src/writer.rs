@@ -13,6 +13,8 @@ pub(crate) struct Writer {
     stops: StopTexts,
     stop_tokens: Vec<TokenId>,
     ignore_end: bool,
+    /// What is chosen whatever the logits are; the last comes first.
+    forced: Vec<TokenId>,
 }
 
 impl Writer {
@@ -32,6 +34,7 @@ impl Writer {
             stops: StopTexts::new(request.stop.clone()),
             stop_tokens: request.stop_tokens.clone(),
             ignore_end: request.ignore_end,
+            forced: request.forced.iter().rev().copied().collect(),
         }
     }
 
@@ -58,8 +61,8 @@ impl Writer {
             token,
             logprob,
             top,
-            ..
         } = choice;
+        let token = self.forced.pop().unwrap_or(token);
         known.push(token);
         self.sampler.accept(token);
         let mut text = String::new();

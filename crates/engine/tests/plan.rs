@@ -17,6 +17,7 @@ fn plan(options: &LoadOptions, free: u64) -> Result<Plan, PlanError> {
 fn with_context(context: Option<u32>) -> LoadOptions {
     LoadOptions {
         context,
+        max_guesses: 0,
         ..LoadOptions::default()
     }
 }
@@ -54,6 +55,25 @@ fn every_byte_is_counted() {
     let widths = 2 * 32 + 2 * 64 + 2 * 32 + 2 * 48;
     assert_eq!(plan.vocabulary_bytes, 300 * 128);
     assert_eq!(plan.buffer_bytes, 4 * (512 * widths + 3 * (300 + 32)));
+}
+
+#[test]
+fn guesses_are_counted_too() {
+    let bytes = |max_guesses, max_sequences| {
+        let options = LoadOptions {
+            max_guesses,
+            max_sequences,
+            ..with_context(Some(200))
+        };
+        let plan = plan(&options, 1 << 30).unwrap();
+        let pages = u64::from(plan.n_pages) * PAGE;
+        plan.total() - pages - u64::from(max_sequences) * 4 * (300 + 32)
+    };
+    // Logits and hidden rows of 10 guesses; and what follows a text, once for each sequence.
+    let (none, one, four) = (bytes(0, 1), bytes(10, 1), bytes(10, 4));
+    let texts = one - none - 10 * 4 * (300 + 32);
+    assert!(texts > 16 << 10);
+    assert_eq!(four - none, 10 * 4 * (300 + 32) + 4 * texts);
 }
 
 #[test]

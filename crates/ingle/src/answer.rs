@@ -2,6 +2,7 @@
 
 use crate::interrupt::Interrupt;
 use crate::out;
+use ingle::engine::Speculated;
 use ingle::engine::reasoning::{Part, Splitter};
 use ingle::formats::vocabulary::Vocabulary;
 use ingle::{Event, FinishReason, Model, Request, TokenId};
@@ -26,6 +27,8 @@ pub struct Answer {
     pub prompt_time: Duration,
     /// From the first token to the last.
     pub generate_time: Duration,
+    /// What came of guesses.
+    speculated: Speculated,
     logprobs: Vec<Logprobs>,
 }
 
@@ -78,6 +81,7 @@ pub fn answer(
     let mut done = Answer::new(request.prompt.len());
     let (mut first, mut last) = (None, start);
     interrupt.clear();
+    let before = model.engine().speculated();
     let mut events = model.generate(request)?;
     while !interrupt.is_set()
         && let Some(event) = events.next()
@@ -107,6 +111,11 @@ pub fn answer(
         }
     }
     drop(events);
+    let after = model.engine().speculated();
+    done.speculated = Speculated {
+        proposed: after.proposed - before.proposed,
+        accepted: after.accepted - before.accepted,
+    };
     take(
         &mut done,
         splitter.map_or_else(Vec::new, |mut s| s.finish()),
@@ -128,6 +137,7 @@ impl Answer {
             generated_tokens: 0,
             prompt_time: Duration::ZERO,
             generate_time: Duration::ZERO,
+            speculated: Speculated::default(),
             logprobs: Vec::new(),
         }
     }
@@ -170,6 +180,10 @@ impl Answer {
                 "generate_s": self.generate_time.as_secs_f64(), "generate_tps": self.generate_tps(),
             },
         });
+        let Speculated { proposed, accepted } = self.speculated;
+        if proposed > 0 {
+            json["speculation"] = json!({ "proposed": proposed, "accepted": accepted });
+        }
         if !self.reasoning.is_empty() {
             json["reasoning"] = self.reasoning.clone().into();
         }

@@ -37,6 +37,14 @@ pub struct LoadArgs {
     /// Memory that the model may take, as 6GiB or 800MB [default: what is free]
     #[arg(long, value_name = "SIZE", value_parser = size, help_heading = "Model")]
     memory: Option<u64>,
+    /// Where guesses at how a text goes on come from: they make answers come sooner and change none
+    #[arg(
+        long,
+        value_name = "HOW",
+        default_value = "ngram",
+        help_heading = "Model"
+    )]
+    speculate: Speculate,
     #[command(flatten)]
     machine: MachineArgs,
     /// How rows become an embedding; only `embed` asks.
@@ -56,6 +64,14 @@ enum Kv {
     /// 4 bits an element and a scale for 32: a quarter of the memory of f16, worse answers
     #[value(name = "q4_0")]
     Q4_0,
+}
+
+#[derive(clap::ValueEnum, Clone, Copy, Debug)]
+enum Speculate {
+    /// Nowhere: every token is a step of its own
+    Off,
+    /// From the prompt and the text so far; only as many as pay
+    Ngram,
 }
 
 /// A loaded model, and what a person or a script may want to know of it.
@@ -174,6 +190,13 @@ impl LoadArgs {
         &self.machine
     }
 
+    /// Every token a step of its own.
+    #[must_use]
+    pub fn without_guesses(mut self) -> Self {
+        self.speculate = Speculate::Off;
+        self
+    }
+
     /// With this context where none was asked for.
     #[must_use]
     pub fn or_context(mut self, context: u32) -> Self {
@@ -242,6 +265,10 @@ impl LoadArgs {
                     Kv::Q4_0 => KvType::Q4_0,
                 },
                 pooling: self.pooling,
+                max_guesses: match self.speculate {
+                    Speculate::Off => 0,
+                    Speculate::Ngram => LoadOptions::default().max_guesses,
+                },
                 ..LoadOptions::default()
             },
         })

@@ -13,6 +13,7 @@ use ingle_tensor::team::Team;
 use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// How to load a model and what it may use.
 #[derive(Clone, Debug)]
@@ -177,7 +178,11 @@ impl Model {
     /// # Errors
     /// [`Refusal`] says why the request is not taken.
     pub fn generate(&mut self, request: Request) -> Result<Generation<'_>, Refusal> {
-        self.engine.generate(request)
+        let start = Instant::now();
+        Ok(self
+            .engine
+            .generate(request)?
+            .timed(move || start.elapsed()))
     }
 
     /// The model's vocabulary.

@@ -122,6 +122,14 @@ impl Sampler {
         }
     }
 
+    /// Forgets the last `n` known tokens. What a window had lost by then, it has again.
+    pub fn retract(&mut self, n: usize) {
+        for _ in 0..n.min(self.history.len()) {
+            self.window.pop(&self.history);
+            self.history.pop();
+        }
+    }
+
     /// The parameters in use.
     pub fn sampling(&self) -> &Sampling {
         &self.sampling

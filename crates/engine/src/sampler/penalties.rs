@@ -47,12 +47,28 @@ impl Window {
             .len()
             .checked_sub(self.len.saturating_add(1))
             .map(|i| history[i]);
-        if let Some(gone) = gone
-            && let Some(count) = self.counts.get_mut(&gone)
-        {
+        if let Some(gone) = gone {
+            self.uncount(gone);
+        }
+    }
+
+    /// Undoes [`Self::push`] for the last token of `history`.
+    pub(super) fn pop(&mut self, history: &[TokenId]) {
+        let (Some(last), true) = (history.last(), self.is_on()) else {
+            return;
+        };
+        self.uncount(*last);
+        let back = history.len().checked_sub(self.len.saturating_add(1));
+        if let Some(i) = back {
+            *self.counts.entry(history[i]).or_insert(0) += 1;
+        }
+    }
+
+    fn uncount(&mut self, token: TokenId) {
+        if let Some(count) = self.counts.get_mut(&token) {
             *count -= 1;
             if *count == 0 {
-                self.counts.remove(&gone);
+                self.counts.remove(&token);
             }
         }
     }

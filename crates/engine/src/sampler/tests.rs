@@ -138,6 +138,29 @@ proptest! {
     }
 
     #[test]
+    fn what_is_retracted_was_never_known(
+        known in prop::collection::vec(0_u32..9, 0..40),
+        guessed in prop::collection::vec(0_u32..9, 0..12),
+        last_n in prop::option::of(0_u32..20),
+    ) {
+        let sampling = Sampling {
+            repetition_penalty: 1.5,
+            frequency_penalty: 0.5,
+            penalty_last_n: last_n,
+            ..Sampling::default()
+        };
+        let mut s = sampler(&sampling, 9);
+        known.iter().for_each(|&t| s.accept(TokenId(t)));
+        let mut expected = [0.5; 9];
+        s.clone().choose(&mut expected, 0).unwrap();
+        guessed.iter().for_each(|&t| s.accept(TokenId(t)));
+        s.retract(guessed.len());
+        let mut found = [0.5; 9];
+        s.choose(&mut found, 0).unwrap();
+        prop_assert_eq!(found, expected);
+    }
+
+    #[test]
     fn dry_equals_its_definition(
         text in prop::collection::vec(0_u32..4, 0..60),
         allowed_length in 1_u32..5,

@@ -1,5 +1,6 @@
 //! `ingle bench`: prompt and generation speed beside the machine's limits.
 
+mod force_text;
 mod limits;
 mod report;
 mod runs;
@@ -7,8 +8,10 @@ mod runs;
 use crate::load::{Company, LoadArgs, load, load_for};
 use crate::machine::peak;
 use crate::out;
+use force_text::ForcedText;
 use limits::Limits;
 use report::Report;
+use std::path::PathBuf;
 
 /// Prompt and generation speed, beside what this machine can do at most
 ///
@@ -35,6 +38,11 @@ pub struct Args {
     /// Runs of each
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1000))]
     repeat: u32,
+    /// Instead: what guesses are worth on a text that is known. FILE holds a prompt, a line
+    /// `=== answer ===` and the answer; whatever the model would choose, each token of the answer is
+    /// what it chooses, after all the work of choosing, without guesses and with them in turns
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["prompt", "generate", "depth", "sequences"])]
+    force_text: Option<PathBuf>,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -46,11 +54,19 @@ pub struct Args {
 const SPARE: u32 = 128;
 
 pub fn run(args: &Args) -> anyhow::Result<()> {
+    if let Some(path) = &args.force_text {
+        let text = ForcedText::read(path)?;
+        let load_args = args.load.clone().or_context(text.positions());
+        let mut loaded = load(args.model.as_deref(), &load_args)?;
+        return text.measure(&mut loaded, args.repeat, args.json);
+    }
+    // A model that is asked for nonsense repeats itself: guesses would be right too often.
+    let load_args = args.load.clone().without_guesses();
     let before = args.limits()?;
     peak::forget();
     let deepest = args.depth.iter().max().copied().unwrap_or(0);
     let needed = deepest + args.prompt.max(args.generate + 1) + SPARE;
-    let mut loaded = load(args.model.as_deref(), &args.load.clone().or_context(needed))?;
+    let mut loaded = load(args.model.as_deref(), &load_args.clone().or_context(needed))?;
     let mut runs = Vec::new();
     for &depth in &args.depth {
         let shape = [args.prompt, args.generate, depth, args.repeat];
@@ -59,7 +75,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let mut report = Report::new(&loaded, before, runs, peak::bytes());
     drop(loaded);
     if args.sequences > 1 {
-        let load = args.load.clone().or_context(args.generate + SPARE);
+        let load = load_args.or_context(args.generate + SPARE);
         let company = Company::Several(Some(args.sequences));
         let mut loaded = load_for(args.model.as_deref(), &load, company)?;
         let shape = [args.sequences, args.generate, args.repeat];
