@@ -27,6 +27,7 @@ pub const UNSAFE_ALLOWED: &[&str] = &[
     "crates/tensor/tests/leaves.rs",
     "crates/tensor/tests/avx_vnni.rs",
     "crates/tensor/examples/kernels.rs",
+    "crates/model/tests/allocations.rs",
     "crates/tensor/src/memory.rs",
     "crates/tensor/src/team.rs",
     "crates/store/src/direct/",

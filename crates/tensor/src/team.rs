@@ -35,7 +35,9 @@ struct Shared {
     wake: Condvar,
     sleep: Mutex<()>,
     stop: AtomicBool,
-    /// What a member panicked with.
+    /// Some member has panicked.
+    panicked: AtomicBool,
+    /// What it panicked with.
     panic: Mutex<Option<Box<dyn Any + Send>>>,
 }
 
@@ -90,6 +92,7 @@ impl Team {
             wake: Condvar::new(),
             sleep: Mutex::new(()),
             stop: AtomicBool::new(false),
+            panicked: AtomicBool::new(false),
             panic: Mutex::new(None),
         });
         let spawn = |index: usize| {
@@ -142,7 +145,8 @@ impl Team {
                 std::thread::yield_now()
             }
         }
-        let theirs = lock(&shared.panic).take();
+        let panicked = shared.panicked.swap(false, Ordering::Relaxed);
+        let theirs = panicked.then(|| lock(&shared.panic).take()).flatten();
         if let Err(panic) = mine {
             resume_unwind(panic);
         }
@@ -152,7 +156,8 @@ impl Team {
     }
 
     /// Calls `work(member, range)` for ranges of at most `grain` that together make `0..count`;
-    /// each member takes the next when it is free.
+    /// each member takes the next when it is free. Towards the end ranges become shorter, so that
+    /// members of different speed finish together.
     ///
     /// # Panics
     /// With a member's panic, once all that took a part have finished.
@@ -167,13 +172,12 @@ impl Team {
             return work(0, 0..count);
         }
         let next = AtomicUsize::new(0);
+        let parts = 2 * self.threads();
+        let end = |start: usize| start + ((count - start) / parts).clamp(1, grain);
+        let taken = |start: usize| (start < count).then(|| end(start));
         self.run(&|member| {
-            loop {
-                let start = next.fetch_add(grain, Ordering::Relaxed);
-                if start >= count {
-                    return;
-                }
-                work(member, start..(start + grain).min(count));
+            while let Ok(start) = next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, taken) {
+                work(member, start..end(start));
             }
         });
     }
@@ -208,6 +212,7 @@ fn member(shared: &Shared, index: usize) {
             let result = catch_unwind(AssertUnwindSafe(|| unsafe { (*job)(index) }));
             if let Err(panic) = result {
                 *lock(&shared.panic) = Some(panic);
+                shared.panicked.store(true, Ordering::Relaxed);
             }
         }
         shared.gate.state.fetch_sub(1, Ordering::Release);
@@ -276,6 +281,50 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn ranges_shorten_towards_the_end() {
+        let team = Team::new(4);
+        for (count, grain) in [(1000, 50), (9, 4), (50, 7), (2, 1)] {
+            let ranges = Mutex::new(Vec::new());
+            team.share(count, grain, &|_, range| lock(&ranges).push(range));
+            let mut ranges = ranges.into_inner().unwrap();
+            ranges.sort_unstable_by_key(|range| range.start);
+            assert_eq!(ranges.iter().map(|r| r.len()).sum::<usize>(), count);
+            assert!(ranges.is_sorted_by_key(|range| usize::MAX - range.len()));
+            assert!(ranges.iter().all(|range| range.len() <= grain));
+            assert_eq!(ranges.last().map(|range| range.len()), Some(1));
+        }
+    }
+
+    #[test]
+    fn callers_take_turns_while_members_panic_sleep_and_come_late() {
+        let team = Team::new(5);
+        let caller = &|seed: usize| {
+            for i in 0..300 {
+                let sum = AtomicUsize::new(0);
+                let (count, bad) = ((seed * 31 + i * 17) % 90, (seed + i).is_multiple_of(23));
+                let result = catch_unwind(AssertUnwindSafe(|| {
+                    team.share(count, 1 + i % 9, &|_, range| {
+                        assert!(!bad || !range.contains(&40), "unit 40");
+                        sum.fetch_add(range.sum(), Ordering::Relaxed);
+                    });
+                }));
+                assert_eq!(result.is_err(), bad && count > 40);
+                if result.is_ok() {
+                    assert_eq!(sum.into_inner(), count * count.saturating_sub(1) / 2);
+                }
+                if i % 50 == 0 {
+                    std::thread::sleep(std::time::Duration::from_millis(2)); // members go to sleep
+                }
+            }
+        };
+        std::thread::scope(|scope| {
+            for seed in 0..3 {
+                scope.spawn(move || caller(seed));
+            }
+        });
     }
 
     /// Members that did a part of a job of two parts, each of which waits for the other.

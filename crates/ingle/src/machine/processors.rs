@@ -135,6 +135,43 @@ mod tests {
         assert_eq!(physical_cores(&[], folder.path()), None);
     }
 
+    /// Cores by /sys as it was recorded: which processors each line's are siblings of.
+    fn recorded(lines: &[(std::ops::Range<usize>, fn(usize) -> String)]) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        for (processors, siblings) in lines {
+            for processor in processors.clone() {
+                let topology = folder.path().join(format!("cpu{processor}/topology"));
+                std::fs::create_dir_all(&topology).unwrap();
+                let siblings = siblings(processor) + "\n";
+                std::fs::write(topology.join("thread_siblings_list"), siblings).unwrap();
+            }
+        }
+        folder
+    }
+
+    #[test]
+    fn cores_of_recorded_machines() {
+        let own = |p: usize| p.to_string();
+        let far = |p: usize| format!("{},{}", p % 16, p % 16 + 16);
+        let near = |p: usize| format!("{}-{}", p / 2 * 2, p / 2 * 2 + 1);
+        let cores = |folder: &tempfile::TempDir, list: &str| {
+            physical_cores(&parse_list(list).unwrap(), folder.path())
+        };
+        // A desktop of 16 cores, the second threads numbered after all first ones.
+        let desktop = recorded(&[(0..32, far)]);
+        assert_eq!(cores(&desktop, "0-31"), Some(16));
+        assert_eq!(cores(&desktop, "0,16"), Some(1));
+        assert_eq!(cores(&desktop, "0-3,16-17"), Some(4));
+        // A laptop of 6 fast cores with two threads and 8 slow ones with one.
+        let laptop = recorded(&[(0..12, near), (12..20, own)]);
+        assert_eq!(cores(&laptop, "0-19"), Some(14));
+        assert_eq!(cores(&laptop, "1,3,12-13"), Some(4));
+        // Simultaneous multithreading switched off; a virtual machine that hides it.
+        assert_eq!(cores(&recorded(&[(0..4, own)]), "0-3"), Some(4));
+        // A processor that went offline has no topology: better too many threads than a guess.
+        assert_eq!(cores(&recorded(&[(0..2, own)]), "0-3"), None);
+    }
+
     #[test]
     fn threads_are_cores_within_the_quota() {
         let mut p = Processors {
@@ -147,6 +184,9 @@ mod tests {
         p.quota = Some(3);
         assert_eq!(p.threads(), 3);
         p.quota = Some(0);
+        assert_eq!(p.threads(), 1);
+        // Half a core, which the standard library rounds up to one.
+        (p.quota, p.logical, p.cores) = (Some(1), 2, 2);
         assert_eq!(p.threads(), 1);
     }
 
