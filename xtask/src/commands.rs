@@ -106,7 +106,7 @@ pub fn ci() -> Result<(), String> {
         ("test", test),
         ("fuzz", || fuzz("5")),
         ("deny", deny),
-        ("aarch64", check_aarch64),
+        ("arm", arm),
     ];
     for (name, step) in steps {
         println!("== {name}");
@@ -117,25 +117,34 @@ pub fn ci() -> Result<(), String> {
     Ok(())
 }
 
-/// The other instruction set is type-checked where its standard library is installed.
-fn check_aarch64() -> Result<(), String> {
-    let target = "aarch64-unknown-linux-gnu";
-    let out = Command::new("rustc")
+/// The kernels for ARM are tested in QEMU, where that, a linker and the standard library for ARM are
+/// installed; without the first two they are only type-checked, and the output says so.
+pub fn arm() -> Result<(), String> {
+    const TARGET: &str = "aarch64-unknown-linux-gnu";
+    const LINKER: &str = "aarch64-linux-gnu-gcc";
+    const QEMU: &str = "qemu-aarch64";
+    let rustc = std::env::var("RUSTC").unwrap_or_else(|_| "rustc".to_owned());
+    let out = Command::new(&rustc)
         .args(["--print", "sysroot"])
         .output()
-        .map_err(|e| format!("cannot start rustc: {e}"))?;
+        .map_err(|e| format!("cannot start {rustc}: {e}"))?;
     let sysroot = String::from_utf8_lossy(&out.stdout).trim().to_owned();
-    if !std::path::Path::new(&sysroot)
-        .join("lib/rustlib")
-        .join(target)
-        .exists()
-    {
-        println!("skipped: the standard library of {target} is not installed");
+    let library = std::path::Path::new(&sysroot).join("lib/rustlib");
+    if !library.join(TARGET).exists() {
+        println!("skipped: the standard library of {TARGET} is not installed");
         return Ok(());
     }
-    sh(
-        "cargo",
-        &["check", "-p", "ingle-tensor", "--target", target],
-        &[],
-    )
+    let starts = |program| Command::new(program).arg("--version").output().is_ok();
+    let package = ["-p", "ingle-tensor", "--target", TARGET];
+    if !(starts(LINKER) && starts(QEMU)) {
+        println!("only type-checked: {LINKER} and {QEMU} are not both installed");
+        return sh("cargo", &[&["check"], &package[..]].concat(), &[]);
+    }
+    let tests = ["--test", "leaves", "--test", "cpu"];
+    let runner = format!("{QEMU} -cpu max -L /usr/aarch64-linux-gnu");
+    let vars = [
+        ("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER", LINKER),
+        ("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER", &runner),
+    ];
+    sh("cargo", &[&["test"], &package[..], &tests].concat(), &vars)
 }

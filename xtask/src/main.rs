@@ -16,6 +16,7 @@ cargo xtask COMMAND
   test            the test command of the README
   fuzz [SECONDS]  run every fuzz target for SECONDS (5 when not given)
   deny            licences, sources and bans of the dependencies (needs cargo-deny)
+  arm             tests of the kernels for ARM in QEMU (needs qemu-user, a cross linker, the target's library)
   ci              all of the above, format checked and not changed: what .ci/run runs";
 
 fn main() -> ExitCode {
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
         ["fuzz"] => commands::fuzz("5"),
         ["fuzz", seconds] => commands::fuzz(seconds),
         ["deny"] => commands::deny(),
+        ["arm"] => commands::arm(),
         ["ci"] => commands::ci(),
         _ => {
             eprintln!("{USAGE}");

@@ -5,6 +5,8 @@
 //! ([`elementwise`], [`quantise`]) in plain Rust. A [`Leaf`] holds all of them compiled for one
 //! instruction set; it is chosen once at start and can be forced.
 
+#[cfg(target_arch = "aarch64")]
+pub mod aarch64;
 pub mod attention;
 pub mod elementwise;
 pub mod matmul;
@@ -12,6 +14,7 @@ pub mod peak;
 pub mod quantise;
 pub mod scalar;
 pub mod simd;
+pub mod twice;
 #[cfg(target_arch = "x86_64")]
 pub mod x86_64;
 
@@ -23,6 +26,8 @@ use matmul::{Column, MatmulFn};
 pub enum Isa {
     /// Plain Rust: runs everywhere and is what the others are compared with.
     Scalar,
+    /// NEON with dot products of bytes (ARMv8.2 and later).
+    Neon,
     /// AVX2, FMA and F16C.
     Avx2,
     /// AVX2 with AVX-VNNI.
@@ -33,12 +38,19 @@ pub enum Isa {
 
 impl Isa {
     /// All of them, slowest first.
-    pub const ALL: [Self; 4] = [Self::Scalar, Self::Avx2, Self::AvxVnni, Self::Avx512];
+    pub const ALL: [Self; 5] = [
+        Self::Scalar,
+        Self::Neon,
+        Self::Avx2,
+        Self::AvxVnni,
+        Self::Avx512,
+    ];
 
     /// The name by which it is forced.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Scalar => "scalar",
+            Self::Neon => "neon",
             Self::Avx2 => "avx2",
             Self::AvxVnni => "avxvnni",
             Self::Avx512 => "avx512",
@@ -54,13 +66,14 @@ impl Isa {
     pub fn is_available(self) -> bool {
         match self {
             Self::Scalar => true,
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon => aarch64::neon::is_available(),
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => x86_64::avx2::is_available(),
             #[cfg(target_arch = "x86_64")]
             Self::AvxVnni => x86_64::avx_vnni::is_available(),
             #[cfg(target_arch = "x86_64")]
             Self::Avx512 => x86_64::avx512::is_available(),
-            #[cfg(not(target_arch = "x86_64"))]
             _ => false,
         }
     }
@@ -160,13 +173,14 @@ impl Leaf {
     pub unsafe fn assumed(isa: Isa) -> Option<&'static Self> {
         match isa {
             Isa::Scalar => Some(&scalar_leaf::LEAF),
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon => Some(&neon_leaf::LEAF),
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => Some(&avx2_leaf::LEAF),
             #[cfg(target_arch = "x86_64")]
             Isa::AvxVnni => Some(&avx_vnni_leaf::LEAF),
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512 => Some(&avx512_leaf::LEAF),
-            #[cfg(not(target_arch = "x86_64"))]
             _ => None,
         }
     }
@@ -317,6 +331,8 @@ macro_rules! leaf {
 }
 
 leaf!(scalar_leaf, Isa::Scalar, scalar::Scalar);
+#[cfg(target_arch = "aarch64")]
+leaf!(neon_leaf, Isa::Neon, aarch64::neon::Neon, "neon,dotprod");
 #[cfg(target_arch = "x86_64")]
 leaf!(avx2_leaf, Isa::Avx2, x86_64::avx2::Avx2, "avx2,fma,f16c");
 #[cfg(target_arch = "x86_64")]

@@ -35,6 +35,7 @@ unsafe impl Simd for Scalar {
     const LANES: usize = L;
     const I8_BIAS: i32 = 0;
     const COLUMNS: usize = 4;
+    type Wide = Self;
     type F = [f32; L];
     type I = [i32; L];
     type B = [[u8; 4]; L];

@@ -22,6 +22,9 @@ pub unsafe trait Simd: Copy + 'static {
     const I8_BIAS: i32;
     /// Columns that a many-row kernel carries at once.
     const COLUMNS: usize;
+    /// As wide as a panel where that is wider: with few columns there is room in the registers, and a
+    /// panel is read once instead of in halves or quarters.
+    type Wide: Simd;
     /// `LANES` f32.
     type F: Copy;
     /// `LANES` i32, or `LANES` pairs of i16.

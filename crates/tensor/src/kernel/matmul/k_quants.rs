@@ -4,7 +4,7 @@
 //! `sub-scale * product` is one exact integer `s`, that of the minimums `m`:
 //! `acc = fma(d_w * d_a, f32(s), acc)`, then `acc = fma(-(dmin_w * d_a), f32(m), acc)`.
 
-use super::{Column, Format, PANEL, moved, splat4};
+use super::{Column, Format, PANEL, in_order, moved, splat4};
 use crate::kernel::quantise::SUMS_256;
 use crate::kernel::simd::Simd;
 use crate::pack;
@@ -35,6 +35,7 @@ impl Format for Q4K {
                     let sub = block.add(64 + lane * 2);
                     let mut sum = [S::i_zero(); N];
                     for chunk in 0..4 {
+                        in_order();
                         let q = block.add(320 + chunk * 512 + lane * 4);
                         let (mut low, mut high) = ([S::i_zero(); N], [S::i_zero(); N]);
                         for j in 0..8 {
@@ -90,6 +91,7 @@ impl Format for Q5K {
                     let sub = block.add(64 + lane * 2);
                     let mut sum = [S::i_zero(); N];
                     for chunk in 0..4 {
+                        in_order();
                         let lines = block.add(320 + chunk * 640 + lane * 4);
                         let at = b * 256 + chunk * 64;
                         let (low, high) = five_bits::<S, N>(lines, columns, at);

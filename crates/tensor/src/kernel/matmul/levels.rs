@@ -4,7 +4,7 @@
 //! neighbours: IQ4_NL and MXFP4 have a float scale a block of 32 as Q4_0, IQ4_XS integer sub-scales
 //! and one exact sum a super-block of 256 as Q6_K.
 
-use super::{Column, Format, PANEL, splat4};
+use super::{Column, Format, PANEL, in_order, splat4};
 use crate::kernel::quantise::SUMS_256;
 use crate::kernel::simd::Simd;
 use crate::pack;
@@ -121,6 +121,7 @@ impl Format for Iq4Xs {
                     let block = panel.add(pack::IQ4_XS.body(b));
                     let (mut sum, mut raised) = ([S::i_zero(); N], [S::i_zero(); N]);
                     for pair in 0..4 {
+                        in_order();
                         let q = block.add(128 + pair * 512 + lane * 4);
                         let at = b * 256 + pair * 64;
                         let first = iq4_lines::<S, N>(q, columns, at);

@@ -118,11 +118,11 @@ pub unsafe fn matmul<S: Simd, T: Format>(
             rest = tail;
         }
         while let Some((tile, tail)) = rest.split_first_chunk::<2>() {
-            T::tile::<S, 2>(panel, k, tile, offset);
+            T::tile::<S::Wide, 2>(panel, k, tile, offset);
             rest = tail;
         }
         while let Some((tile, tail)) = rest.split_first_chunk::<1>() {
-            T::tile::<S, 1>(panel, k, tile, offset);
+            T::tile::<S::Wide, 1>(panel, k, tile, offset);
             rest = tail;
         }
     }
@@ -133,6 +133,14 @@ pub unsafe fn matmul<S: Simd, T: Format>(
 unsafe fn splat4<S: Simd>(values: *const u8, at: usize) -> S::I {
     // SAFETY: the caller's column holds at least `at + 4` values.
     unsafe { S::i_splat(values.add(at).cast::<i32>().read_unaligned()) }
+}
+
+/// Keeps loads in the order in which they are written, before and after this. A block is otherwise
+/// unrolled as a whole and its loads sorted by the compiler's own lights, often backwards, and then
+/// the processor no longer fetches ahead (measured on a Zen 4: 9 instead of 25 GB/s).
+#[inline(always)]
+fn in_order() {
+    std::sync::atomic::compiler_fence(std::sync::atomic::Ordering::SeqCst);
 }
 
 /// Every byte shifted left by `SHIFT` (right where negative), and `mask` of it.

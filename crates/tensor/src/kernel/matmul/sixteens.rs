@@ -4,7 +4,7 @@
 //! `sub-scale * product` is one exact integer `s` (and `m` for the minimums of Q2_K):
 //! `acc = fma(d_w * d_a, f32(s), acc)`, then `acc = fma(-(dmin_w * d_a), f32(m), acc)`.
 
-use super::{Column, Format, PANEL, moved, splat4};
+use super::{Column, Format, PANEL, in_order, moved, splat4};
 use crate::kernel::quantise::SUMS_256;
 use crate::kernel::simd::Simd;
 use crate::pack;
@@ -37,6 +37,7 @@ impl Format for Q2K {
                     let block = panel.add(pack::Q2_K.body(b));
                     let (mut sum, mut least) = ([S::i_zero(); N], [S::i_zero(); N]);
                     for pair in 0..8 {
+                        in_order();
                         let q = block.add(320 + pair * 128 + lane * 4);
                         let at = b * 256 + pair * 32;
                         let first = two_bits::<S, N>(q, columns, at);
@@ -105,6 +106,7 @@ impl Format for Q3K {
                     let block = panel.add(pack::Q3_K.body(b));
                     let (mut sum, mut raised) = ([S::i_zero(); N], [S::i_zero(); N]);
                     for pair in 0..8 {
+                        in_order();
                         let q = block.add(256 + pair * 192 + lane * 4);
                         let at = b * 256 + pair * 32;
                         let (first, second) = three_bits::<S, N>(q, columns, at);
@@ -177,6 +179,7 @@ impl Format for Q6K {
                     let block = panel.add(pack::Q6_K.body(b));
                     let (mut sum, mut raised) = ([S::i_zero(); N], [S::i_zero(); N]);
                     for pair in 0..8 {
+                        in_order();
                         let q = block.add(256 + pair * 384 + lane * 4);
                         let at = b * 256 + pair * 32;
                         let first = six_bits::<S, N>(q, columns, at);

@@ -7,6 +7,7 @@
 )]
 
 use crate::kernel::simd::Simd;
+use crate::kernel::twice::Twice;
 use crate::quant;
 use ingle_formats::TensorType;
 use std::arch::x86_64::*;
@@ -52,6 +53,7 @@ unsafe impl<D: Dot> Simd for Eight<D> {
     const LANES: usize = 8;
     const I8_BIAS: i32 = D::I8_BIAS;
     const COLUMNS: usize = 4;
+    type Wide = Twice<Self>;
     type F = __m256;
     type I = __m256i;
     type B = __m256i;

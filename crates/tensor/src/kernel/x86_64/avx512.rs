@@ -29,6 +29,7 @@ unsafe impl Simd for Avx512 {
     const LANES: usize = 16;
     const I8_BIAS: i32 = 128;
     const COLUMNS: usize = 8;
+    type Wide = Self;
     type F = __m512;
     type I = __m512i;
     type B = __m512i;

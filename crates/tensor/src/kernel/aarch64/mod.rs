@@ -1,0 +1,3 @@
+//! Leaves for ARM, 64 bits.
+
+pub mod neon;
