@@ -113,7 +113,8 @@ def compare(case, args):
         rows.append({
             "model": name, "peer": peer_kind, "kind": shape[0], "tokens": mine[0][shape]["tokens"], "depth": shape[1],
             "sequences": shape[2], "aim": aims.get(shape), "ingle": tps, "limit": limit, "bound": mine[0][shape]["bound"],
-            "other": statistics.median(r[shape]["tps"] for r in yours),
+            "other": statistics.median(r[shape]["tps"] for r in yours), "work": {
+                key: mine[0][shape].get(key) for key in ("bytes", "int8_ops", "f32_ops")},
         })
     common = {key: statistics.median(r[key] for r in ours)
               for key in ("read_gbps", "int8_tops", "f32_tflops", "load_seconds", "peak_bytes")}

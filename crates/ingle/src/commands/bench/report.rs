@@ -48,6 +48,7 @@ impl Report {
                 "kind": run.kind.name(), "tokens": run.tokens, "depth": run.depth,
                 "sequences": run.sequences, "tps": run.tps, "limit_tps": limit,
                 "share": run.tps / limit, "bound": bound.name(),
+                "bytes": run.work.bytes, "int8_ops": run.work.int8, "f32_ops": run.work.f32,
             })
         });
         json!({

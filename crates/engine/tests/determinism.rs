@@ -1,0 +1,290 @@
+//! The same input gives the same tokens: by every instruction set, number of threads, batch, chunk of a prompt, cached
+//! prefix and guess, for every way to store keys and values.
+//!
+//! Answers are compared with those that the scalar kernels give on one thread to each request alone. Log-probabilities
+//! are compared bit by bit: each depends on every logit of its position.
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+#[path = "../../model/tests/support/mod.rs"]
+mod support;
+
+use ingle_engine::sampler::Sampling;
+use ingle_engine::{Budget, Engine, Event, Guesser, LoadOptions, Plan, Request, RequestId};
+use ingle_formats::gguf::{Metadata, TensorInfo};
+use ingle_formats::{TensorType as T, TokenId};
+use ingle_tensor::MemorySource;
+use ingle_tensor::cpu::Cpu;
+use ingle_tensor::kernel::Isa;
+use ingle_tensor::ops::KvType;
+use ingle_tensor::quant::Encoder;
+use ingle_tensor::team::Team;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use support::{Model, N_VOCAB, Rng};
+
+type Weights = (Metadata, MemorySource);
+
+/// Every block type that can be written and has been given arithmetic of its own, and those decoded to f32.
+const TYPES: [T; 16] = [
+    T::Q4K,
+    T::Q6K,
+    T::Q8_0,
+    T::Q4_0,
+    T::Q5K,
+    T::Q5_0,
+    T::Iq4Nl,
+    T::Q4_1,
+    T::Q3K,
+    T::Mxfp4,
+    T::Q2K,
+    T::Q5_1,
+    T::Iq4Xs,
+    T::F16,
+    T::Bf16,
+    T::F32,
+];
+
+/// The model that is built into the program.
+fn built_in() -> Weights {
+    let path = "../../models/ingle-mini/ingle-mini.gguf";
+    support::open(&Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
+}
+
+/// A mixture of experts with a matrix of every block type, and sizes that are no multiple of 16: 300 tokens,
+/// 5 experts.
+fn moe_tiny() -> Weights {
+    let mut model = Model::random("qwen3moe").with_vocabulary();
+    for (key, value) in [
+        ("block_count", 2_u32),
+        ("embedding_length", 256),
+        ("feed_forward_length", 256),
+        ("attention.key_length", 64),
+        ("attention.value_length", 64),
+        ("rope.dimension_count", 64),
+        ("expert_count", 5),
+        ("expert_used_count", 2),
+        ("expert_feed_forward_length", 256),
+    ] {
+        model.set(&format!("qwen3moe.{key}"), value);
+    }
+    let mut shapes = vec![
+        ("token_embd".to_owned(), vec![256, N_VOCAB]),
+        ("output".to_owned(), vec![256, N_VOCAB]),
+        ("output_norm".to_owned(), vec![256]),
+    ];
+    for layer in 0..2 {
+        let own: [(&str, &[u64]); 12] = [
+            ("attn_norm", &[256]),
+            ("attn_q_norm", &[64]),
+            ("attn_k_norm", &[64]),
+            ("attn_q", &[256, 256]),
+            ("attn_k", &[256, 128]),
+            ("attn_v", &[256, 128]),
+            ("attn_output", &[256, 256]),
+            ("ffn_norm", &[256]),
+            ("ffn_gate_inp", &[256, 5]),
+            ("ffn_gate_exps", &[256, 256, 5]),
+            ("ffn_up_exps", &[256, 256, 5]),
+            ("ffn_down_exps", &[256, 256, 5]),
+        ];
+        shapes.extend(own.map(|(name, shape)| (format!("blk.{layer}.{name}"), shape.to_vec())));
+    }
+    let metadata = Metadata::from_pairs(model.pairs).unwrap();
+    let (mut rng, mut types) = (Rng(0x5eed), TYPES.into_iter().cycle());
+    let (mut infos, mut bytes) = (Vec::new(), Vec::new());
+    let encoder = Encoder::new(Isa::best()).unwrap();
+    for (name, shape) in shapes {
+        let n: u64 = shape.iter().product();
+        let (norm, router) = (shape.len() == 1, name.ends_with("gate_inp"));
+        let number = |_| if norm { 1.0 } else { 0.0 } + 0.12 * rng.next();
+        let values: Vec<f32> = (0..n).map(number).collect();
+        let ty = if norm || router {
+            T::F32
+        } else {
+            types.next().unwrap()
+        };
+        let mut blocks = vec![0; ty.byte_len(n).unwrap() as usize];
+        encoder.encode(ty, &values, None, &mut blocks).unwrap();
+        infos.push(TensorInfo {
+            name: format!("{name}.weight"),
+            shape,
+            ty,
+            offset: bytes.len() as u64,
+            byte_len: blocks.len() as u64,
+        });
+        bytes.extend(blocks);
+    }
+    (metadata, MemorySource::new(infos, bytes).unwrap())
+}
+
+/// One of the ways to compute the same.
+#[derive(Clone, Copy, Debug)]
+struct Way {
+    isa: Isa,
+    threads: usize,
+    kv: KvType,
+    /// Rows of a step at most.
+    rows: u32,
+    sequences: u32,
+    guesses: u32,
+}
+
+/// The plainest way: what the others are compared with.
+const PLAIN: Way = Way {
+    isa: Isa::Scalar,
+    threads: 1,
+    kv: KvType::F16,
+    rows: 64,
+    sequences: 1,
+    guesses: 0,
+};
+
+/// Guesses that a text goes on as it did after the same token before.
+struct Repeats;
+
+impl Guesser for Repeats {
+    fn guess(&mut self, _: RequestId, known: &[TokenId], max: usize, guesses: &mut Vec<TokenId>) {
+        let Some((last, before)) = known.split_last() else {
+            return;
+        };
+        if let Some(at) = before.iter().rposition(|token| token == last) {
+            guesses.extend(known[at + 1..].iter().take(max));
+        }
+    }
+
+    fn judged(&mut self, _: RequestId, guessed: usize, right: usize) {
+        assert!(right <= guessed);
+    }
+
+    fn over(&mut self, _: RequestId) {}
+}
+
+fn load((metadata, source): &Weights, way: Way) -> Engine<Cpu> {
+    let options = LoadOptions {
+        context: Some(192),
+        kv: way.kv,
+        max_batch_rows: way.rows,
+        max_sequences: way.sequences,
+        max_guesses: way.guesses,
+        ..LoadOptions::default()
+    };
+    let ops = Cpu::new(way.isa, Arc::new(Team::new(way.threads))).unwrap();
+    let budget = Budget::new(1 << 30);
+    let plan = Plan::new(metadata, source, &ops, &options, budget.free()).unwrap();
+    let mut engine = Engine::load(metadata, source, ops, plan, &budget, &mut |_, _| {}).unwrap();
+    if way.guesses > 0 {
+        engine.set_guesser(Some(Box::new(Repeats)));
+    }
+    engine
+}
+
+/// Prompts of 1 to 100 tokens, two of them with the same beginning of more than a page; greedy and sampled.
+fn requests() -> Vec<Request> {
+    let prompt = |salt: u32, n: u32| {
+        let token = |i: u32| TokenId(3 + (i * (7 + salt) + salt) % 250);
+        (0..n).map(token).collect()
+    };
+    let mut prompts: Vec<Vec<TokenId>> = vec![prompt(1, 1), prompt(2, 33), prompt(3, 100)];
+    prompts.push([&prompts[2][..90], &prompts[1][..7]].concat());
+    let make = |(i, prompt): (usize, Vec<TokenId>)| Request {
+        max_tokens: Some(12),
+        ignore_end: true,
+        sampling: Sampling {
+            temperature: [0.0, 1.2][i % 2],
+            seed: i as u64,
+            logprobs: Some(0),
+            ..Sampling::default()
+        },
+        ..Request::new(prompt)
+    };
+    prompts.into_iter().enumerate().map(make).collect()
+}
+
+/// Tokens of each request, each with the bits of its log-probability; all are handed in at once.
+fn answers(engine: &mut Engine<Cpu>) -> Vec<Vec<(TokenId, u32)>> {
+    let mut answers: BTreeMap<RequestId, Vec<(TokenId, u32)>> = BTreeMap::new();
+    for request in requests() {
+        let id = engine.submit(request, Duration::ZERO).unwrap();
+        answers.insert(id, Vec::new());
+    }
+    while !engine.is_idle() {
+        for event in engine.step(Duration::ZERO) {
+            let id = event.request();
+            if let Event::Token { token, logprob, .. } = event {
+                let bits = logprob.unwrap().to_bits();
+                answers.get_mut(&id).unwrap().push((token, bits));
+            }
+        }
+        engine.check().unwrap();
+    }
+    answers.into_values().collect()
+}
+
+fn available() -> impl Iterator<Item = Isa> {
+    Isa::ALL.into_iter().filter(|isa| isa.is_available())
+}
+
+/// Every instruction set and number of threads, with every way to store keys and values.
+fn leaves_and_threads(weights: &Weights) {
+    for kv in KvType::ALL {
+        let plain = Way { kv, ..PLAIN };
+        let expected = answers(&mut load(weights, plain));
+        assert!(expected.iter().all(|answer| answer.len() == 12));
+        for isa in available() {
+            // More threads than cores are slow, and differ from two in nothing.
+            for threads in [1, 2] {
+                let way = Way {
+                    isa,
+                    threads,
+                    sequences: 4,
+                    ..plain
+                };
+                assert_eq!(answers(&mut load(weights, way)), expected, "{way:?}");
+            }
+        }
+    }
+}
+
+/// Chunks of prompts, sequences together, guesses, and prefixes that are known already.
+fn batches_prefixes_and_guesses(weights: &Weights) {
+    let expected = answers(&mut load(weights, PLAIN));
+    let best = Way {
+        isa: Isa::best(),
+        threads: 3,
+        ..PLAIN
+    };
+    for (rows, sequences, guesses) in [(1, 1, 0), (7, 3, 0), (512, 4, 0), (9, 2, 5), (64, 4, 8)] {
+        let way = Way {
+            rows,
+            sequences,
+            guesses,
+            ..best
+        };
+        let mut engine = load(weights, way);
+        assert_eq!(answers(&mut engine), expected, "{way:?}");
+        // Again: now the prompts are known.
+        assert_eq!(answers(&mut engine), expected, "{way:?}, cached");
+    }
+}
+
+#[test]
+fn the_built_in_model_by_every_leaf_and_number_of_threads() {
+    leaves_and_threads(&built_in());
+}
+
+#[test]
+fn every_block_type_by_every_leaf_and_number_of_threads() {
+    leaves_and_threads(&moe_tiny());
+}
+
+#[test]
+fn the_built_in_model_in_any_batch_with_any_prefix_and_any_guess() {
+    batches_prefixes_and_guesses(&built_in());
+}
+
+#[test]
+fn every_block_type_in_any_batch_with_any_prefix_and_any_guess() {
+    batches_prefixes_and_guesses(&moe_tiny());
+}
