@@ -56,6 +56,11 @@ impl Places {
         }
     }
 
+    /// Bytes of a block of sixteen rows, about: without a line of scales that it shares.
+    pub const fn body_bytes(self) -> usize {
+        self.body
+    }
+
     /// Where block `b` begins.
     #[inline(always)]
     pub const fn body(self, b: usize) -> usize {

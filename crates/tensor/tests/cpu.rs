@@ -5,7 +5,8 @@
 use ingle_formats::gguf::TensorInfo;
 use ingle_formats::{TensorType, TokenId};
 use ingle_tensor::cpu::Cpu;
-use ingle_tensor::kernel::Isa;
+use ingle_tensor::kernel::choice::Choice;
+use ingle_tensor::kernel::{Isa, Leaf};
 use ingle_tensor::ops::{
     Activation, Attention, Batch, Experts, Item, KvType, Linear, Ops, PAGE_LEN, PageId, PagedLayer,
     Rope, RopePairs, Routing, Row,
@@ -351,6 +352,62 @@ fn bits_do_not_depend_on_leaf_threads_or_cutting() {
                     "{} {isa}: {threads} threads, {chunk} rows at a time",
                     case.ty
                 );
+            }
+        }
+    }
+}
+
+#[test]
+fn bits_do_not_depend_on_the_choice_of_kernels() {
+    for ty in TensorType::ALL.iter().copied() {
+        if Leaf::new(Isa::Scalar).unwrap().many(ty).is_none() {
+            continue;
+        }
+        // More rows than a block of columns; a width that is no multiple of 256 where that is allowed.
+        let (rows, columns, n) = (50, if ty.block_len() == 32 { 2336 } else { 2560 }, 140);
+        let mut state = 3;
+        let values: Vec<f32> = (0..rows * columns).map(|_| number(&mut state)).collect();
+        let mut bytes = vec![0; ty.byte_len((rows * columns) as u64).unwrap() as usize];
+        quant::encode(ty, &values, &mut bytes).unwrap();
+        let info =
+            |name: &str, shape: &[usize], ty: TensorType, offset: u64, byte_len: u64| TensorInfo {
+                name: name.into(),
+                shape: shape.iter().map(|n| *n as u64).collect(),
+                ty,
+                offset,
+                byte_len,
+            };
+        let weight = info("w", &[columns, rows], ty, 0, bytes.len() as u64);
+        let x = info(
+            "x",
+            &[columns, n],
+            TensorType::F32,
+            bytes.len() as u64,
+            4 * (columns * n) as u64,
+        );
+        let floats = (0..columns * n).flat_map(|_| number(&mut state).to_le_bytes());
+        bytes.extend(floats.collect::<Vec<u8>>());
+        let source = MemorySource::new(vec![weight, x], bytes).unwrap();
+        let product = |isa: Isa, threads: usize, from: usize| {
+            let leaf = Leaf::new(isa)?;
+            let mut cpu = cpu(isa, threads)?.choosing(Choice::from_columns(leaf, from));
+            let weight = cpu.load_matrix(&source, "w", rows, columns).unwrap();
+            let x = cpu.load_matrix(&source, "x", n, columns).unwrap();
+            let (mut input, mut output) = (cpu.buf(n, columns), cpu.buf(n, rows));
+            cpu.rows(&x, &(0..n as u32).collect::<Vec<_>>(), &mut input);
+            cpu.linear(&input, &mut [(&Linear { weight, bias: None }, &mut output)]);
+            let mut out = Vec::new();
+            cpu.read(&output, 0..n, &mut out);
+            Some(out.into_iter().map(f32::to_bits).collect::<Vec<_>>())
+        };
+        let best = Isa::best();
+        let expected = product(best, 1, usize::MAX).unwrap();
+        for isa in Isa::ALL.into_iter().filter(|isa| *isa != Isa::Scalar) {
+            for from in [1, usize::MAX] {
+                let Some(found) = product(isa, 2, from) else {
+                    continue;
+                };
+                assert!(found == expected, "{ty} {isa} from {from}");
             }
         }
     }

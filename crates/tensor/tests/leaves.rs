@@ -7,7 +7,7 @@
 
 use half::f16;
 use ingle_formats::TensorType;
-use ingle_tensor::kernel::matmul::{Activations, Column, PANEL};
+use ingle_tensor::kernel::matmul::{Activations, Column, PANEL, many};
 use ingle_tensor::kernel::quantise::SUMS_256;
 use ingle_tensor::kernel::{Isa, Leaf};
 use ingle_tensor::pack::Layout;
@@ -43,12 +43,6 @@ impl Random {
                     block.copy_from_slice(&half::bf16::from_f32(self.float()).to_le_bytes());
                     continue;
                 }
-                TensorType::Q4_1 | TensorType::Q5_1 | TensorType::Q4K | TensorType::Q5K => &[0, 2],
-                TensorType::Q6K => &[208],
-                TensorType::Q2K => &[80, 82],
-                TensorType::Q3K => &[108],
-                TensorType::Tq1_0 => &[52],
-                TensorType::Tq2_0 => &[64],
                 TensorType::Iq1M => {
                     // The exponent's upper bits, so that the scale is about 1/16.
                     block[55] = block[55] & 0xf | 0x20;
@@ -58,7 +52,7 @@ impl Random {
                     block[0] = 120 + block[0] % 8;
                     continue;
                 }
-                _ => &[0],
+                _ => scale_places(ty),
             };
             for at in scales {
                 block[*at..at + 2]
@@ -66,6 +60,19 @@ impl Random {
             }
         }
         out
+    }
+}
+
+/// Where the f16 scales of a block stand.
+fn scale_places(ty: TensorType) -> &'static [usize] {
+    match ty {
+        TensorType::Q4_1 | TensorType::Q5_1 | TensorType::Q4K | TensorType::Q5K => &[0, 2],
+        TensorType::Q6K => &[208],
+        TensorType::Q2K => &[80, 82],
+        TensorType::Q3K => &[108],
+        TensorType::Tq1_0 => &[52],
+        TensorType::Tq2_0 => &[64],
+        _ => &[0],
     }
 }
 
@@ -77,16 +84,19 @@ fn leaf(isa: Isa) -> Option<&'static Leaf> {
     leaf
 }
 
-/// Products of a panel with quantised columns, by one leaf: `[columns][PANEL]`.
-fn products(leaf: &Leaf, ty: TensorType, panel: &[u8], k: usize, x: &[Vec<f32>]) -> Vec<Vec<f32>> {
+/// What `multiply` writes for these columns: `[columns][PANEL]`.
+fn with_columns(
+    leaf: &Leaf,
+    ty: TensorType,
+    k: usize,
+    x: &[Vec<f32>],
+    multiply: &dyn Fn(&[Column]),
+) -> Vec<Vec<f32>> {
     let mut out = vec![vec![f32::NAN; PANEL]; x.len()];
     let mut quantised: Vec<(Vec<i8>, Vec<f32>, Vec<i16>)> = Vec::new();
     for x in x {
-        let mut q = (
-            vec![0; k],
-            vec![0.0; k / 32 + 1],
-            vec![0; k / 256 * SUMS_256 + k / 32],
-        );
+        let sums = k / 256 * SUMS_256 + k / 32;
+        let mut q = (vec![0; k], vec![0.0; k / 32 + 1], vec![0; sums]);
         // SAFETY: this machine has the leaf's instruction set.
         unsafe {
             match Activations::of(ty) {
@@ -110,14 +120,40 @@ fn products(leaf: &Leaf, ty: TensorType, panel: &[u8], k: usize, x: &[Vec<f32>])
             out: out.as_mut_ptr(),
         })
         .collect();
-    // SAFETY: columns of `k` values with room for a panel; the machine has the instruction set.
-    unsafe {
-        match leaf.matmul(ty) {
-            Some(kernel) => kernel(panel.as_ptr(), k, &columns, 0),
-            None => (leaf.decoded)(panel, ty, k, &columns, 0),
-        }
-    }
+    multiply(&columns);
     out
+}
+
+/// Products of a panel with quantised columns, by one leaf: `[columns][PANEL]`.
+fn products(leaf: &Leaf, ty: TensorType, panel: &[u8], k: usize, x: &[Vec<f32>]) -> Vec<Vec<f32>> {
+    with_columns(leaf, ty, k, x, &|columns| {
+        // SAFETY: columns of `k` values with room for a panel; the machine has the instruction set.
+        unsafe {
+            match leaf.matmul(ty) {
+                Some(kernel) => kernel(panel.as_ptr(), k, columns, 0),
+                None => (leaf.decoded)(panel, ty, k, columns, 0),
+            }
+        }
+    })
+}
+
+/// The same by the kernel for many columns, in two halves; `None` for types that have none.
+fn products_of_many(
+    leaf: &Leaf,
+    ty: TensorType,
+    panel: &[u8],
+    k: usize,
+    x: &[Vec<f32>],
+) -> Option<Vec<Vec<f32>>> {
+    let many = leaf.many(ty)?;
+    Some(with_columns(leaf, ty, k, x, &|columns| {
+        let parts = k.div_ceil(many::PART);
+        for range in [0..parts / 2, parts / 2..parts] {
+            // SAFETY: columns of `k` values with room for a panel; the machine has the
+            // instruction set.
+            unsafe { many(panel.as_ptr(), range, k, columns, 0) }
+        }
+    }))
 }
 
 fn bits(x: &[Vec<f32>]) -> Vec<u32> {
@@ -141,6 +177,9 @@ proptest! {
         for isa in Isa::ALL {
             let Some(leaf) = leaf(isa) else { continue };
             prop_assert_eq!(bits(&products(leaf, ty, &panel, k, &x)), bits(&expected), "{} {}", ty, isa);
+            if let Some(many) = products_of_many(leaf, ty, &panel, k, &x) {
+                prop_assert_eq!(bits(&many), bits(&expected), "{} {} many", ty, isa);
+            }
             // A column alone gives the bits that it gives among others.
             for (x, expected) in x.iter().zip(&expected) {
                 let alone = products(leaf, ty, &panel, k, std::slice::from_ref(x));
@@ -255,4 +294,49 @@ fn the_exact_gelu_is_close() {
         worst = worst.max((f64::from(found[0]) - exact).abs() / wide.abs().max(1.0));
     }
     assert!(worst < 2e-7, "error {worst}");
+}
+
+#[test]
+fn the_largest_weights_and_activations_do_not_overflow() {
+    // Weights and activations that are all the largest, of either sign: where a leaf adds in 16
+    // bits, this is its worst case.
+    let scalar = Leaf::new(Isa::Scalar).unwrap();
+    for ty in TensorType::ALL.iter().copied() {
+        if Activations::of(ty) == Activations::Float {
+            continue;
+        }
+        for (byte, x) in [
+            (0xff, 1.0),
+            (0x80, 1.0),
+            (0x7f, 1.0),
+            (0xff, -1.0),
+            (0x80, -1.0),
+        ] {
+            let mut rows = Random(1).blocks(ty, PANEL * 512 / ty.block_len() as usize);
+            let scales: Vec<u8> = rows.clone();
+            rows.fill(byte);
+            let size = ty.block_bytes() as usize;
+            for (block, scales) in rows.chunks_exact_mut(size).zip(scales.chunks_exact(size)) {
+                for at in scale_places(ty) {
+                    block[*at..at + 2].copy_from_slice(&scales[*at..at + 2]);
+                }
+            }
+            let layout = Layout::new(ty);
+            let mut panel = vec![0; layout.panel_bytes(512)];
+            layout.pack(&rows, 512, &mut panel);
+            let x = vec![vec![x; 512]; 9];
+            let expected = bits(&products(scalar, ty, &panel, 512, &x));
+            for isa in Isa::ALL {
+                let Some(leaf) = leaf(isa) else { continue };
+                assert_eq!(
+                    bits(&products(leaf, ty, &panel, 512, &x)),
+                    expected,
+                    "{ty} {isa}"
+                );
+                if let Some(many) = products_of_many(leaf, ty, &panel, 512, &x) {
+                    assert_eq!(bits(&many), expected, "{ty} {isa} many");
+                }
+            }
+        }
+    }
 }

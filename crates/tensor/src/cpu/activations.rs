@@ -64,7 +64,7 @@ impl Buf {
 pub(super) fn form_bytes(width: usize) -> usize {
     let bytes = |form| {
         let (scales, sums) = blocks(form, width.next_multiple_of(256));
-        width + 4 * scales + 2 * sums
+        stride(width) + 4 * scales + 2 * sums
     };
     bytes(Activations::Blocks32) + bytes(Activations::Blocks256)
 }
@@ -85,6 +85,13 @@ pub(super) struct Forms {
     blocks256: Quantised,
 }
 
+/// Bytes from one row of values to the next: an odd number of cache lines, so that the same place of
+/// several rows, which a kernel reads together, does not stand in the same few lines of a cache.
+fn stride(width: usize) -> usize {
+    const LINE: usize = 64;
+    (width.div_ceil(LINE) | 1) * LINE
+}
+
 fn blocks(form: Activations, width: usize) -> (usize, usize) {
     match form {
         Activations::Blocks32 => (width / 32, width / 32),
@@ -102,7 +109,7 @@ impl Forms {
             Activations::Blocks256 => (&mut self.blocks256, leaf.quantise_256),
         };
         let (n_scales, n_sums) = blocks(form, width);
-        grow(&mut to.values, rows * width);
+        grow(&mut to.values, rows * stride(width));
         grow(&mut to.scales, rows * n_scales);
         grow(&mut to.sums, rows * n_sums);
         let (values, scales, sums) = (
@@ -117,7 +124,7 @@ impl Forms {
                 unsafe {
                     kernel(
                         x.row(row),
-                        values.slice(row * width, width),
+                        values.slice(row * stride(width), width),
                         scales.slice(row * n_scales, n_scales),
                         sums.slice(row * n_sums, n_sums),
                     );
@@ -143,7 +150,7 @@ impl Forms {
         };
         let (n_scales, n_sums) = blocks(form, x.width);
         Column {
-            values: of.values[row * x.width..].as_ptr().cast(),
+            values: of.values[row * stride(x.width)..].as_ptr().cast(),
             scales: of.scales[row * n_scales..].as_ptr(),
             sums: of.sums[row * n_sums..].as_ptr(),
             out,

@@ -2,17 +2,24 @@
 
 use crate::importance::Place;
 use crate::kernel::Leaf;
-use crate::kernel::matmul::{Activations, Column, PANEL};
+use crate::kernel::choice::Choice;
+use crate::kernel::matmul::{Activations, Column, PANEL, many};
 use crate::memory::{Arena, Piece, Shared};
 use crate::ops::LoadError;
 use crate::pack::Layout;
 use crate::team::Team;
 use crate::{SourceError, WeightSource};
 use ingle_formats::TensorType;
+use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
 /// About how many bytes a thread reads at once: they are packed while they are in its cache.
 const READ_BYTES: usize = 256 << 10;
+
+/// Columns, and parts of a panel, that are multiplied with some panels before others come: their
+/// activations stay in the second-level cache.
+const COLUMN_BLOCK: usize = many::COLUMNS;
+const PARTS: usize = 8;
 
 /// A matrix `[rows, columns]` in panels of sixteen rows; rows beyond the last are zero.
 #[derive(Debug)]
@@ -24,6 +31,8 @@ pub struct Matrix {
     panel_bytes: usize,
     data: Piece,
     pub(super) place: Place,
+    /// From so many columns on weights are unpacked first.
+    unpack_from: usize,
 }
 
 impl Matrix {
@@ -81,7 +90,14 @@ impl Matrix {
             panel_bytes,
             data,
             place,
+            unpack_from: usize::MAX,
         })
+    }
+
+    /// The same matrix, multiplied as was chosen for its type.
+    pub(super) fn choosing(mut self, choice: &Choice) -> Self {
+        self.unpack_from = choice.unpack_from(self.ty);
+        self
     }
 
     pub(super) fn activations(&self) -> Activations {
@@ -103,6 +119,42 @@ impl Matrix {
             .decode_row(panel, row % PANEL, self.columns, &mut out[..self.columns]);
     }
 
+    /// As [`Matrix::multiply`], for a range of panels.
+    ///
+    /// # Safety
+    /// As [`Matrix::multiply`].
+    pub(super) unsafe fn multiply_panels(
+        &self,
+        leaf: &Leaf,
+        panels: Range<usize>,
+        columns: &[Column],
+    ) {
+        let many = leaf.many(self.ty);
+        let many = many.filter(|_| columns.len() >= self.unpack_from);
+        assert!(panels.end * self.panel_bytes <= self.data.bytes().len());
+        let parts = self.columns.div_ceil(many::PART);
+        for columns in columns.chunks(COLUMN_BLOCK) {
+            let Some(many) = many else {
+                for panel in panels.clone() {
+                    // SAFETY: passed on from the caller.
+                    unsafe { self.multiply(leaf, panel, columns) }
+                }
+                continue;
+            };
+            for first in (0..parts).step_by(PARTS) {
+                for panel in panels.clone() {
+                    let parts = first..(first + PARTS).min(parts);
+                    // SAFETY: the panel lies in the data; the caller's columns; the leaf's features
+                    // are there.
+                    unsafe {
+                        let data = self.data.as_ptr().add(panel * self.panel_bytes);
+                        many(data, parts, self.columns, columns, panel * PANEL);
+                    }
+                }
+            }
+        }
+    }
+
     /// The products of one panel with each column go to the column's sixteen outputs of that
     /// panel.
     ///
@@ -110,7 +162,7 @@ impl Matrix {
     /// Columns hold activations of this matrix' form and width, and room for its outputs, which no
     /// other thread touches meanwhile.
     #[inline]
-    pub(super) unsafe fn multiply(&self, leaf: &Leaf, panel: usize, columns: &[Column]) {
+    unsafe fn multiply(&self, leaf: &Leaf, panel: usize, columns: &[Column]) {
         let Some(kernel) = leaf.matmul(self.ty) else {
             let panel_data = &self.data.bytes()[panel * self.panel_bytes..][..self.panel_bytes];
             // SAFETY: the caller's columns; the leaf's features are there.

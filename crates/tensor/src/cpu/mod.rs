@@ -13,6 +13,7 @@ pub use matrix::Matrix;
 
 use crate::WeightSource;
 use crate::importance::{Place, Recorder};
+use crate::kernel::choice::Choice;
 use crate::kernel::matmul::{Activations, Column, PANEL};
 use crate::kernel::{Isa, Leaf};
 use crate::memory::{Arena, Shared};
@@ -26,10 +27,6 @@ use activations::{Forms, grain};
 use ingle_formats::TensorType;
 use std::sync::Arc;
 
-/// Columns that one sweep over a few panels takes, so that their activations stay in the second
-/// level cache.
-const COLUMN_BLOCK: usize = 128;
-
 /// Bytes of weights, times columns, that one thread multiplies sooner than a second one comes.
 const ALONE: usize = 32 << 10;
 
@@ -37,6 +34,7 @@ const ALONE: usize = 32 << 10;
 #[derive(Debug)]
 pub struct Cpu {
     leaf: &'static Leaf,
+    choice: Choice,
     team: Arc<Team>,
     /// Where weights lie.
     arena: Arena,
@@ -81,8 +79,10 @@ pub struct Vector(Vec<f32>);
 impl Cpu {
     /// Operations on a team, by the leaf of `isa`; `None` where this machine cannot run it.
     pub fn new(isa: Isa, team: Arc<Team>) -> Option<Self> {
+        let leaf = Leaf::new(isa)?;
         Some(Self {
-            leaf: Leaf::new(isa)?,
+            leaf,
+            choice: Choice::usual(leaf),
             team,
             arena: Arena::default(),
             forms: Forms::default(),
@@ -110,6 +110,14 @@ impl Cpu {
         self
     }
 
+    /// Takes kernels from now on, for matrices that are loaded, as `choice` says. What is computed stays
+    /// the same.
+    #[must_use]
+    pub fn choosing(mut self, choice: Choice) -> Self {
+        self.choice = choice;
+        self
+    }
+
     /// The instruction set of the leaf.
     pub fn isa(&self) -> Isa {
         self.leaf.isa()
@@ -134,7 +142,8 @@ impl Cpu {
                 at,
                 (*n, columns),
                 (&self.arena, &self.team),
-            )?)
+            )?
+            .choosing(&self.choice))
         };
         rows.iter().map(load).collect()
     }
@@ -189,12 +198,9 @@ fn multiply_all<'a>(
             if from == to {
                 continue;
             }
-            for columns in columns.get(product.columns).chunks(COLUMN_BLOCK) {
-                for panel in from..to {
-                    // SAFETY: columns were made for this matrix; a panel belongs to one member.
-                    unsafe { product.matrix.multiply(leaf, panel, columns) }
-                }
-            }
+            let columns = columns.get(product.columns);
+            // SAFETY: columns were made for this matrix; a panel belongs to one member.
+            unsafe { product.matrix.multiply_panels(leaf, from..to, columns) }
         }
     });
 }
@@ -244,7 +250,8 @@ impl Ops for Cpu {
             0,
             (rows, columns),
             (&self.arena, &self.team),
-        )?)
+        )?
+        .choosing(&self.choice))
     }
 
     fn load_stack(

@@ -8,6 +8,7 @@
 #[cfg(target_arch = "aarch64")]
 pub mod aarch64;
 pub mod attention;
+pub mod choice;
 pub mod elementwise;
 pub mod matmul;
 pub mod peak;
@@ -19,7 +20,9 @@ pub mod twice;
 pub mod x86_64;
 
 use ingle_formats::TensorType;
+use matmul::many::{self, ManyFn};
 use matmul::{Column, MatmulFn};
+use std::ops::Range;
 
 /// An instruction set for which the kernels are compiled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -128,6 +131,13 @@ pub struct Leaf {
     pub q2_k: MatmulFn,
     pub q3_k: MatmulFn,
     pub iq4_xs: MatmulFn,
+    pub many_q8_0: ManyFn,
+    pub many_q4_0: ManyFn,
+    pub many_q4_k: ManyFn,
+    pub many_q5_k: ManyFn,
+    pub many_q6_k: ManyFn,
+    pub many_q2_k: ManyFn,
+    pub many_q3_k: ManyFn,
     pub decoded: unsafe fn(&[u8], TensorType, usize, &[Column], usize),
     pub quantise_32: QuantiseFn,
     pub quantise_256: QuantiseFn,
@@ -215,6 +225,21 @@ impl Leaf {
         })
     }
 
+    /// The kernel for many columns of panels of type `ty`, where it has one of its own.
+    #[inline]
+    pub fn many(&self, ty: TensorType) -> Option<ManyFn> {
+        Some(match ty {
+            TensorType::Q8_0 => self.many_q8_0,
+            TensorType::Q4_0 => self.many_q4_0,
+            TensorType::Q4K => self.many_q4_k,
+            TensorType::Q5K => self.many_q5_k,
+            TensorType::Q6K => self.many_q6_k,
+            TensorType::Q2K => self.many_q2_k,
+            TensorType::Q3K => self.many_q3_k,
+            _ => return None,
+        })
+    }
+
     /// Writes blocks: see [`crate::quant::Encoder`], which checks lengths and values first.
     pub(crate) fn encode(
         &self,
@@ -250,6 +275,13 @@ macro_rules! leaf {
             leaf!(@wrap $($features)?, matmul_q2_k(p: *const u8, k: usize, c: &[Column], o: usize) { matmul::matmul::<$simd, matmul::Q2K> });
             leaf!(@wrap $($features)?, matmul_q3_k(p: *const u8, k: usize, c: &[Column], o: usize) { matmul::matmul::<$simd, matmul::Q3K> });
             leaf!(@wrap $($features)?, matmul_iq4_xs(p: *const u8, k: usize, c: &[Column], o: usize) { matmul::matmul::<$simd, matmul::Iq4Xs> });
+            leaf!(@wrap $($features)?, many_q8_0(p: *const u8, r: Range<usize>, k: usize, c: &[Column], o: usize) { many::blocks::<$simd, matmul::Q8_0> });
+            leaf!(@wrap $($features)?, many_q4_0(p: *const u8, r: Range<usize>, k: usize, c: &[Column], o: usize) { many::blocks::<$simd, matmul::Q4_0> });
+            leaf!(@wrap $($features)?, many_q4_k(p: *const u8, r: Range<usize>, k: usize, c: &[Column], o: usize) { many::super_blocks::<$simd, matmul::Q4K> });
+            leaf!(@wrap $($features)?, many_q5_k(p: *const u8, r: Range<usize>, k: usize, c: &[Column], o: usize) { many::super_blocks::<$simd, matmul::Q5K> });
+            leaf!(@wrap $($features)?, many_q6_k(p: *const u8, r: Range<usize>, k: usize, c: &[Column], o: usize) { many::super_blocks::<$simd, matmul::Q6K> });
+            leaf!(@wrap $($features)?, many_q2_k(p: *const u8, r: Range<usize>, k: usize, c: &[Column], o: usize) { many::super_blocks::<$simd, matmul::Q2K> });
+            leaf!(@wrap $($features)?, many_q3_k(p: *const u8, r: Range<usize>, k: usize, c: &[Column], o: usize) { many::super_blocks::<$simd, matmul::Q3K> });
             leaf!(@wrap $($features)?, decoded(p: &[u8], t: TensorType, k: usize, c: &[Column], o: usize) { matmul::decoded::<$simd> });
             leaf!(@wrap $($features)?, quantise_32(x: &[f32], q: &mut [i8], d: &mut [f32], s: &mut [i16]) { quantise::blocks_of_32 });
             leaf!(@wrap $($features)?, quantise_256(x: &[f32], q: &mut [i8], d: &mut [f32], s: &mut [i16]) { quantise::blocks_of_256 });
@@ -293,6 +325,13 @@ macro_rules! leaf {
                 q2_k: matmul_q2_k,
                 q3_k: matmul_q3_k,
                 iq4_xs: matmul_iq4_xs,
+                many_q8_0,
+                many_q4_0,
+                many_q4_k,
+                many_q5_k,
+                many_q6_k,
+                many_q2_k,
+                many_q3_k,
                 decoded,
                 quantise_32,
                 quantise_256,

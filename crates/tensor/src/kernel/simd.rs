@@ -20,6 +20,8 @@ pub unsafe trait Simd: Copy + 'static {
     /// What [`Simd::dot_i8`] adds to each weight: its sums are too large by this times the sum of
     /// the activations, and the caller takes that off.
     const I8_BIAS: i32;
+    /// Whether [`Simd::part_dot`] adds in 16 bits, so that few products fit.
+    const NARROW: bool = false;
     /// Columns that a many-row kernel carries at once.
     const COLUMNS: usize;
     /// As wide as a panel where that is wider: with few columns there is room in the registers, and a
@@ -105,6 +107,50 @@ pub unsafe trait Simd: Copy + 'static {
     unsafe fn dot_u7(sum: Self::I, w: Self::B, a: Self::I) -> Self::I;
     /// The same for signed bytes `w`, each raised by [`Simd::I8_BIAS`].
     unsafe fn dot_i8(sum: Self::I, w: Self::B, a: Self::I) -> Self::I;
+
+    /// Adds the products of [`Simd::dot_u7`] to a partial sum; where [`Simd::NARROW`], each pair of
+    /// products to an i16 of its own, and no more may be added than fit.
+    #[inline(always)]
+    unsafe fn part_dot(part: Self::I, w: Self::B, a: Self::I) -> Self::I {
+        // SAFETY: the contract is the same.
+        unsafe { Self::dot_u7(part, w, a) }
+    }
+    /// Adds a partial sum to `sum`.
+    #[inline(always)]
+    unsafe fn part_join(sum: Self::I, part: Self::I) -> Self::I {
+        // SAFETY: the contract is the same.
+        unsafe { Self::i_add(sum, part) }
+    }
+    /// Adds a partial sum times `scale`, which [`Simd::scale_lanes`] made, to `sum`.
+    #[inline(always)]
+    unsafe fn part_weigh(sum: Self::I, part: Self::I, scale: Self::I) -> Self::I {
+        // SAFETY: the contract is the same.
+        unsafe { Self::i_add(sum, Self::i_mul(part, scale)) }
+    }
+    /// Numbers that fit i16 in the form in which [`Simd::part_weigh`] multiplies by them.
+    #[inline(always)]
+    unsafe fn scale_lanes(scale: Self::I) -> Self::I {
+        scale
+    }
+
+    /// Reads what [`Simd::i_store`] wrote.
+    #[inline(always)]
+    unsafe fn i_load(p: *const u8) -> Self::I {
+        // SAFETY: the caller gives `4 * LANES` readable bytes; every bit pattern is a number.
+        unsafe { p.cast::<Self::I>().read_unaligned() }
+    }
+    /// Writes `4 * LANES` bytes.
+    #[inline(always)]
+    unsafe fn i_store(p: *mut u8, x: Self::I) {
+        // SAFETY: the caller gives `4 * LANES` writable bytes.
+        unsafe { p.cast::<Self::I>().write_unaligned(x) }
+    }
+    /// Writes `4 * LANES` bytes.
+    #[inline(always)]
+    unsafe fn b_store(p: *mut u8, x: Self::B) {
+        // SAFETY: the caller gives `4 * LANES` writable bytes.
+        unsafe { p.cast::<Self::B>().write_unaligned(x) }
+    }
 
     /// Asks for the cache line at `p`, which need not be readable.
     unsafe fn prefetch(p: *const u8);

@@ -4,7 +4,7 @@
 //! `sub-scale * product` is one exact integer `s`, that of the minimums `m`:
 //! `acc = fma(d_w * d_a, f32(s), acc)`, then `acc = fma(-(dmin_w * d_a), f32(m), acc)`.
 
-use super::{Column, Format, PANEL, in_order, moved, splat4};
+use super::{Column, Format, PANEL, ahead, in_order, moved, splat4};
 use crate::kernel::quantise::SUMS_256;
 use crate::kernel::simd::Simd;
 use crate::pack;
@@ -40,20 +40,23 @@ impl Format for Q4K {
                         let (mut low, mut high) = ([S::i_zero(); N], [S::i_zero(); N]);
                         for j in 0..8 {
                             let w = S::b_load(q.add(j * 64));
+                            ahead::<S, N>(q.add(j * 64), k);
                             let (l, h) = (S::b_and(w, 15), S::b_shr_and::<4>(w, 15));
                             for c in 0..N {
                                 let (values, at) =
                                     (columns[c].values, b * 256 + chunk * 64 + j * 4);
-                                low[c] = S::dot_u7(low[c], l, splat4::<S>(values, at));
-                                high[c] = S::dot_u7(high[c], h, splat4::<S>(values, at + 32));
+                                low[c] = S::part_dot(low[c], l, splat4::<S>(values, at));
+                                high[c] = S::part_dot(high[c], h, splat4::<S>(values, at + 32));
                             }
                         }
-                        weigh::<S, N>(
-                            &mut sum,
-                            S::i_load_u8_pairs(sub.add(chunk * 32)),
-                            &low,
-                            &high,
-                        );
+                        // 32 * 15 * 127 fits 16 bits where products are added in two halves.
+                        let scales = S::i_load_u8_pairs(sub.add(chunk * 32));
+                        let first = S::scale_lanes(S::i_first(scales));
+                        let second = S::scale_lanes(S::i_second(scales));
+                        for c in 0..N {
+                            sum[c] = S::part_weigh(sum[c], low[c], first);
+                            sum[c] = S::part_weigh(sum[c], high[c], second);
+                        }
                     }
                     finish_with_minimums::<S, N>(
                         &mut acc,

@@ -9,7 +9,9 @@ mod decoded;
 mod fives;
 mod float;
 mod k_quants;
+mod k_unpack;
 mod levels;
+pub mod many;
 mod sixteens;
 
 pub use block32::{Q4_0, Q8_0};
@@ -160,5 +162,16 @@ unsafe fn moved<S: Simd, const SHIFT: i32>(x: S::B, mask: u8) -> S::B {
             -4 => S::b_shr_and::<4>(x, mask),
             _ => S::b_shr_and::<5>(x, mask),
         }
+    }
+}
+
+/// Asks for the weights that come 1 KiB further on, where that pays: with several columns less is
+/// in flight, and a long panel leaves the first-level cache before the next column. With one column
+/// the processor fetches better by itself (measured on a Zen 4).
+#[inline(always)]
+unsafe fn ahead<S: Simd, const N: usize>(p: *const u8, k: usize) {
+    if N >= 8 || (N >= 2 && k >= 2048) {
+        // SAFETY: the caller has the features of `S`; the address need not be readable.
+        unsafe { S::prefetch(p.wrapping_add(1024)) }
     }
 }

@@ -34,6 +34,23 @@ pub unsafe trait Dot: Copy + 'static {
     unsafe fn i_dot_pairs(sum: __m256i, a: __m256i, b: __m256i) -> __m256i;
     unsafe fn dot_u7(sum: __m256i, w: __m256i, a: __m256i) -> __m256i;
     unsafe fn dot_i8(sum: __m256i, w: __m256i, a: __m256i) -> __m256i;
+    const NARROW: bool = false;
+    #[inline(always)]
+    unsafe fn part_dot(part: __m256i, w: __m256i, a: __m256i) -> __m256i {
+        Self::dot_u7(part, w, a)
+    }
+    #[inline(always)]
+    unsafe fn part_join(sum: __m256i, part: __m256i) -> __m256i {
+        _mm256_add_epi32(sum, part)
+    }
+    #[inline(always)]
+    unsafe fn part_weigh(sum: __m256i, part: __m256i, scale: __m256i) -> __m256i {
+        _mm256_add_epi32(sum, _mm256_mullo_epi32(part, scale))
+    }
+    #[inline(always)]
+    unsafe fn scale_lanes(scale: __m256i) -> __m256i {
+        scale
+    }
 }
 
 /// Dot products by multiplications and additions of pairs.
@@ -52,6 +69,7 @@ pub fn is_available() -> bool {
 unsafe impl<D: Dot> Simd for Eight<D> {
     const LANES: usize = 8;
     const I8_BIAS: i32 = D::I8_BIAS;
+    const NARROW: bool = D::NARROW;
     const COLUMNS: usize = 4;
     type Wide = Twice<Self>;
     type F = __m256;
@@ -215,6 +233,22 @@ unsafe impl<D: Dot> Simd for Eight<D> {
     unsafe fn dot_i8(sum: __m256i, w: __m256i, a: __m256i) -> __m256i {
         D::dot_i8(sum, w, a)
     }
+    #[inline(always)]
+    unsafe fn part_dot(part: __m256i, w: __m256i, a: __m256i) -> __m256i {
+        D::part_dot(part, w, a)
+    }
+    #[inline(always)]
+    unsafe fn part_join(sum: __m256i, part: __m256i) -> __m256i {
+        D::part_join(sum, part)
+    }
+    #[inline(always)]
+    unsafe fn part_weigh(sum: __m256i, part: __m256i, scale: __m256i) -> __m256i {
+        D::part_weigh(sum, part, scale)
+    }
+    #[inline(always)]
+    unsafe fn scale_lanes(scale: __m256i) -> __m256i {
+        D::scale_lanes(scale)
+    }
 
     #[inline(always)]
     unsafe fn prefetch(p: *const u8) {
@@ -242,6 +276,28 @@ unsafe impl Dot for Multiply {
         // 16-bit sums stay at or below 2 * 128 * 127 = 32512.
         let pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(a, w));
         _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))
+    }
+
+    const NARROW: bool = true;
+    #[inline(always)]
+    unsafe fn part_dot(part: __m256i, w: __m256i, a: __m256i) -> __m256i {
+        _mm256_add_epi16(part, _mm256_maddubs_epi16(w, a))
+    }
+    #[inline(always)]
+    unsafe fn part_join(sum: __m256i, part: __m256i) -> __m256i {
+        _mm256_add_epi32(sum, _mm256_madd_epi16(part, _mm256_set1_epi16(1)))
+    }
+    #[inline(always)]
+    unsafe fn part_weigh(sum: __m256i, part: __m256i, scale: __m256i) -> __m256i {
+        _mm256_add_epi32(sum, _mm256_madd_epi16(part, scale))
+    }
+    #[inline(always)]
+    unsafe fn scale_lanes(scale: __m256i) -> __m256i {
+        // The same number for both partial sums of a lane.
+        _mm256_or_si256(
+            _mm256_and_si256(scale, _mm256_set1_epi32(0xffff)),
+            _mm256_slli_epi32::<16>(scale),
+        )
     }
 }
 
