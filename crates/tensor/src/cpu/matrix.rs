@@ -16,9 +16,8 @@ use std::sync::{Mutex, PoisonError};
 /// About how many bytes a thread reads at once: they are packed while they are in its cache.
 const READ_BYTES: usize = 256 << 10;
 
-/// Columns, and parts of a panel, that are multiplied with some panels before others come: their
-/// activations stay in the second-level cache.
-const COLUMN_BLOCK: usize = many::COLUMNS;
+/// Parts of a panel that are multiplied with some columns before others come: the columns' activations
+/// stay in the second-level cache.
 const PARTS: usize = 8;
 
 /// A matrix `[rows, columns]` in panels of sixteen rows; rows beyond the last are zero.
@@ -133,7 +132,7 @@ impl Matrix {
         let many = many.filter(|_| columns.len() >= self.unpack_from);
         assert!(panels.end * self.panel_bytes <= self.data.bytes().len());
         let parts = self.columns.div_ceil(many::PART);
-        for columns in columns.chunks(COLUMN_BLOCK) {
+        for columns in columns.chunks(leaf.columns_together()) {
             let Some(many) = many else {
                 for panel in panels.clone() {
                     // SAFETY: passed on from the caller.

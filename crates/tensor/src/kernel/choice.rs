@@ -16,7 +16,7 @@ use std::time::Duration;
 const K: usize = 2048;
 
 /// Numbers of columns that are measured.
-const COLUMNS: [usize; 4] = [8, 16, 32, 64];
+const COLUMNS: [usize; 5] = [8, 16, 32, 64, 256];
 
 /// For each storage type that has both kernels: from how many columns on weights are unpacked
 /// first.
@@ -28,6 +28,7 @@ impl Choice {
     pub fn usual(leaf: &Leaf) -> Self {
         let from = |ty| match (leaf.isa(), ty) {
             (Isa::Avx512, TensorType::Q6K) => 8,
+            (Isa::Amx, _) => 32, // not measured yet
             (Isa::Avx512, _) => usize::MAX,
             (_, TensorType::Q8_0 | TensorType::Q4_0) => usize::MAX,
             _ => 16,
@@ -89,7 +90,7 @@ impl Bench {
         weights.bytes_mut().fill(17);
         Self {
             weights,
-            values: vec![1; COLUMNS[3] * Self::stride()],
+            values: vec![1; COLUMNS[4] * Self::stride()],
             scales: vec![1.0; K / 32],
             sums: vec![1; (K / 256 * SUMS_256).max(K / 32)],
         }

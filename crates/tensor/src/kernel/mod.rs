@@ -37,16 +37,19 @@ pub enum Isa {
     AvxVnni,
     /// AVX-512 F, BW, DQ, VL and VNNI.
     Avx512,
+    /// The same, with AMX (8-bit integers) for many columns.
+    Amx,
 }
 
 impl Isa {
     /// All of them, slowest first.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Scalar,
         Self::Neon,
         Self::Avx2,
         Self::AvxVnni,
         Self::Avx512,
+        Self::Amx,
     ];
 
     /// The name by which it is forced.
@@ -57,6 +60,7 @@ impl Isa {
             Self::Avx2 => "avx2",
             Self::AvxVnni => "avxvnni",
             Self::Avx512 => "avx512",
+            Self::Amx => "amx",
         }
     }
 
@@ -77,6 +81,8 @@ impl Isa {
             Self::AvxVnni => x86_64::avx_vnni::is_available(),
             #[cfg(target_arch = "x86_64")]
             Self::Avx512 => x86_64::avx512::is_available(),
+            #[cfg(target_arch = "x86_64")]
+            Self::Amx => x86_64::amx::is_available(),
             _ => false,
         }
     }
@@ -191,6 +197,8 @@ impl Leaf {
             Isa::AvxVnni => Some(&avx_vnni_leaf::LEAF),
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512 => Some(&avx512_leaf::LEAF),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Amx => Some(&amx_leaf::LEAF),
             _ => None,
         }
     }
@@ -223,6 +231,15 @@ impl Leaf {
             TensorType::Iq4Xs => self.iq4_xs,
             _ => return None,
         })
+    }
+
+    /// Columns that are multiplied with some panels before others come.
+    pub fn columns_together(&self) -> usize {
+        match self.isa {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Amx => x86_64::amx::COLUMNS,
+            _ => many::COLUMNS,
+        }
     }
 
     /// The kernel for many columns of panels of type `ty`, where it has one of its own.
@@ -388,3 +405,26 @@ leaf!(
     x86_64::avx512::Avx512,
     "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c"
 );
+
+/// AVX-512 with kernels of AMX for many columns.
+#[cfg(target_arch = "x86_64")]
+mod amx_leaf {
+    use super::*;
+    use x86_64::amx;
+
+    macro_rules! many {
+        ($($name:ident: $kernel:ident::<$format:ident>;)*) => {
+            $(leaf!(@wrap "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c", $name(p: *const u8, r: Range<usize>, k: usize, c: &[Column], o: usize) { amx::$kernel::<matmul::$format> });)*
+            pub static LEAF: Leaf = Leaf { isa: Isa::Amx, $($name,)* ..avx512_leaf::LEAF };
+        };
+    }
+    many! {
+        many_q8_0: blocks::<Q8_0>;
+        many_q4_0: blocks::<Q4_0>;
+        many_q2_k: super_blocks::<Q2K>;
+        many_q3_k: super_blocks::<Q3K>;
+        many_q4_k: super_blocks::<Q4K>;
+        many_q5_k: super_blocks::<Q5K>;
+        many_q6_k: super_blocks::<Q6K>;
+    }
+}

@@ -17,6 +17,7 @@ pub struct Twice<S>(PhantomData<S>);
 unsafe impl<S: Simd> Simd for Twice<S> {
     const LANES: usize = 2 * S::LANES;
     const I8_BIAS: i32 = S::I8_BIAS;
+    const NARROW: bool = S::NARROW;
     const COLUMNS: usize = S::COLUMNS / 2;
     type Wide = Self;
     type F = [S::F; 2];
@@ -177,6 +178,29 @@ unsafe impl<S: Simd> Simd for Twice<S> {
     #[inline(always)]
     unsafe fn dot_i8(sum: Self::I, w: Self::B, a: Self::I) -> Self::I {
         [S::dot_i8(sum[0], w[0], a[0]), S::dot_i8(sum[1], w[1], a[1])]
+    }
+
+    #[inline(always)]
+    unsafe fn part_dot(part: Self::I, w: Self::B, a: Self::I) -> Self::I {
+        [
+            S::part_dot(part[0], w[0], a[0]),
+            S::part_dot(part[1], w[1], a[1]),
+        ]
+    }
+    #[inline(always)]
+    unsafe fn part_join(sum: Self::I, part: Self::I) -> Self::I {
+        [S::part_join(sum[0], part[0]), S::part_join(sum[1], part[1])]
+    }
+    #[inline(always)]
+    unsafe fn part_weigh(sum: Self::I, part: Self::I, scale: Self::I) -> Self::I {
+        [
+            S::part_weigh(sum[0], part[0], scale[0]),
+            S::part_weigh(sum[1], part[1], scale[1]),
+        ]
+    }
+    #[inline(always)]
+    unsafe fn scale_lanes(scale: Self::I) -> Self::I {
+        [S::scale_lanes(scale[0]), S::scale_lanes(scale[1])]
     }
 
     #[inline(always)]

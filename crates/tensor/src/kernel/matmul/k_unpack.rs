@@ -9,6 +9,7 @@ impl SuperFormat for Q4K {
     const BYTES: usize = pack::Q4_K.body_bytes();
     const SUB: usize = 32;
     const LARGEST: usize = 15;
+    const OFFSET: usize = 0;
     const SUMS: Sums = Sums::Minimum;
     const SUMMED: usize = 32;
 
@@ -35,6 +36,7 @@ impl SuperFormat for Q5K {
     const BYTES: usize = pack::Q5_K.body_bytes();
     const SUB: usize = 32;
     const LARGEST: usize = 31;
+    const OFFSET: usize = 0;
     const SUMS: Sums = Sums::Minimum;
     const SUMMED: usize = 32;
 
@@ -105,6 +107,7 @@ impl SuperFormat for Q6K {
     const BYTES: usize = pack::Q6_K.body_bytes();
     const SUB: usize = 16;
     const LARGEST: usize = 63;
+    const OFFSET: usize = 32;
     const SUMS: Sums = Sums::Offset;
     const SUMMED: usize = 16;
 
@@ -166,6 +169,7 @@ impl SuperFormat for Q2K {
     const BYTES: usize = pack::Q2_K.body_bytes();
     const SUB: usize = 16;
     const LARGEST: usize = 3;
+    const OFFSET: usize = 0;
     const SUMS: Sums = Sums::Minimum;
     const SUMMED: usize = 16;
 
@@ -205,6 +209,7 @@ impl SuperFormat for Q3K {
     const BYTES: usize = pack::Q3_K.body_bytes();
     const SUB: usize = 16;
     const LARGEST: usize = 7;
+    const OFFSET: usize = 4;
     const SUMS: Sums = Sums::Offset;
     const SUMMED: usize = 16;
 

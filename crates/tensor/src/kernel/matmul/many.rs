@@ -55,6 +55,8 @@ pub trait SuperFormat: Format {
     const SUB: usize;
     /// The largest unsigned weight, at most 127.
     const LARGEST: usize;
+    /// What unsigned weights are too large by.
+    const OFFSET: usize;
     /// What [`SuperBlock::pairs`] are for.
     const SUMS: Sums;
     /// Elements under one sum of activations: 16 (eight pairs) or 32 (four pairs).
@@ -122,7 +124,7 @@ pub unsafe fn super_blocks<S: Simd, T: SuperFormat>(
     offset: usize,
 ) {
     let mut block = MaybeUninit::<SuperBlock>::uninit();
-    let mut acc = Accumulators::uninit();
+    let mut acc = Accumulators::<COLUMNS>::uninit();
     for columns in columns.chunks(COLUMNS) {
         // SAFETY: passed on from the caller; the block is unpacked before it is read.
         unsafe {
@@ -162,23 +164,25 @@ unsafe fn prefetch_next<S: Simd>(tile: Option<&[Column; 8]>, part: usize) {
 }
 
 /// The accumulators of some columns, sixteen rows each.
-struct Accumulators(MaybeUninit<[[f32; PANEL]; COLUMNS]>);
+#[derive(Debug)]
+pub(crate) struct Accumulators<const C: usize>(MaybeUninit<[[f32; PANEL]; C]>);
 
-impl Accumulators {
-    fn uninit() -> Self {
+impl<const C: usize> Accumulators<C> {
+    pub(crate) fn uninit() -> Self {
         Self(MaybeUninit::uninit())
     }
 
-    fn as_mut_ptr(&mut self) -> *mut [f32; PANEL] {
+    /// That of the first column.
+    pub(crate) fn as_mut_ptr(&mut self) -> *mut [f32; PANEL] {
         self.0.as_mut_ptr().cast()
     }
 
     /// Zeros, or what the columns' outputs hold.
     ///
     /// # Safety
-    /// There are at most [`COLUMNS`] columns, with sixteen outputs at `offset`.
+    /// There are at most `C` columns, with sixteen outputs at `offset`.
     #[inline(always)]
-    unsafe fn begin(&mut self, columns: &[Column], offset: usize, new: bool) {
+    pub(crate) unsafe fn begin(&mut self, columns: &[Column], offset: usize, new: bool) {
         for (i, column) in columns.iter().enumerate() {
             // SAFETY: as the caller's.
             unsafe {
@@ -198,7 +202,7 @@ impl Accumulators {
     /// # Safety
     /// As [`Accumulators::begin`], which came before for the same columns.
     #[inline(always)]
-    unsafe fn end(&mut self, columns: &[Column], offset: usize) {
+    pub(crate) unsafe fn end(&mut self, columns: &[Column], offset: usize) {
         for (i, column) in columns.iter().enumerate() {
             // SAFETY: as the caller's.
             unsafe {
@@ -284,7 +288,7 @@ pub unsafe fn blocks<S: Simd, T: BlockFormat>(
     offset: usize,
 ) {
     let mut unpacked = MaybeUninit::<Blocks>::uninit();
-    let mut acc = Accumulators::uninit();
+    let mut acc = Accumulators::<COLUMNS>::uninit();
     for columns in columns.chunks(COLUMNS) {
         // SAFETY: passed on from the caller; the blocks are unpacked before they are read.
         unsafe {

@@ -1,5 +1,6 @@
 //! Leaves for x86-64.
 
+pub mod amx;
 pub mod avx2;
 pub mod avx512;
 pub mod avx_vnni;
