@@ -25,6 +25,7 @@ pub const UNSAFE_ALLOWED: &[&str] = &[
     "crates/tensor/src/bandwidth.rs",
     "crates/tensor/src/peak.rs",
     "crates/tensor/tests/leaves.rs",
+    "crates/tensor/tests/amx.rs",
     "crates/tensor/tests/avx_vnni.rs",
     "crates/tensor/examples/kernels.rs",
     "crates/model/tests/allocations.rs",

@@ -182,12 +182,12 @@ impl Unit {
                 let (address, stride, len) = operand();
                 let (rows, row) = self.shapes[tile];
                 let mut loaded = [[0; 64]; 16];
-                for r in 0..rows {
+                for (r, loaded) in loaded.iter_mut().take(rows).enumerate() {
                     let place = (address + r as i64 * stride) as *mut u8;
                     // SAFETY: the instruction would have read or written it.
                     unsafe {
                         match prefix {
-                            3 => place.copy_to(loaded[r].as_mut_ptr(), row),
+                            3 => place.copy_to(loaded.as_mut_ptr(), row),
                             _ => place.copy_from(self.tiles[tile][r].as_ptr(), row),
                         }
                     }
@@ -366,10 +366,8 @@ fn the_leaf_equals_the_reference() {
         TRAPPED.load(Ordering::Relaxed)
     );
     // SAFETY: the kernels are done.
-    assert!(
-        unsafe { !(*UNIT.0.get()).configured },
-        "the unit was released"
-    );
+    let released = unsafe { !(*UNIT.0.get()).configured };
+    assert!(released, "a kernel released the unit");
 }
 
 #[test]
