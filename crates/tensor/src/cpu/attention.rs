@@ -33,6 +33,8 @@ const PARTIAL_BYTES: usize = 4 << 20;
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
     parts: Vec<Part>,
+    /// Those that are being shared out.
+    whole: Vec<Part>,
     splits: Vec<Split>,
     partials: Vec<f32>,
     members: Vec<Member>,
@@ -198,10 +200,10 @@ impl Scratch {
     /// Shares out chunks, then heads, until there are jobs enough.
     fn split(&mut self, call: &Call<'_>, threads: usize) {
         let len = partial_len(call.cache.layout());
-        let whole = std::mem::take(&mut self.parts);
-        let pieces = (threads * JOBS_EACH).div_ceil(whole.len());
+        std::mem::swap(&mut self.parts, &mut self.whole);
+        let pieces = (threads * JOBS_EACH).div_ceil(self.whole.len());
         let (mut at, mut queries_before) = (0, 0);
-        for part in whole {
+        for part in self.whole.drain(..) {
             let n_chunks = part.chunks.len();
             // All jobs of the same rows are of one split; those of the first heads come first.
             let known = self.splits.last().is_some_and(|s| s.rows == part.rows);
