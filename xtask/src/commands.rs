@@ -141,7 +141,9 @@ pub fn arm() -> Result<(), String> {
         return sh("cargo", &[&["check"], &package[..]].concat(), &[]);
     }
     let tests = ["--test", "leaves", "--test", "cpu"];
-    let runner = format!("{QEMU} -cpu max -L /usr/aarch64-linux-gnu");
+    let prefix = std::env::var("QEMU_LD_PREFIX");
+    let prefix = prefix.unwrap_or_else(|_| "/usr/aarch64-linux-gnu".to_owned());
+    let runner = format!("{QEMU} -cpu max -L {prefix}");
     let vars = [
         ("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER", LINKER),
         ("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER", &runner),
