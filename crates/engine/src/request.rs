@@ -35,6 +35,8 @@ pub struct Request {
     /// Tokens of the answer, whatever the model would choose (for measuring speed on a text that is
     /// known). All the work of choosing is done; behind them the model chooses again.
     pub forced: Vec<TokenId>,
+    /// A draft model guesses just these (for measuring what it takes when it is always right).
+    pub forced_draft: bool,
 }
 
 impl Request {
@@ -51,6 +53,7 @@ impl Request {
             fresh: false,
             namespace: 0,
             forced: Vec::new(),
+            forced_draft: false,
         }
     }
 }

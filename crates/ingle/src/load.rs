@@ -45,6 +45,10 @@ pub struct LoadArgs {
         help_heading = "Model"
     )]
     speculate: Speculate,
+    /// A smaller model with the very same vocabulary that writes ahead of this one; where guesses are
+    /// taken from the text too, only when that foretells nothing
+    #[arg(long, value_name = "MODEL", help_heading = "Model")]
+    draft: Option<String>,
     #[command(flatten)]
     machine: MachineArgs,
     /// How rows become an embedding; only `embed` asks.
@@ -153,8 +157,17 @@ pub fn load_for(
     let quant = files.quantised_to().map(Recipe::name);
     let work = TokenWork::of(&files);
     let places = company.places(&mut options.load);
-    let loader = Loader::for_several(files, &options, places)?;
+    let mut loader = Loader::for_several(files, &options, places)?;
     out::note(format!("{}\n{}", out::plain(&name), loader.plan()));
+    if let Some(draft) = &args.draft {
+        let (files, found) = model_file::open_found(draft, args.cache())?;
+        let use_ngram = matches!(args.speculate, Speculate::Ngram);
+        loader = loader.with_draft(files, &options, use_ngram)?;
+        out::note(format!("draft: {}", out::plain(&found.name)));
+    }
+    if let Some(plan) = loader.draft_plan() {
+        out::note(plan);
+    }
     for warning in &loader.plan().warnings {
         out::note(format!("warning: {}", out::plain(warning)));
     }
@@ -190,10 +203,16 @@ impl LoadArgs {
         &self.machine
     }
 
+    /// Whether a smaller model guesses.
+    pub fn has_draft(&self) -> bool {
+        self.draft.is_some()
+    }
+
     /// Every token a step of its own.
     #[must_use]
     pub fn without_guesses(mut self) -> Self {
         self.speculate = Speculate::Off;
+        self.draft = None;
         self
     }
 
@@ -266,7 +285,8 @@ impl LoadArgs {
                 },
                 pooling: self.pooling,
                 max_guesses: match self.speculate {
-                    Speculate::Off => 0,
+                    Speculate::Off if self.draft.is_none() => 0,
+                    Speculate::Off => LoadOptions::default().max_guesses,
                     Speculate::Ngram => LoadOptions::default().max_guesses,
                 },
                 ..LoadOptions::default()

@@ -1,7 +1,9 @@
 //! A model in this process: plan, load, generate.
 
 use crate::Chat;
-use ingle_engine::{Budget, Engine, EngineError, LoadOptions, Plan, PlanError, Refusal, Request};
+use ingle_engine::{
+    Budget, Draft, Engine, EngineError, LoadOptions, Plan, PlanError, Refusal, Request,
+};
 use ingle_formats::TokenId;
 use ingle_formats::prompt::{Prompt, PromptError, Prompter};
 use ingle_formats::template::LocalTime;
@@ -69,7 +71,21 @@ pub struct Loader {
     ops: Cpu,
     plan: Plan,
     budget: Budget,
+    team: Arc<Team>,
+    draft: Option<DraftLoader>,
 }
+
+/// A small model that is to guess for another.
+#[derive(Debug)]
+struct DraftLoader {
+    files: ModelFiles,
+    ops: Cpu,
+    plan: Plan,
+    use_ngram: bool,
+}
+
+/// The most rows of a draft model's batch: its prompts are read between other batches.
+const DRAFT_ROWS: u32 = 256;
 
 impl Loader {
     /// Plans a load. Reads no weights.
@@ -91,7 +107,7 @@ impl Loader {
         sequences: RangeInclusive<u32>,
     ) -> Result<Self, Error> {
         let team = Arc::new(Team::new(options.threads));
-        let ops = Cpu::new(options.isa, team).ok_or(Error::Isa(options.isa))?;
+        let ops = Cpu::new(options.isa, Arc::clone(&team)).ok_or(Error::Isa(options.isa))?;
         let plan_for = |max_sequences: u32| {
             let load = LoadOptions {
                 max_sequences,
@@ -110,7 +126,46 @@ impl Loader {
             ops,
             plan,
             budget: Budget::new(options.memory),
+            team,
+            draft: None,
         })
+    }
+
+    /// Lets a smaller model of the very same vocabulary guess how texts go on; with `use_ngram` only
+    /// where the text itself foretells nothing. It has to fit beside this one.
+    ///
+    /// # Errors
+    /// As [`Self::new`], for the smaller model.
+    pub fn with_draft(
+        mut self,
+        files: ModelFiles,
+        options: &Options,
+        use_ngram: bool,
+    ) -> Result<Self, Error> {
+        let load = LoadOptions {
+            context: Some(self.plan.context),
+            max_sequences: self.plan.options.max_sequences,
+            max_batch_rows: DRAFT_ROWS,
+            max_guesses: 0,
+            kv: self.plan.options.kv,
+            ..LoadOptions::default()
+        };
+        let team = Arc::clone(&self.team);
+        let ops = Cpu::new(options.isa, team).ok_or(Error::Isa(options.isa))?;
+        let free = options.memory.saturating_sub(self.plan.total());
+        let plan = Plan::new(files.metadata(), &files, &ops, &load, free)?;
+        self.draft = Some(DraftLoader {
+            files,
+            ops,
+            plan,
+            use_ngram,
+        });
+        Ok(self)
+    }
+
+    /// What the model that guesses will take, if there is one.
+    pub fn draft_plan(&self) -> Option<&Plan> {
+        self.draft.as_ref().map(|draft| &draft.plan)
     }
 
     /// What the model will take.
@@ -128,8 +183,25 @@ impl Loader {
             ops,
             plan,
             budget,
+            draft,
+            ..
         } = self;
-        let engine = Engine::load(files.metadata(), &files, ops, plan, &budget, progress)?;
+        let mut engine = Engine::load(files.metadata(), &files, ops, plan, &budget, progress)?;
+        if let Some(draft) = draft {
+            let target = (&**engine.vocabulary(), engine.plan().needs.weight_bytes);
+            let (metadata, use_ngram) = (draft.files.metadata(), draft.use_ngram);
+            let guesser = Draft::load(
+                metadata,
+                &draft.files,
+                draft.ops,
+                &draft.plan,
+                &budget,
+                target,
+                use_ngram,
+                &mut |_, _| {},
+            )?;
+            engine.set_guesser(Some(Box::new(guesser)));
+        }
         let prompter = Prompter::new(engine.vocabulary().clone()).map_err(EngineError::from)?;
         Ok(Model { engine, prompter })
     }

@@ -52,6 +52,9 @@ pub struct Draft<O: Ops> {
 /// A request's text, as far as the small model knows it.
 struct Text {
     sampler: Sampler,
+    prompt_len: usize,
+    /// What it guesses behind the prompt whatever it thinks.
+    forced: Vec<TokenId>,
     pages: Vec<PageId>,
     /// Tokens with keys and values in the pages.
     computed: usize,
@@ -63,6 +66,15 @@ struct Text {
     /// Tokens since the last guess, and how many there are to be before one is tried.
     silent: u32,
     try_after: u32,
+}
+
+impl Text {
+    /// Ends a batch in which `right` of its guesses were right. The last guess had not been
+    /// computed; those that were wrong will be written over.
+    fn settle(&mut self, right: usize) {
+        let computed = std::mem::take(&mut self.guessed).saturating_sub(1);
+        self.computed = self.computed - computed + right.min(computed);
+    }
 }
 
 impl<O: Ops + 'static> Draft<O> {
@@ -193,17 +205,20 @@ impl<O: Ops + 'static> Draft<O> {
                 text.sampler.accept(token);
             }
             text.told = known.len();
-            let position = (known.len() + text.guessed) as u32;
-            let Ok(choice) = text.sampler.choose(&mut self.logits, position) else {
+            let position = known.len() + text.guessed;
+            let Ok(choice) = text.sampler.choose(&mut self.logits, position as u32) else {
                 break;
             };
-            guesses.push(choice.token);
+            let forced = position.checked_sub(text.prompt_len);
+            let forced = forced.and_then(|i| text.forced.get(i));
+            let token = forced.copied().unwrap_or(choice.token);
+            guesses.push(token);
             text.guessed += 1;
             if text.guessed == wanted {
                 break;
             }
-            text.sampler.accept(choice.token);
-            if !self.compute(request, &[choice.token]) {
+            text.sampler.accept(token);
+            if !self.compute(request, &[token]) {
                 break;
             }
         }
@@ -233,6 +248,11 @@ where
         };
         let text = Text {
             sampler,
+            prompt_len: asked.prompt.len(),
+            forced: match asked.forced_draft {
+                true => asked.forced.clone(),
+                false => Vec::new(),
+            },
             pages: Vec::new(),
             computed: 0,
             told: 0,
@@ -259,6 +279,10 @@ where
         if self.use_ngram {
             self.ngram.guess(request, known, max, guesses);
         }
+        if let Some(text) = self.texts.get_mut(&request) {
+            // Guesses for which there was no room have not been judged.
+            text.settle(0);
+        }
         if guesses.len() == before && !known.is_empty() {
             let wanted = self.wanted(request, max);
             if wanted > 0 {
@@ -277,16 +301,12 @@ where
         let Some(text) = self.texts.get_mut(&request) else {
             return;
         };
-        let own = std::mem::take(&mut text.guessed);
-        if own == 0 {
-            return;
+        if text.guessed > 0 {
+            for i in 0..guessed.min(right + 1) {
+                text.right.note(i < right);
+            }
         }
-        for i in 0..guessed.min(right + 1) {
-            text.right.note(i < right);
-        }
-        // The last guess was not computed; those that were wrong will be written over.
-        let known = text.computed - (own - 1);
-        text.computed = known + right.min(own - 1);
+        text.settle(right);
     }
 
     fn over(&mut self, request: RequestId) {

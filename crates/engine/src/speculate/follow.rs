@@ -18,6 +18,8 @@ const RETURNED: u32 = 2;
 const AHEAD: usize = 96;
 /// The same before it.
 const BACK: usize = 8;
+/// Guesses end where the next is less likely to be reached.
+const HOPELESS: f32 = 0.02;
 /// Places that are kept in mind.
 const PLACES: usize = 3;
 
@@ -109,7 +111,7 @@ impl Follower {
             return;
         };
         let mut path = 1.0;
-        while guesses.len() < most {
+        while guesses.len() < most && path > HOPELESS {
             let possible = self.possible(text, &place);
             let (token, chance) = match (&mut place.change, possible) {
                 (Some(change), _) => (self.edits.token(change.key, change.written), 0.95),
@@ -221,6 +223,8 @@ impl Follower {
         {
             self.places.truncate(1);
         } else {
+            // Long after it the text is somewhere else.
+            self.left = self.left.filter(|left| text.len() - left.at <= 2 * AHEAD);
             let near = self.left.map(|left| nearby(text, left));
             let near = near.map(|at| Place::new(at, true));
             let found = found.map(|at| Place::new(at, false));

@@ -56,7 +56,13 @@ impl ForcedText {
     ///
     /// # Errors
     /// The model does not take the text, or guesses are switched off.
-    pub fn measure(&self, loaded: &mut Loaded, repeat: u32, json: bool) -> anyhow::Result<()> {
+    pub fn measure(
+        &self,
+        loaded: &mut Loaded,
+        repeat: u32,
+        draft: bool,
+        json: bool,
+    ) -> anyhow::Result<()> {
         let prompt = loaded.model.encode(&self.prompt);
         let plain = Encode {
             add_special: false,
@@ -72,19 +78,24 @@ impl ForcedText {
             let message = "--force-text measures guesses, and --speculate off switches them off";
             return Err(Usage(message.into()).into());
         }
-        run(loaded, &prompt, &answer)?; // to warm up, and to have the prompt computed
-        let (mut without, mut with) = (Vec::new(), Vec::new());
+        // To warm up, and to have the prompt computed.
+        run(loaded, &prompt, answer.get(..16).unwrap_or(&answer), false)?;
+        let (mut without, mut with, mut always) = (Vec::new(), Vec::new(), Vec::new());
         let mut guesser = guesser;
         for _ in 0..repeat {
-            without.push(run(loaded, &prompt, &answer)?);
+            without.push(run(loaded, &prompt, &answer, false)?);
             loaded.model.engine().set_guesser(guesser);
-            with.push(run(loaded, &prompt, &answer)?);
+            with.push(run(loaded, &prompt, &answer, false)?);
+            if draft {
+                always.push(run(loaded, &prompt, &answer, true)?);
+            }
             guesser = loaded.model.engine().set_guesser(None);
         }
         loaded.model.engine().set_guesser(guesser);
         let figures = Figures {
             without: median(&without, |run| run.tps),
             with: median(&with, |run| run.tps),
+            always: draft.then(|| median(&always, |run| run.tps)),
             run: with.pop().unwrap_or_default(),
         };
         let sizes = [prompt.len(), answer.len(), self.answer.len()];
@@ -121,12 +132,18 @@ struct Run {
     accepted: u64,
 }
 
-fn run(loaded: &mut Loaded, prompt: &[TokenId], answer: &[TokenId]) -> anyhow::Result<Run> {
+fn run(
+    loaded: &mut Loaded,
+    prompt: &[TokenId],
+    answer: &[TokenId],
+    forced_draft: bool,
+) -> anyhow::Result<Run> {
     let request = Request {
         max_tokens: Some(u32::try_from(answer.len())?),
         sampling: Sampling::greedy(),
         ignore_end: true,
         forced: answer.to_vec(),
+        forced_draft,
         ..Request::new(prompt.to_vec())
     };
     let (mut first, mut last) = (None, Instant::now());
@@ -162,6 +179,8 @@ fn run(loaded: &mut Loaded, prompt: &[TokenId], answer: &[TokenId]) -> anyhow::R
 struct Figures {
     without: f64,
     with: f64,
+    /// With a draft model that is made to guess right.
+    always: Option<f64>,
     /// The last run with guesses.
     run: Run,
 }
@@ -196,7 +215,7 @@ impl Figures {
             "text": text.name, "prompt": prompt, "answer": answer, "answer_bytes": bytes,
             "repeat": repeat,
             "tps": self.without, "speculative_tps": self.with, "ratio": self.ratio(),
-            "steps": self.run.steps, "proposed": self.run.proposed, "accepted": self.run.accepted,
+            "draft_always_right_tps": self.always, "steps": self.run.steps, "proposed": self.run.proposed, "accepted": self.run.accepted,
             "acceptance": self.acceptance(), "rows_per_step": self.rows_per_step(),
             "tokens_per_step": self.tokens_per_step(),
         })
@@ -204,7 +223,7 @@ impl Figures {
 
     fn text(&self, text: &ForcedText, [prompt, answer, bytes]: [usize; 3]) -> String {
         let row = |name: &str, value: String| vec![name.to_owned(), value];
-        out::table(&[
+        let mut rows = vec![
             row(
                 "text",
                 format!(
@@ -240,7 +259,15 @@ impl Figures {
                     self.tokens_per_step()
                 ),
             ),
-        ])
+        ];
+        if let Some(always) = self.always {
+            let times = always / self.without;
+            rows.push(row(
+                "draft always right",
+                format!("{always:.1} tokens a second, {times:.2} times as many"),
+            ));
+        }
+        out::table(&rows)
     }
 }
 

@@ -58,7 +58,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         let text = ForcedText::read(path)?;
         let load_args = args.load.clone().or_context(text.positions());
         let mut loaded = load(args.model.as_deref(), &load_args)?;
-        return text.measure(&mut loaded, args.repeat, args.json);
+        return text.measure(&mut loaded, args.repeat, args.load.has_draft(), args.json);
     }
     // A model that is asked for nonsense repeats itself: guesses would be right too often.
     let load_args = args.load.clone().without_guesses();
