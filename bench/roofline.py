@@ -124,7 +124,7 @@ def main():
         sys.exit(f"{source} holds no run to draw")
     read, peak, f32 = (max(c[key] for c in common) * unit
                        for key, unit in (("read_gbps", 1e9), ("int8_tops", 1e12), ("f32_tflops", 1e12)))
-    x = (min(p[1] for p in found) / 2, max(max(p[1] for p in found), peak / read) * 3)
+    x = (min(p[1] for p in found) / 4, max(max(p[1] for p in found), peak / read) * 3)
     y = (min(p[3] for p in found) / 3, peak * 2)
     scale = Scale(x, y)
     parts = axes(scale, x, y) + roof(scale, x, y, read, peak, f32) + dots(scale, found) + legend({p[0] for p in found})
