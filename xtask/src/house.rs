@@ -24,6 +24,7 @@ pub const UNSAFE_ALLOWED: &[&str] = &[
     "crates/tensor/src/cpu/",
     "crates/tensor/src/bandwidth.rs",
     "crates/tensor/src/peak.rs",
+    "crates/tensor/benches/kernels.rs",
     "crates/tensor/tests/leaves.rs",
     "crates/tensor/tests/amx.rs",
     "crates/tensor/tests/avx_vnni.rs",
