@@ -107,7 +107,10 @@ impl Loader {
         sequences: RangeInclusive<u32>,
     ) -> Result<Self, Error> {
         let team = Arc::new(Team::new(options.threads));
-        let ops = Cpu::new(options.isa, Arc::clone(&team)).ok_or(Error::Isa(options.isa))?;
+        let start = Instant::now();
+        let ops = Cpu::new(options.isa, Arc::clone(&team))
+            .ok_or(Error::Isa(options.isa))?
+            .measuring(&|| start.elapsed());
         let plan_for = |max_sequences: u32| {
             let load = LoadOptions {
                 max_sequences,

@@ -118,6 +118,18 @@ impl Cpu {
         self
     }
 
+    /// Which kernels are taken for matrices.
+    pub fn choice(&self) -> &Choice {
+        &self.choice
+    }
+
+    /// Measures which kernels are fastest here, for some milliseconds by the clock `now`, and takes them.
+    #[must_use]
+    pub fn measuring(self, now: &dyn Fn() -> std::time::Duration) -> Self {
+        let choice = Choice::measure(self.leaf, now);
+        self.choosing(choice)
+    }
+
     /// The instruction set of the leaf.
     pub fn isa(&self) -> Isa {
         self.leaf.isa()
