@@ -28,10 +28,10 @@ pub struct LoadOptions {
     pub max_batch_rows: u32,
     /// Sequences that run at the same time.
     pub max_sequences: u32,
-    /// Positions kept in memory, for the sequences that run and for texts that may be continued;
-    /// at least one context, and no more than fit. `None`: the whole context of each sequence.
-    /// Where sequences grow beyond it, the youngest waits until there is room again.
-    pub cache: Option<u32>,
+    /// There is memory for so many contexts, for all sequences together and for texts that may be
+    /// continued, or for fewer where no more fit. `None`: for as many as there are sequences.
+    /// Where the sequences need more, the youngest waits until there is room again.
+    pub contexts: Option<u32>,
     /// Guessed tokens that one step checks, of all sequences together: see [`crate::Guesser`]. 0:
     /// every token is a step of its own. Guesses change speed, never an answer.
     pub max_guesses: u32,
@@ -49,7 +49,7 @@ impl Default for LoadOptions {
             kv: KvType::F16,
             max_batch_rows: 512,
             max_sequences: 1,
-            cache: None,
+            contexts: None,
             max_guesses: 32,
             max_waiting: 128,
             pooling: None,
@@ -248,7 +248,7 @@ impl Plan {
             return Err(PlanError::Weights {
                 weights: self.needs.weight_bytes,
                 buffers: self.buffer_bytes.saturating_add(self.vocabulary_bytes),
-                smallest: match self.options.cache {
+                smallest: match self.options.contexts {
                     Some(_) => self.page_bytes(),
                     None => u64::from(self.options.max_sequences).saturating_mul(self.page_bytes()),
                 },
@@ -286,12 +286,12 @@ impl Plan {
         self.context = context;
         // At most 2^31 / PAGE_LEN * 2^10 pages: see `checked`.
         let one = pages_for(u64::from(context));
-        let pages = match self.options.cache {
+        let pages = match self.options.contexts {
             _ if !self.needs.causal => self.encoder_pages(),
-            Some(cache) => {
+            Some(contexts) => {
                 let left = self.free.saturating_sub(self.fixed());
                 let fit = left / self.page_bytes().max(1);
-                pages_for(u64::from(cache)).min(fit).max(one)
+                (one * u64::from(contexts)).min(fit).max(one)
             }
             None => one * u64::from(self.options.max_sequences),
         };
@@ -330,7 +330,7 @@ impl Plan {
                 0
             };
         }
-        let per_sequence = match self.options.cache {
+        let per_sequence = match self.options.contexts {
             Some(_) => left,
             None => left / u64::from(self.options.max_sequences),
         };
@@ -391,7 +391,7 @@ fn checked(options: &LoadOptions) -> Result<LoadOptions, PlanError> {
     check("max_batch_rows", options.max_batch_rows, 8192)?;
     check("max_sequences", options.max_sequences, 1024)?;
     check("max_waiting", options.max_waiting, 65_536)?;
-    check("cache", options.cache.unwrap_or(1), MAX_CONTEXT)?;
+    check("contexts", options.contexts.unwrap_or(1), 1024)?;
     check("max_guesses", options.max_guesses.max(1), 8192)?;
     let mut options = options.clone();
     // Every running sequence must be able to advance in every step.
@@ -415,7 +415,7 @@ impl std::fmt::Display for Plan {
         let kv = self.options.kv;
         let sequences = match self.options.max_sequences {
             _ if !self.needs.causal => format!("texts of at most {} tokens", self.context),
-            _ if self.options.cache.is_some() => {
+            _ if self.options.contexts.is_some() => {
                 let positions = u64::from(self.n_pages) * PAGE_LEN as u64;
                 format!("{positions} positions, context {}, {kv}", self.context)
             }

@@ -439,7 +439,7 @@ fn the_youngest_gives_way_and_its_tokens_are_the_same() {
     let mut expected = requests.iter().map(|r| alone(&mut one, r.clone()));
     // Five pages hold one of them at its full length.
     let mut many = engine(&LoadOptions {
-        cache: Some(1),
+        contexts: Some(1),
         ..options(320, 8)
     });
     assert_eq!(many.plan().n_pages, 5);

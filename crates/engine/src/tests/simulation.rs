@@ -106,7 +106,7 @@ impl Guesser for Liar {
     }
 }
 
-fn engine(options: LoadOptions, context: u32) -> Engine<FakeOps> {
+fn engine(options: LoadOptions, context: u32, n_pages: u32) -> Engine<FakeOps> {
     let tokens: Vec<String> = (0..N_VOCAB).map(|i| format!("w{i}")).collect();
     let pairs: [(String, Value); 4] = [
         ("tokenizer.ggml.model".to_owned(), "llama".into()),
@@ -135,9 +135,8 @@ fn engine(options: LoadOptions, context: u32) -> Engine<FakeOps> {
         pooling: None,
         warnings: Vec::new(),
     };
-    let one = pages_for(u64::from(context));
     let plan = Plan {
-        n_pages: one.max(pages_for(options.cache.map_or(0, u64::from))) as u32,
+        n_pages,
         options,
         context,
         needs,
@@ -180,7 +179,6 @@ impl World {
         let context = 70 + rng.below(400) as u32;
         let options = LoadOptions {
             context: Some(context),
-            cache: Some(context + rng.below(1200) as u32),
             max_sequences: 1 + rng.below(7) as u32,
             max_batch_rows: 7 + rng.below(150) as u32,
             max_waiting: 1 + rng.below(12) as u32,
@@ -188,7 +186,8 @@ impl World {
             ..LoadOptions::default()
         };
         let answers = Arc::new(Mutex::default());
-        let mut engine = engine(options, context);
+        let pages = pages_for(u64::from(context)) as u32 + rng.below(18) as u32;
+        let mut engine = engine(options, context, pages);
         engine.set_guesser(Some(Box::new(Liar {
             rng: rng.clone(),
             answers: Arc::clone(&answers),
