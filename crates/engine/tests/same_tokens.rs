@@ -33,8 +33,8 @@ struct Case {
     source: Box<dyn WeightSource>,
 }
 
-/// The built-in model, and a mixture of experts.
-fn cases() -> [Case; 2] {
+/// The built-in model, a mixture of experts, and one with sliding windows.
+fn cases() -> [Case; 3] {
     let mini =
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/ingle-mini/ingle-mini.gguf");
     let (metadata, source) = support::open(&mini).unwrap();
@@ -42,12 +42,14 @@ fn cases() -> [Case; 2] {
         metadata,
         source: Box::new(source),
     };
-    let (metadata, source) = Model::mixtral(false).with_vocabulary().build();
-    let experts = Case {
-        metadata,
-        source: Box::new(source),
-    };
-    [mini, experts]
+    let mut windows = Model::random("gemma2");
+    windows.set("gemma2.attention.sliding_window", 70_u32);
+    let [experts, windows] = [Model::mixtral(false), windows].map(|model| {
+        let (metadata, source) = model.with_vocabulary().build();
+        let source = Box::new(source);
+        Case { metadata, source }
+    });
+    [mini, experts, windows]
 }
 
 impl Case {

@@ -457,12 +457,12 @@ fn simulate(first_seed: u64, actions: u64) -> Tally {
 }
 
 #[test]
-fn twenty_thousand_random_actions() {
-    simulate(1, 20_000);
+fn a_hundred_thousand_random_actions() {
+    simulate(1, 100_000);
 }
 
 #[test]
-#[ignore = "a minute or so: cargo test --release -p ingle-engine --lib tests::simulation -- --ignored --nocapture"]
+#[ignore = "half a minute: cargo xtask soak"]
 fn a_million_random_actions() {
     println!("{:#?}", simulate(1_000, 1_000_000));
 }
