@@ -1,9 +1,10 @@
 //! How far a model's predictions are from those of the same weights without any rounding of activations.
 //!
-//! `cargo run --release --example quality -- MODEL.gguf WEIGHTS-F32.gguf TEXT [TOKENS] [DUMP]`
+//! `cargo run --release --example quality -- MODEL.gguf WEIGHTS-F32.gguf TEXT [TOKENS] [DUMP [KV]]`
 //!
 //! `WEIGHTS-F32.gguf` holds the weights of MODEL decoded (`ingle quantize MODEL WEIGHTS-F32.gguf f32`); it is
-//! computed with F32 activations and F32 keys and values. MODEL is computed as `ingle run` does it. Windows and
+//! computed with F32 activations and F32 keys and values. MODEL is computed as `ingle run --kv KV` does it
+//! (f16 where there is no KV). Windows and
 //! figures are those of `ingle quantize --eval-text`. With DUMP, the reference's logits are written there, for
 //! `bench/peers/quality.mjs` to hold another program's against.
 
@@ -25,10 +26,15 @@ type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 fn main() -> Outcome<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let [model, weights, text, rest @ ..] = &args[..] else {
-        return Err("give MODEL.gguf WEIGHTS-F32.gguf TEXT [TOKENS] [DUMP]".into());
+        return Err("give MODEL.gguf WEIGHTS-F32.gguf TEXT [TOKENS] [DUMP [KV]]".into());
     };
     let tokens = rest.first().map_or(Ok(8192), |n| n.parse())?;
-    let (mut ours, windows) = load(model.as_ref(), KvType::F16, Some((text.as_ref(), tokens)))?;
+    let kv = rest.get(2).map_or("f16", String::as_str);
+    let kv = KvType::ALL
+        .into_iter()
+        .find(|k| k.name() == kv)
+        .ok_or("no such KV")?;
+    let (mut ours, windows) = load(model.as_ref(), kv, Some((text.as_ref(), tokens)))?;
     let (mut exact, _) = load(weights.as_ref(), KvType::F32, None)?;
     let windows = windows.ok_or("the text is too short")?;
     if let Some(path) = rest.get(1) {
