@@ -16,6 +16,9 @@ use ingle_tensor::WeightSource;
 use ingle_tensor::ops::{Batch, Item, Ops, PageId, Row};
 use std::ops::{ControlFlow, Range};
 
+/// What is told of a prediction: the window, the position, and the logits of the token behind it.
+pub type See<'a> = dyn FnMut(&[TokenId], usize, &[f32]) + 'a;
+
 /// Tokens of a window, unless the model was trained for fewer.
 pub const WINDOW: usize = 512;
 
@@ -141,11 +144,7 @@ impl<O: Ops + 'static> Scorer<O> {
 
     /// Reads a text and hands on what is predicted: `see(window, position, logits)` for every position that
     /// counts and has a token behind it, in order; `logits` are those of the token at `position + 1`.
-    pub fn predictions(
-        &mut self,
-        windows: &Windows,
-        see: &mut dyn FnMut(&[TokenId], usize, &[f32]),
-    ) {
+    pub fn predictions(&mut self, windows: &Windows, see: &mut See<'_>) {
         for window in windows.iter() {
             let counted = window.len() / 2;
             for part in parts(window.len(), self.max_rows) {

@@ -135,8 +135,11 @@ mod tests {
         assert_eq!(physical_cores(&[], folder.path()), None);
     }
 
+    /// Processors, and for each the list of its siblings.
+    type Line = (std::ops::Range<usize>, fn(usize) -> String);
+
     /// Cores by /sys as it was recorded: which processors each line's are siblings of.
-    fn recorded(lines: &[(std::ops::Range<usize>, fn(usize) -> String)]) -> tempfile::TempDir {
+    fn recorded(lines: &[Line]) -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
         for (processors, siblings) in lines {
             for processor in processors.clone() {
