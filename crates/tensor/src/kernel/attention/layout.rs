@@ -5,15 +5,17 @@
 //!
 //! - F16, F32: keys `[head_dim, 64]`; values in groups of 64 elements (the last may have 16, 32 or
 //!   48), each `[64 positions, elements]`. Heads are rounded up to 16 elements.
-//! - Q8_0: keys `[head_dim / 4, 64, 4]` bytes, then scales `[head_dim / 32, 64]` f16; values
-//!   `[64, head_dim]` bytes, then scales `[head_dim / 32, 64]` f16.
-//! - Q4_0: as Q8_0, in half bytes with 8 added. Of the keys the four elements from `32b + 4j` on
-//!   are the low halves of the bytes that have those from `32b + 16 + 4j` on as high halves:
-//!   `[head_dim / 32, 4, 64, 4]`. A block of values is 16 bytes, of which byte j has element j
-//!   and element 16 + j, as in the block of a file.
+//! - Q8_0: of the keys each block of 32 elements by itself: `[8, 64, 4]` bytes, then scales `[64]`
+//!   f16. Of the values first all scales, `[head_dim / 32, 64]` f16, then `[64, head_dim]` bytes,
+//!   elements i and 16 + i of a block side by side.
+//! - Q4_0: as Q8_0, in half bytes with 8 added. Of a block of keys the four elements from 4j on are
+//!   the low halves of the bytes that have those from 16 + 4j on as high halves: `[4, 64, 4]`. A
+//!   block of values is 16 bytes, of which byte j has element j and element 16 + j, as in the block
+//!   of a file.
 
+use super::MAX_HEAD_DIM;
+use crate::kernel::simd::Simd;
 use crate::ops::{KvType, PAGE_LEN};
-use half::f16;
 
 /// Elements of a group of values.
 pub(super) const GROUP: usize = 64;
@@ -61,58 +63,85 @@ impl Layout {
         self.key_bytes() + PAGE_LEN * self.kv.row_bytes(self.value_width())
     }
 
-    /// Bytes before the scales, of quantised keys or values.
-    pub(super) const fn scales_at(&self) -> usize {
-        match self.kv {
-            KvType::Q4_0 => PAGE_LEN * self.head_dim / 2,
-            _ => PAGE_LEN * self.head_dim,
-        }
+    /// Bytes of 32 quantised elements without their scale.
+    pub(super) const fn block_bytes(&self) -> usize {
+        self.kv.row_bytes(32) - 2
+    }
+
+    /// Bytes before a block of quantised keys, and before its scales.
+    pub(super) const fn key_block(&self, block: usize) -> (usize, usize) {
+        let at = block * PAGE_LEN * (self.block_bytes() + 2);
+        (at, at + PAGE_LEN * self.block_bytes())
+    }
+
+    /// Bytes of the scales that stand before quantised values.
+    pub(super) const fn value_scales(&self) -> usize {
+        PAGE_LEN * self.head_dim / 32 * 2
     }
 
     /// Decodes the quantised values of a page to f32, in the layout of F32.
     ///
     /// # Safety
-    /// The head's keys and values stand at `tile`.
+    /// The processor has the features of `S`, and the head's keys and values stand at `tile`.
     #[inline(always)]
-    pub(super) unsafe fn decode_values(&self, tile: *const u8, out: &mut [f32]) {
-        // SAFETY: the values stand behind the keys.
-        let values = unsafe {
-            std::slice::from_raw_parts(
-                tile.add(self.key_bytes()),
-                self.head_bytes() - self.key_bytes(),
-            )
-        };
-        let (quants, scales) = values.split_at(self.scales_at());
+    pub(super) unsafe fn decode_values<S: Simd>(&self, tile: *const u8, out: &mut [f32]) {
+        assert!(out.len() >= PAGE_LEN * self.head_dim && self.head_dim <= MAX_HEAD_DIM);
         let blocks = self.head_dim / 32;
-        let mut factors = [0.0f32; PAGE_LEN];
-        for block in 0..blocks {
-            let (halves, _) = scales[block * PAGE_LEN * 2..].as_chunks::<2>();
-            for (factor, half) in factors.iter_mut().zip(halves) {
-                *factor = f16::from_le_bytes(*half).to_f32();
+        // SAFETY: the values stand behind the keys, and their scales behind them; every block of
+        // every position has 32 places of `out`.
+        unsafe {
+            let scales = tile.add(self.key_bytes());
+            let mut factors = [0.0f32; MAX_HEAD_DIM / 32 * PAGE_LEN];
+            for at in (0..blocks * PAGE_LEN).step_by(S::LANES) {
+                let d = S::f_load_f16(scales.add(at * 2));
+                S::f_store(factors.as_mut_ptr().add(at), d);
             }
-            let width = (self.head_dim - block / 2 * GROUP).min(GROUP);
-            let group = &mut out[block / 2 * GROUP * PAGE_LEN + block % 2 * 32..];
-            for (position, factor) in factors.iter().enumerate() {
-                let Some(to) = group[position * width..].first_chunk_mut::<32>() else {
-                    return; // the slice holds whole groups
-                };
-                let at = position * blocks + block;
-                match self.kv {
-                    KvType::Q4_0 => {
-                        let (low, high) = to.split_at_mut(16);
-                        let bytes = quants[at * 16..].iter();
-                        for ((low, high), byte) in low.iter_mut().zip(high).zip(bytes) {
-                            *low = f32::from((byte & 15) as i8 - 8) * factor;
-                            *high = f32::from((byte >> 4) as i8 - 8) * factor;
+            let mut values = scales.add(self.value_scales());
+            for position in 0..PAGE_LEN {
+                for block in 0..blocks {
+                    let width = (self.head_dim - block / 2 * GROUP).min(GROUP);
+                    let group = block / 2 * GROUP * PAGE_LEN + block % 2 * 32;
+                    let to = out.as_mut_ptr().add(group + position * width);
+                    let d = factors[block * PAGE_LEN + position];
+                    match self.kv {
+                        KvType::Q4_0 => {
+                            let bytes = halves(values.cast());
+                            scaled_pairs::<S>(bytes.as_ptr(), d, to);
                         }
+                        _ => scaled_pairs::<S>(values, d, to),
                     }
-                    _ => {
-                        for (to, byte) in to.iter_mut().zip(&quants[at * 32..]) {
-                            *to = f32::from(*byte as i8) * factor;
-                        }
-                    }
+                    values = values.add(self.block_bytes());
                 }
             }
+        }
+    }
+}
+
+/// The low half, then the high half, of each byte, less 8.
+#[inline(always)]
+unsafe fn halves(block: *const [u8; 16]) -> [u8; 32] {
+    // SAFETY: the caller's.
+    let block = unsafe { block.read_unaligned() };
+    let mut out = [0; 32];
+    for i in 0..16 {
+        out[2 * i] = (block[i] & 15).wrapping_sub(8);
+        out[2 * i + 1] = (block[i] >> 4).wrapping_sub(8);
+    }
+    out
+}
+
+/// 32 signed bytes times `d`: those at even places, then those at odd ones.
+#[inline(always)]
+unsafe fn scaled_pairs<S: Simd>(bytes: *const u8, d: f32, to: *mut f32) {
+    // SAFETY: the caller gives 32 bytes and as many places.
+    unsafe {
+        let d = S::f_splat(d);
+        for i in (0..16).step_by(S::LANES) {
+            let pairs = S::i_load_i8_pairs(bytes.add(2 * i));
+            let even = S::f_mul(S::f_from_i(S::i_first(pairs)), d);
+            let odd = S::f_mul(S::f_from_i(S::i_second(pairs)), d);
+            S::f_store(to.add(i), even);
+            S::f_store(to.add(16 + i), odd);
         }
     }
 }

@@ -20,8 +20,9 @@ pub use store::{Store, store};
 
 use super::simd::Simd;
 use super::{elementwise, quantise};
+use crate::memory::Aligned;
 use crate::ops::{KvType, PAGE_LEN};
-use products::{mix, score};
+use products::{Scores, mix, score};
 use std::ops::Range;
 
 /// The longest head.
@@ -107,8 +108,8 @@ pub const fn partial_len(layout: &Layout) -> usize {
 #[derive(Debug, Default)]
 pub struct Scratch {
     /// `[heads * queries, value_width]` of the chunk that is being done, and of those before.
-    chunk: Vec<f32>,
-    total: Vec<f32>,
+    chunk: Floats,
+    total: Floats,
     /// `[heads * queries]`
     running: Vec<Running>,
     totals: Vec<Running>,
@@ -117,7 +118,33 @@ pub struct Scratch {
     scales: Vec<f32>,
     sums: Vec<i16>,
     /// The decoded values of a tile.
-    decoded: Vec<f32>,
+    decoded: Floats,
+}
+
+/// f32 that begin at a cache line.
+#[derive(Debug)]
+struct Floats(Aligned);
+
+impl Default for Floats {
+    fn default() -> Self {
+        Self(Aligned::zeroed(0))
+    }
+}
+
+impl Floats {
+    fn grow(&mut self, len: usize) {
+        if self.0.floats().len() < len {
+            self.0 = Aligned::zeroed(len * size_of::<f32>());
+        }
+    }
+
+    fn all(&self) -> &[f32] {
+        self.0.floats()
+    }
+
+    fn all_mut(&mut self) -> &mut [f32] {
+        self.0.floats_mut()
+    }
 }
 
 impl Scratch {
@@ -129,15 +156,15 @@ impl Scratch {
 
     fn prepare(&mut self, job: &Job<'_>, layout: &Layout) {
         let n = job.heads * job.queries();
-        grow(&mut self.chunk, n * layout.value_width());
-        grow(&mut self.total, n * layout.value_width());
+        self.chunk.grow(n * layout.value_width());
+        self.total.grow(n * layout.value_width());
         grow(&mut self.running, n);
         grow(&mut self.totals, n);
         if layout.quantised() {
             grow(&mut self.values, n * job.head_dim);
             grow(&mut self.scales, n * job.head_dim / 32);
             grow(&mut self.sums, n * job.head_dim / 32);
-            grow(&mut self.decoded, PAGE_LEN * layout.value_width());
+            self.decoded.grow(PAGE_LEN * layout.value_width());
         }
     }
 }
@@ -185,7 +212,7 @@ pub unsafe fn attend<S: Simd>(job: &Job<'_>, scratch: &mut Scratch) {
         let first = job.chunks.start * TILES;
         for chunk in job.chunks.clone() {
             scratch.running[..n].fill(Running::default());
-            scratch.chunk[..n * layout.value_width()].fill(0.0);
+            scratch.chunk.all_mut()[..n * layout.value_width()].fill(0.0);
             let tiles = job.tiles.len().min((chunk + 1) * TILES - first);
             for tile in chunk * TILES - first..tiles {
                 one_tile::<S>(job, &layout, scratch, (tile, (first + tile) * PAGE_LEN));
@@ -232,8 +259,8 @@ unsafe fn one_tile<S: Simd>(
     (tile, base): (usize, usize),
 ) {
     for head in 0..job.heads {
-        // SAFETY: the key heads of a tile lie one after the other.
-        let tile = unsafe { job.tiles[tile].add(head * layout.head_bytes()) };
+        // Where no row sees the tile, this is nowhere.
+        let tile = job.tiles[tile].wrapping_add(head * layout.head_bytes());
         let mut decoded = false;
         let mut at = 0;
         while at < job.queries() {
@@ -247,7 +274,7 @@ unsafe fn one_tile<S: Simd>(
             if job.sees(at).start < base + PAGE_LEN && end > base {
                 if layout.quantised() && !decoded {
                     // SAFETY: the tile holds this head's values.
-                    unsafe { layout.decode_values(tile, &mut scratch.decoded) };
+                    unsafe { layout.decode_values::<S>(tile, scratch.decoded.all_mut()) };
                     decoded = true;
                 }
                 let block = Block {
@@ -291,7 +318,7 @@ impl Block<'_> {
         let (job, layout) = (self.job, self.layout);
         let n = self.head * job.queries() + self.first;
         let sees: [Range<usize>; Q] = std::array::from_fn(|c| job.sees(self.first + c));
-        let mut scores = [[0.0f32; PAGE_LEN]; Q];
+        let mut scores = Scores([[0.0; PAGE_LEN]; Q]);
         // SAFETY: the queries are the job's, the tile is whole, and the caller's promise.
         unsafe {
             if layout.quantised() {
@@ -314,13 +341,13 @@ impl Block<'_> {
         for c in 0..Q {
             let visible = within(sees[c].start)..within(sees[c].end);
             let running = &mut scratch.running[n + c];
-            corrections[c] = soften(&mut scores[c], visible, job, running);
+            corrections[c] = soften(&mut scores.0[c], visible, job, running);
         }
         let visible = within(sees[0].start)..within(sees[Q - 1].end);
         let width = layout.value_width();
-        let acc = &mut scratch.chunk[n * width..(n + Q) * width];
+        let acc = &mut scratch.chunk.all_mut()[n * width..(n + Q) * width];
         let values = match layout.quantised() {
-            true => scratch.decoded.as_ptr().cast(),
+            true => scratch.decoded.all().as_ptr().cast(),
             // SAFETY: the values stand behind the keys.
             false => unsafe { self.tile.add(layout.key_bytes()) },
         };
@@ -402,8 +429,12 @@ fn join(total: &mut Running, total_acc: &mut [f32], part: Running, part_acc: &[f
 #[inline(always)]
 fn add_to_totals(layout: &Layout, scratch: &mut Scratch, n: usize) {
     let width = layout.value_width();
-    let accs = scratch.total.chunks_exact_mut(width);
-    let parts = scratch.chunk.chunks_exact(width).zip(&scratch.running);
+    let accs = scratch.total.all_mut().chunks_exact_mut(width);
+    let parts = scratch
+        .chunk
+        .all()
+        .chunks_exact(width)
+        .zip(&scratch.running);
     for ((total, acc), (part_acc, part)) in scratch.totals.iter_mut().zip(accs).zip(parts).take(n) {
         join(total, acc, *part, part_acc);
     }
@@ -412,7 +443,7 @@ fn add_to_totals(layout: &Layout, scratch: &mut Scratch, n: usize) {
 unsafe fn write_partials(job: &Job<'_>, layout: &Layout, scratch: &Scratch, to: *mut f32) {
     let width = layout.value_width();
     let n = job.heads * job.queries();
-    let accs = scratch.chunk.chunks_exact(width);
+    let accs = scratch.chunk.all().chunks_exact(width);
     for (i, (running, acc)) in scratch.running.iter().zip(accs).take(n).enumerate() {
         // SAFETY: there is room for each query's partial results.
         unsafe {
@@ -429,7 +460,7 @@ unsafe fn write_outputs(job: &Job<'_>, layout: &Layout, scratch: &Scratch) {
     for head in 0..job.heads {
         for i in 0..job.queries() {
             let n = head * job.queries() + i;
-            let acc = &scratch.total[n * width..][..job.head_dim];
+            let acc = &scratch.total.all()[n * width..][..job.head_dim];
             // SAFETY: the output has `head_dim` elements at this head of this row.
             let out = unsafe {
                 let out = job.out.add(job.place(head, i, job.out_stride));

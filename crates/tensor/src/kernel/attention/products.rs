@@ -13,6 +13,10 @@ use crate::kernel::simd::Simd;
 use crate::ops::{KvType, PAGE_LEN};
 use std::ops::Range;
 
+/// For each query the scores of a tile, or its weights. A vector never spans two cache lines.
+#[repr(align(64))]
+pub(super) struct Scores<const Q: usize>(pub [[f32; PAGE_LEN]; Q]);
+
 /// `scores[query][position] = q . k`, for a whole tile.
 ///
 /// # Safety
@@ -22,7 +26,7 @@ pub(super) unsafe fn score<S: Simd, const Q: usize>(
     q: &[*const f32; Q],
     layout: &Layout,
     keys: *const u8,
-    scores: &mut [[f32; PAGE_LEN]; Q],
+    scores: &mut Scores<Q>,
 ) {
     // Four vectors of six queries fill 32 registers, two of them 16.
     // SAFETY: the caller's.
@@ -58,7 +62,7 @@ unsafe fn score_floats<S: Simd, const Q: usize, const V: usize, const BYTES: usi
     q: &[*const f32; Q],
     layout: &Layout,
     keys: *const u8,
-    scores: &mut [[f32; PAGE_LEN]; Q],
+    scores: &mut Scores<Q>,
 ) {
     for lane in (0..PAGE_LEN).step_by(V * S::LANES) {
         // SAFETY: 64 positions of `head_dim` elements stand at `keys`; V * LANES divides 64.
@@ -77,7 +81,7 @@ unsafe fn score_floats<S: Simd, const Q: usize, const V: usize, const BYTES: usi
             }
             for c in 0..Q {
                 for v in 0..V {
-                    S::f_store(scores[c].as_mut_ptr().add(lane + v * S::LANES), acc[c][v]);
+                    S::f_store(scores.0[c].as_mut_ptr().add(lane + v * S::LANES), acc[c][v]);
                 }
             }
         }
@@ -104,7 +108,7 @@ pub(super) unsafe fn score_quantised<S: Simd, const Q: usize>(
     q: &Quantised,
     layout: &Layout,
     keys: *const u8,
-    scores: &mut [[f32; PAGE_LEN]; Q],
+    scores: &mut Scores<Q>,
 ) {
     // SAFETY: the caller's.
     unsafe {
@@ -122,12 +126,13 @@ unsafe fn score_blocks<S: Simd, const Q: usize, const V: usize, const HALVES: bo
     q: &Quantised,
     layout: &Layout,
     keys: *const u8,
-    scores: &mut [[f32; PAGE_LEN]; Q],
+    scores: &mut Scores<Q>,
 ) {
     let blocks = layout.head_dim / 32;
     let bias = if HALVES { 8 } else { S::I8_BIAS };
     for lane in (0..PAGE_LEN).step_by(V * S::LANES) {
         for block in 0..blocks {
+            let (quants, scales) = layout.key_block(block);
             // SAFETY: the queries have `blocks` blocks, and so have the keys of 64 positions.
             unsafe {
                 let mut sum = [[S::i_zero(); V]; Q];
@@ -140,8 +145,7 @@ unsafe fn score_blocks<S: Simd, const Q: usize, const V: usize, const HALVES: bo
                     S::i_splat(at.cast::<i32>().read_unaligned())
                 };
                 for i in 0..if HALVES { 4 } else { 8 } {
-                    let words = block * if HALVES { 4 } else { 8 } + i;
-                    let k = keys.add((words * PAGE_LEN + lane) * 4);
+                    let k = keys.add(quants + (i * PAGE_LEN + lane) * 4);
                     let mut keys = [S::b_load(k); V];
                     for (v, keys) in keys.iter_mut().enumerate().skip(1) {
                         *keys = S::b_load(k.add(v * S::LANES * 4));
@@ -162,12 +166,12 @@ unsafe fn score_blocks<S: Simd, const Q: usize, const V: usize, const HALVES: bo
                         }
                     }
                 }
-                let scales = keys.add(layout.scales_at() + (block * PAGE_LEN + lane) * 2);
+                let scales = keys.add(scales + lane * 2);
                 for v in 0..V {
                     let d_k = S::f_load_f16(scales.add(v * S::LANES * 2));
                     for c in 0..Q {
                         let d = S::f_mul(d_k, S::f_splat(*q.scales.add(c * blocks + block)));
-                        let to = scores[c].as_mut_ptr().add(lane + v * S::LANES);
+                        let to = scores.0[c].as_mut_ptr().add(lane + v * S::LANES);
                         let sum = S::f_from_i(sum[c][v]);
                         S::f_store(to, S::f_fma(d, sum, S::f_load(to)));
                     }
@@ -186,7 +190,7 @@ unsafe fn score_blocks<S: Simd, const Q: usize, const V: usize, const HALVES: bo
 #[inline(always)]
 pub(super) unsafe fn mix<S: Simd, const Q: usize>(
     acc: &mut [f32],
-    weights: &[[f32; PAGE_LEN]; Q],
+    weights: &Scores<Q>,
     corrections: &[f32; Q],
     visible: Range<usize>,
     layout: &Layout,
@@ -204,7 +208,7 @@ pub(super) unsafe fn mix<S: Simd, const Q: usize>(
 #[inline(always)]
 unsafe fn mix_floats<S: Simd, const Q: usize, const BYTES: usize>(
     acc: &mut [f32],
-    weights: &[[f32; PAGE_LEN]; Q],
+    weights: &Scores<Q>,
     corrections: &[f32; Q],
     visible: Range<usize>,
     values: *const u8,
@@ -255,7 +259,7 @@ impl Part {
     unsafe fn run<S: Simd, const Q: usize, const V: usize, const BYTES: usize>(
         &self,
         acc: &mut [f32],
-        weights: &[[f32; PAGE_LEN]; Q],
+        weights: &Scores<Q>,
         corrections: &[f32; Q],
         visible: Range<usize>,
     ) {
@@ -274,7 +278,7 @@ impl Part {
                 let at = self.values.add(position * self.stride);
                 let x = vectors::<S, V, BYTES>(at);
                 for c in 0..Q {
-                    let weight = S::f_splat(weights[c][position]);
+                    let weight = S::f_splat(weights.0[c][position]);
                     for v in 0..V {
                         sum[c][v] = S::f_fma(x[v], weight, sum[c][v]);
                     }

@@ -184,20 +184,25 @@ unsafe fn q8_0_row(s: &Store, at: usize) {
     unsafe {
         let k = row(s.k.add(at * s.k_stride), dim);
         let v = row(s.v.add(at * s.v_stride), dim);
-        let values = s.to.add(s.layout.key_bytes());
+        let scales = s.to.add(s.layout.key_bytes());
+        let values = scales.add(s.layout.value_scales());
         for (b, x) in k[..dim].as_chunks::<32>().0.iter().enumerate() {
             q8::encode_block(x, None, &mut block);
-            put_scale(s, s.to, b, slot, &block);
+            let (quants, scales) = s.layout.key_block(b);
+            put_scale(s.to.add(scales + slot * 2), &block);
             for (j, four) in block[2..].as_chunks::<4>().0.iter().enumerate() {
-                let to = s.to.add(((b * 8 + j) * PAGE_LEN + slot) * 4);
+                let to = s.to.add(quants + (j * PAGE_LEN + slot) * 4);
                 to.cast::<[u8; 4]>().write(*four);
             }
         }
         for (b, x) in v[..dim].as_chunks::<32>().0.iter().enumerate() {
             q8::encode_block(x, None, &mut block);
-            put_scale(s, values, b, slot, &block);
+            put_scale(scales.add((b * PAGE_LEN + slot) * 2), &block);
             let to = values.add(slot * dim + b * 32);
-            to.copy_from_nonoverlapping(block[2..].as_ptr(), 32);
+            for i in 0..16 {
+                to.add(2 * i).write(block[2 + i]);
+                to.add(2 * i + 1).write(block[18 + i]);
+            }
         }
     }
 }
@@ -210,33 +215,32 @@ unsafe fn q4_0_row(s: &Store, at: usize) {
     unsafe {
         let k = row(s.k.add(at * s.k_stride), dim);
         let v = row(s.v.add(at * s.v_stride), dim);
-        let values = s.to.add(s.layout.key_bytes());
+        let scales = s.to.add(s.layout.key_bytes());
+        let values = scales.add(s.layout.value_scales());
         for (b, x) in k[..dim].as_chunks::<32>().0.iter().enumerate() {
             q4::encode_q4_0(x, None, &mut block);
-            put_scale(s, s.to, b, slot, &block);
+            let (quants, scales) = s.layout.key_block(b);
+            put_scale(s.to.add(scales + slot * 2), &block);
             for (j, four) in block[2..].as_chunks::<4>().0.iter().enumerate() {
-                let to = s.to.add(((b * 4 + j) * PAGE_LEN + slot) * 4);
+                let to = s.to.add(quants + (j * PAGE_LEN + slot) * 4);
                 to.cast::<[u8; 4]>().write(*four);
             }
         }
         for (b, x) in v[..dim].as_chunks::<32>().0.iter().enumerate() {
             q4::encode_q4_0(x, None, &mut block);
-            put_scale(s, values, b, slot, &block);
+            put_scale(scales.add((b * PAGE_LEN + slot) * 2), &block);
             let to = values.add(slot * dim / 2 + b * 16);
             to.copy_from_nonoverlapping(block[2..].as_ptr(), 16);
         }
     }
 }
 
-/// Writes the scale of block `b`, the first two bytes of `block`, of the keys or values at `to`.
+/// Writes the scale of a block, its first two bytes.
 #[inline(always)]
-unsafe fn put_scale(s: &Store, to: *mut u8, b: usize, slot: usize, block: &[u8]) {
+unsafe fn put_scale(to: *mut u8, block: &[u8]) {
     let [low, high, ..] = block else { return };
-    // SAFETY: the scales of all blocks stand behind the quants.
-    unsafe {
-        let to = to.add(s.layout.scales_at() + (b * PAGE_LEN + slot) * 2);
-        to.cast::<[u8; 2]>().write([*low, *high]);
-    }
+    // SAFETY: the caller gives the place of the scale.
+    unsafe { to.cast::<[u8; 2]>().write([*low, *high]) }
 }
 
 #[cfg(test)]
