@@ -79,12 +79,20 @@ impl Layout {
         PAGE_LEN * self.head_dim / 32 * 2
     }
 
-    /// Decodes the quantised values of a page to f32, in the layout of F32.
+    /// Decodes the quantised values of a page to f32, in the layout of F32. Where the head that
+    /// follows in memory comes `next`, asks for its lines: decoding has too few loads under way
+    /// to keep the memory busy.
     ///
     /// # Safety
     /// The processor has the features of `S`, and the head's keys and values stand at `tile`.
     #[inline(always)]
-    pub(super) unsafe fn decode_values<S: Simd>(&self, tile: *const u8, out: &mut [f32]) {
+    pub(super) unsafe fn decode_values<S: Simd>(
+        &self,
+        tile: *const u8,
+        next: bool,
+        out: &mut [f32],
+    ) {
+        let ahead = self.head_bytes() / PAGE_LEN;
         assert!(out.len() >= PAGE_LEN * self.head_dim && self.head_dim <= MAX_HEAD_DIM);
         let blocks = self.head_dim / 32;
         // SAFETY: the values stand behind the keys, and their scales behind them; every block of
@@ -98,6 +106,12 @@ impl Layout {
             }
             let mut values = scales.add(self.value_scales());
             for position in 0..PAGE_LEN {
+                if next {
+                    let lines = tile.wrapping_add(self.head_bytes() + position * ahead);
+                    for at in (0..ahead).step_by(64) {
+                        S::prefetch(lines.wrapping_add(at));
+                    }
+                }
                 for block in 0..blocks {
                     let width = (self.head_dim - block / 2 * GROUP).min(GROUP);
                     let group = block / 2 * GROUP * PAGE_LEN + block % 2 * 32;

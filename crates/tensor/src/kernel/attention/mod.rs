@@ -274,7 +274,9 @@ unsafe fn one_tile<S: Simd>(
             if job.sees(at).start < base + PAGE_LEN && end > base {
                 if layout.quantised() && !decoded {
                     // SAFETY: the tile holds this head's values.
-                    unsafe { layout.decode_values::<S>(tile, scratch.decoded.all_mut()) };
+                    unsafe {
+                        layout.decode_values::<S>(tile, job.heads > 1, scratch.decoded.all_mut())
+                    };
                     decoded = true;
                 }
                 let block = Block {
