@@ -8,7 +8,6 @@ use ingle::engine::Pooling;
 use ingle::store::quantize::{QuantizeError, Recipe};
 use ingle::store::{CachePolicy, Layers, Place};
 use ingle::{KvType, LoadOptions, Loader, Model, ModelFiles, Options};
-use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
 /// The model that is built in: see `models/ingle-mini`.
@@ -106,25 +105,25 @@ pub fn load(argument: Option<&str>, args: &LoadArgs) -> anyhow::Result<Loaded> {
 pub enum Company {
     /// One after the other.
     Alone,
-    /// Several at the same time: so many, or as many up to 4 as fit without a smaller context.
+    /// Several at the same time: so many, or [`SEVERAL`].
     Several(Option<u32>),
 }
 
 /// Requests that may be there, working and waiting, where several are worked on.
 const QUEUE: u32 = 64;
 /// Requests worked on at the same time where nobody said how many.
-const SEVERAL: u32 = 4;
+const SEVERAL: u32 = 16;
+/// Contexts that these share. Few requests fill theirs.
+const SHARED_CONTEXTS: u32 = 4;
 
 impl Company {
-    /// How many requests are worked on at the same time: at least and at most.
-    fn places(self, options: &mut LoadOptions) -> RangeInclusive<u32> {
-        let places = match self {
-            Self::Alone => return 1..=1,
-            Self::Several(Some(n)) => n..=n,
-            Self::Several(None) => 1..=SEVERAL,
+    fn set(self, options: &mut LoadOptions) {
+        let Self::Several(places) = self else {
+            return;
         };
-        options.max_waiting = QUEUE.max(*places.end());
-        places
+        options.max_sequences = places.unwrap_or(SEVERAL);
+        options.contexts = Some(places.unwrap_or(SHARED_CONTEXTS));
+        options.max_waiting = QUEUE.max(options.max_sequences);
     }
 }
 
@@ -156,8 +155,8 @@ pub fn load_for(
     let files = args.quantised(files, options.threads)?;
     let quant = files.quantised_to().map(Recipe::name);
     let work = TokenWork::of(&files);
-    let places = company.places(&mut options.load);
-    let mut loader = Loader::for_several(files, &options, places)?;
+    company.set(&mut options.load);
+    let mut loader = Loader::new(files, &options)?;
     out::note(format!("{}\n{}", out::plain(&name), loader.plan()));
     if let Some(draft) = &args.draft {
         let (files, found) = model_file::open_found(draft, args.cache())?;

@@ -12,7 +12,6 @@ use ingle_store::{ModelFiles, StoreError};
 use ingle_tensor::cpu::Cpu;
 use ingle_tensor::kernel::Isa;
 use ingle_tensor::team::Team;
-use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
@@ -93,37 +92,18 @@ impl Loader {
     /// # Errors
     /// [`Error::Plan`]: the model cannot be run or does not fit, and what would.
     pub fn new(files: ModelFiles, options: &Options) -> Result<Self, Error> {
-        let n = options.load.max_sequences;
-        Self::for_several(files, options, n..=n)
-    }
-
-    /// Plans a load for as many sequences at once as fit with the context of the fewest.
-    ///
-    /// # Errors
-    /// As [`Self::new`], for the fewest.
-    pub fn for_several(
-        files: ModelFiles,
-        options: &Options,
-        sequences: RangeInclusive<u32>,
-    ) -> Result<Self, Error> {
         let team = Arc::new(Team::new(options.threads));
         let start = Instant::now();
         let ops = Cpu::new(options.isa, Arc::clone(&team))
             .ok_or(Error::Isa(options.isa))?
             .measuring(&|| start.elapsed());
-        let plan_for = |max_sequences: u32| {
-            let load = LoadOptions {
-                max_sequences,
-                ..options.load.clone()
-            };
-            Plan::new(files.metadata(), &files, &ops, &load, options.memory)
-        };
-        let fewest = plan_for(*sequences.start())?;
-        let more = sequences.skip(1).collect::<Vec<u32>>().into_iter().rev();
-        let mut more = more.filter_map(|n| plan_for(n).ok());
-        let plan = more
-            .find(|plan| plan.context >= fewest.context)
-            .unwrap_or(fewest);
+        let plan = Plan::new(
+            files.metadata(),
+            &files,
+            &ops,
+            &options.load,
+            options.memory,
+        )?;
         Ok(Self {
             files,
             ops,

@@ -31,8 +31,8 @@ pub struct Args {
         help_heading = "Server"
     )]
     port: u16,
-    /// Requests worked on at the same time; there is memory for the whole context of each
-    /// [default: as many as fit without a smaller context, at most 4]
+    /// Requests worked on at the same time, with memory for the context of each, or of as many as
+    /// fit; the youngest waits where more is needed [default: 16, with memory for 4 contexts]
     #[arg(long, value_name = "N", help_heading = "Server", value_parser = clap::value_parser!(u32).range(1..=64))]
     parallel: Option<u32>,
     /// Allow web pages of this origin, as https://app.example, or * for all; repeat for more
