@@ -147,13 +147,17 @@ impl Sequence {
         memory.release(&mut self.held, kept);
     }
 
-    /// Goes on from what others have computed of its text, where it stands at the end of a page.
-    /// What it answers is to be copied at once.
+    /// Goes on from what others have computed of its text. What it answers is to be copied at once.
     pub fn take(&mut self, memory: &mut Memory) -> Option<Copy> {
-        if !self.computed.is_multiple_of(PAGE_LEN) || self.behind() < 2 || self.fresh {
+        let (namespace, text) = self.may_take()?;
+        if self.behind() < 2 {
             return None;
         }
-        let namespace = self.keeps()?;
+        if !self.computed.is_multiple_of(PAGE_LEN) {
+            // A part of a page for the whole of it.
+            memory.below(&self.held, namespace, text).next()?;
+            self.rewind(self.computed / PAGE_LEN * PAGE_LEN, memory);
+        }
         let text = &self.known[..self.known.len() - 1];
         let taken = memory.take(&mut self.held, namespace, text);
         let prompt = |positions: usize| positions.min(self.prompt_len);
@@ -161,6 +165,16 @@ impl Sequence {
         self.computed = taken.positions;
         self.reached = self.reached.max(self.computed);
         taken.copy
+    }
+
+    /// Whether it would compute the page that `other` is computing, and may take that instead.
+    pub fn repeats(&self, other: &Self) -> bool {
+        let page = |s: &Self| s.computed / PAGE_LEN * PAGE_LEN;
+        let next = |s: &Self| s.known[page(s)..].first_chunk::<PAGE_LEN>().copied();
+        let more = self.known.len() - page(self) > PAGE_LEN;
+        more && self.may_take().is_some()
+            && (self.keeps(), self.held.node()) == (other.keeps(), other.held.node())
+            && next(self) == next(other)
     }
 
     /// Gets room for `n` more positions, and answers for how many there is.

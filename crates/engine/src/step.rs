@@ -77,15 +77,18 @@ impl<O: Ops + 'static> Engine<O> {
         }
     }
 
-    /// Says how many rows each sequence computes.
+    /// Says how many rows each sequence computes. What an older one is computing is awaited.
     fn schedule(&mut self) {
-        let behind = |s: &Sequence| match self.paused.contains(&s.id) {
-            true => 0,
-            false => s.behind(),
-        };
-        let step = &mut self.step;
+        let (running, step) = (&self.running, &mut self.step);
+        let works = |s: &&Sequence| !self.paused.contains(&s.id);
         step.behind.clear();
-        step.behind.extend(self.running.iter().map(behind));
+        step.behind.extend(running.iter().enumerate().map(|(i, s)| {
+            let mut older = running[..i].iter().filter(works);
+            match works(&s) && !older.any(|older| s.repeats(older)) {
+                true => s.behind(),
+                false => 0,
+            }
+        }));
         let max_rows = self.plan.options.max_batch_rows as usize;
         let whole = !self.plan.needs.causal;
         share(max_rows, whole, &step.behind, &mut step.counts);

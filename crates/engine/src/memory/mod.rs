@@ -71,8 +71,8 @@ impl Held {
         &self.pages
     }
 
-    /// Where it stands in the tree.
-    fn node(&self) -> Option<PageId> {
+    /// The page of the tree at which it stands.
+    pub fn node(&self) -> Option<PageId> {
         self.pages[..self.shared].last().copied()
     }
 
@@ -90,17 +90,23 @@ impl Memory {
     }
 
     /// Pages of the tree that hold the beginning of `text`, in order, as far as they are full.
-    pub fn matched(&self, namespace: u64, text: &[TokenId]) -> impl Iterator<Item = PageId> {
-        self.matched_below(None, namespace, text)
+    pub fn matched<'a>(
+        &'a self,
+        namespace: u64,
+        text: &'a [TokenId],
+    ) -> impl Iterator<Item = PageId> + use<'a> {
+        self.below(&Held::default(), namespace, text)
     }
 
-    fn matched_below(
-        &self,
-        node: Option<PageId>,
+    /// Those behind the pages of the tree on which a sequence with this text runs.
+    pub fn below<'a>(
+        &'a self,
+        held: &Held,
         namespace: u64,
-        text: &[TokenId],
-    ) -> impl Iterator<Item = PageId> {
-        let (mut node, mut pages) = (node, text.chunks_exact(PAGE_LEN));
+        text: &'a [TokenId],
+    ) -> impl Iterator<Item = PageId> + use<'a> {
+        let mut node = held.node();
+        let mut pages = text.chunks_exact(PAGE_LEN).skip(held.shared);
         std::iter::from_fn(move || {
             node = Some(self.tree.find(node, namespace, pages.next()?)?);
             node
@@ -128,8 +134,7 @@ impl Memory {
             copy: None,
         };
         debug_assert_eq!(held.shared, held.pages.len(), "nothing computed is lost");
-        let rest = text.get(taken.positions..).unwrap_or_default();
-        let pages: Vec<PageId> = self.matched_below(held.node(), namespace, rest).collect();
+        let pages: Vec<PageId> = self.below(held, namespace, text).collect();
         pages.iter().for_each(|&page| self.tree.enter(page));
         held.shared += pages.len();
         held.pages.extend(pages);
