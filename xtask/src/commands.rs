@@ -39,14 +39,6 @@ pub fn test() -> Result<(), String> {
     sh("cargo", &["test", "--workspace"], &[])
 }
 
-/// The long simulation of the engine.
-pub fn soak() -> Result<(), String> {
-    let name = "a_million_random_actions";
-    let package = ["test", "-p", "ingle-engine", "--lib", name];
-    let args = [&package[..], &["--", "--ignored", "--nocapture"]].concat();
-    sh("cargo", &args, &[])
-}
-
 /// Every target of `fuzz/`, `seconds` each. libFuzzer needs flags that only a nightly compiler takes;
 /// `RUSTC_BOOTSTRAP` lets the stable one take them, for this build alone.
 pub fn fuzz(seconds: &str) -> Result<(), String> {

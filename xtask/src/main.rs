@@ -16,9 +16,8 @@ cargo xtask COMMAND
   test            the test command of the README
   fuzz [SECONDS]  run every fuzz target for SECONDS (5 when not given)
   deny            licences, sources and bans of the dependencies (needs cargo-deny)
-  soak            a million random actions of the engine, each token held to an oracle
   arm             tests of the kernels for ARM in QEMU (needs qemu-user, a cross linker, the target's library)
-  ci              all of the above but soak, format checked and not changed: what .ci/run runs";
+  ci              all of the above, format checked and not changed: what .ci/run runs";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -30,7 +29,6 @@ fn main() -> ExitCode {
         ["test"] => commands::test(),
         ["fuzz"] => commands::fuzz("5"),
         ["fuzz", seconds] => commands::fuzz(seconds),
-        ["soak"] => commands::soak(),
         ["deny"] => commands::deny(),
         ["arm"] => commands::arm(),
         ["ci"] => commands::ci(),
