@@ -7,6 +7,7 @@
 pub mod bandwidth;
 #[allow(unsafe_code, reason = "kernels, and rows that several threads write")]
 pub mod cpu;
+pub mod fetch;
 pub mod importance;
 #[allow(unsafe_code, reason = "the kernels")]
 pub mod kernel;
