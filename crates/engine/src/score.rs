@@ -12,8 +12,8 @@ use crate::plan::{LoadOptions, Plan, PlanError};
 use ingle_formats::TokenId;
 use ingle_formats::gguf::Metadata;
 use ingle_model::Network;
-use ingle_tensor::WeightSource;
 use ingle_tensor::ops::{Batch, Item, Ops, PageId, Row};
+use ingle_tensor::{SourceError, WeightSource};
 use std::ops::{ControlFlow, Range};
 
 /// What is told of a prediction: the window, the position, and the logits of the token behind it.
@@ -118,7 +118,12 @@ impl<O: Ops + 'static> Scorer<O> {
 
     /// Reads `window[part]`, at most as many tokens as the plan has rows, after all before it were read;
     /// answers the logits of those at `counted` and later, `[rows, n_vocab]`.
-    fn read(&mut self, window: &[TokenId], part: Range<usize>, counted: usize) -> &[f32] {
+    fn read(
+        &mut self,
+        window: &[TokenId],
+        part: Range<usize>,
+        counted: usize,
+    ) -> Result<&[f32], SourceError> {
         self.rows.clear();
         self.outputs.clear();
         for position in part.clone() {
@@ -138,44 +143,53 @@ impl<O: Ops + 'static> Scorer<O> {
             hidden: true, // an importance matrix is made of all rows
         };
         self.network
-            .forward(&mut self.ops, &mut self.memory, &batch, &mut self.logits);
-        &self.logits[..self.outputs.len() * self.n_vocab]
+            .forward(&mut self.ops, &mut self.memory, &batch, &mut self.logits)?;
+        Ok(&self.logits[..self.outputs.len() * self.n_vocab])
     }
 
     /// Reads a text and hands on what is predicted: `see(window, position, logits)` for every position that
     /// counts and has a token behind it, in order; `logits` are those of the token at `position + 1`.
-    pub fn predictions(&mut self, windows: &Windows, see: &mut See<'_>) {
+    ///
+    /// # Errors
+    /// Weights that are read while they are used could not be read.
+    pub fn predictions(&mut self, windows: &Windows, see: &mut See<'_>) -> Result<(), SourceError> {
         for window in windows.iter() {
             let counted = window.len() / 2;
             for part in parts(window.len(), self.max_rows) {
                 let n_vocab = self.n_vocab;
                 let first = part.start.max(counted);
-                let logits = self.read(&window, part, counted);
+                let logits = self.read(&window, part, counted)?;
                 let positions = first..window.len() - 1;
                 for (position, logits) in positions.zip(logits.chunks_exact(n_vocab)) {
                     see(&window, position, logits);
                 }
             }
         }
+        Ok(())
     }
 
     /// Reads a text for what the operations make of it on the way, as an importance matrix; nothing is
     /// predicted. `go_on` is told the tokens read so far and may stop the work.
+    ///
+    /// # Errors
+    /// As [`Self::predictions`].
     pub fn read_all(
         &mut self,
         windows: &Windows,
         go_on: &mut dyn FnMut(usize) -> ControlFlow<()>,
-    ) -> ControlFlow<()> {
+    ) -> Result<ControlFlow<()>, SourceError> {
         let mut done = 0;
         for window in windows.iter() {
             for part in parts(window.len(), self.max_rows) {
                 let n = part.len();
-                self.read(&window, part, usize::MAX);
+                self.read(&window, part, usize::MAX)?;
                 done += n;
-                go_on(done)?;
+                if go_on(done).is_break() {
+                    return Ok(ControlFlow::Break(()));
+                }
             }
         }
-        ControlFlow::Continue(())
+        Ok(ControlFlow::Continue(()))
     }
 }
 
@@ -256,6 +270,9 @@ pub struct Comparison {
 /// Compares the predictions of two models with one vocabulary over a text; `None` where it was stopped.
 /// `go_on` is told the tokens read so far.
 ///
+/// # Errors
+/// As [`Scorer::predictions`].
+///
 /// # Panics
 /// Where the vocabularies differ in size.
 pub fn compare<O: Ops + 'static>(
@@ -263,7 +280,7 @@ pub fn compare<O: Ops + 'static>(
     second: &mut Scorer<O>,
     windows: &Windows,
     go_on: &mut dyn FnMut(usize) -> ControlFlow<()>,
-) -> Option<Comparison> {
+) -> Result<Option<Comparison>, SourceError> {
     let n_vocab = first.n_vocab;
     assert_eq!(n_vocab, second.n_vocab, "two vocabularies");
     let max_rows = first.max_rows.min(second.max_rows);
@@ -272,8 +289,8 @@ pub fn compare<O: Ops + 'static>(
     for window in windows.iter() {
         let counted = window.len() / 2;
         for part in parts(window.len(), max_rows) {
-            let a = first.read(&window, part.clone(), counted);
-            let b = second.read(&window, part.clone(), counted);
+            let a = first.read(&window, part.clone(), counted)?;
+            let b = second.read(&window, part.clone(), counted)?;
             // The last token of a window predicts one that is not there.
             let targets = &window[(part.start.max(counted) + 1).min(window.len())..];
             let rows = a.chunks_exact(n_vocab).zip(b.chunks_exact(n_vocab));
@@ -286,11 +303,11 @@ pub fn compare<O: Ops + 'static>(
             }
             done += part.len();
             if go_on(done).is_break() {
-                return None;
+                return Ok(None);
             }
         }
     }
-    Some(Comparison::of(sums, same, kls))
+    Ok(Some(Comparison::of(sums, same, kls)))
 }
 
 impl Comparison {

@@ -8,10 +8,11 @@
 
 use crate::engine::Engine;
 use crate::memory::pages_for;
-use crate::request::Event;
+use crate::request::{Event, FinishReason};
 use crate::schedule::share;
 use crate::sequence::{Computed, Sequence};
 use ingle_model::Head;
+use ingle_tensor::SourceError;
 use ingle_tensor::ops::{Batch, Ops, PageId};
 use std::time::Duration;
 
@@ -27,8 +28,10 @@ impl<O: Ops + 'static> Engine<O> {
         self.fill(now);
         if !self.step.rows.is_empty() {
             self.steps += 1;
-            self.forward();
-            self.choose(now, &mut events);
+            match self.forward() {
+                Ok(()) => self.choose(now, &mut events),
+                Err(error) => self.fail(&error, now, &mut events),
+            }
         }
         events
     }
@@ -171,7 +174,7 @@ impl<O: Ops + 'static> Engine<O> {
         }
     }
 
-    fn forward(&mut self) {
+    fn forward(&mut self) -> Result<(), SourceError> {
         let s = &mut self.step;
         let sequences: Vec<&[PageId]> = self.running.iter().map(|q| q.held.pages()).collect();
         let mut computed = self.running.iter().zip(&s.counts);
@@ -182,7 +185,25 @@ impl<O: Ops + 'static> Engine<O> {
             hidden: computed.any(|(q, n)| *n > 0 && q.wants_rows()),
         };
         self.network
-            .forward(&mut self.ops, &mut self.cache, &batch, &mut s.logits);
+            .forward(&mut self.ops, &mut self.cache, &batch, &mut s.logits)
+    }
+
+    /// Ends the requests of a batch whose weights could not be read. Others are as they were.
+    fn fail(&mut self, error: &SourceError, now: Duration, events: &mut Vec<Event>) {
+        let (mut counts, memory) = (self.step.counts.iter(), &mut self.memory);
+        let guesser = &mut self.guesser;
+        self.running.retain_mut(|sequence| {
+            if counts.next().is_none_or(|n| *n == 0) {
+                return true;
+            }
+            let reason = FinishReason::Failed(error.to_string());
+            events.push(sequence.finished(reason, now));
+            sequence.release(memory);
+            if let Some(guesser) = guesser {
+                guesser.over(sequence.id);
+            }
+            false
+        });
     }
 
     /// Hands every sequence of the batch its logits and hidden rows.

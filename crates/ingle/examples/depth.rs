@@ -116,7 +116,9 @@ impl Bare {
             outputs: &[rows.len() as u32 - 1],
             hidden: false,
         };
-        self.network
+        // Weights in memory are always there.
+        let _ = self
+            .network
             .forward(&mut self.ops, &mut self.memory, &batch, &mut Vec::new());
     }
 

@@ -142,7 +142,9 @@ impl Bare {
                 outputs: &[0],
                 hidden: false,
             };
-            self.network
+            // Weights in memory are always there.
+            let _ = self
+                .network
                 .forward(&mut self.ops, &mut self.memory, &batch, &mut logits);
             let best =
                 (0..).zip(&logits).fold(

@@ -90,7 +90,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     while passes < PASSES || start.elapsed() < LONG {
         lock().begin();
         let begin = Instant::now();
-        network.forward(&mut ops, &mut memory, &batch, &mut logits);
+        network.forward(&mut ops, &mut memory, &batch, &mut logits)?;
         fastest = fastest.min(begin.elapsed());
         passes += 1;
     }

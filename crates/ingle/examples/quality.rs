@@ -41,7 +41,7 @@ fn main() -> Outcome<()> {
         dump(&mut exact, &windows, path.as_ref())?;
     }
     let go_on = &mut |_| ControlFlow::Continue(());
-    let comparison = compare(&mut exact, &mut ours, &windows, go_on).ok_or("stopped")?;
+    let comparison = compare(&mut exact, &mut ours, &windows, go_on)?.ok_or("stopped")?;
     print(&comparison);
     Ok(())
 }
@@ -102,7 +102,7 @@ fn dump(exact: &mut Scorer<Cpu>, windows: &Windows, path: &Path) -> Outcome<()> 
                 written = result;
             }
         }
-    });
+    })?;
     written?;
     Ok(out.flush()?)
 }

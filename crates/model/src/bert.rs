@@ -6,6 +6,7 @@
 use crate::encoder::{EncoderConfig, Norm, rows};
 use crate::loader::Loader;
 use crate::{Head, ModelError, Network, Shape};
+use ingle_tensor::SourceError;
 use ingle_tensor::ops::{Batch, Linear, Ops, PagedLayer, Workload};
 
 /// A BERT with its weights and its scratch.
@@ -145,10 +146,10 @@ impl<O: Ops> State<O> {
         classifier: &Classifier<O>,
         batch: &Batch<'_>,
         logits: &mut Vec<f32>,
-    ) {
+    ) -> Result<(), SourceError> {
         ops.select(&self.x, batch.outputs, &mut self.h);
         if let Some(dense) = &classifier.dense {
-            ops.linear(&self.h, &mut [(dense, &mut self.a)]);
+            ops.linear(&self.h, &mut [(dense, &mut self.a)])?;
             ops.tanh(&mut self.a);
             std::mem::swap(&mut self.h, &mut self.a);
         }
@@ -158,7 +159,7 @@ impl<O: Ops> State<O> {
             outputs: &self.indices,
             ..*batch
         };
-        ops.logits(&classifier.output, None, &self.h, &selected, logits);
+        ops.logits(&classifier.output, None, &self.h, &selected, logits)
     }
 }
 
@@ -181,9 +182,9 @@ impl<O: Ops> Network<O> for Bert<O> {
         memory: &mut O::Memory,
         batch: &Batch<'_>,
         logits: &mut Vec<f32>,
-    ) {
+    ) -> Result<(), SourceError> {
         let (c, w, s) = (&self.config, &self.weights, &mut self.state);
-        ops.embed(&w.tokens, batch, &mut s.x);
+        ops.embed(&w.tokens, batch, &mut s.x)?;
         if let Some(types) = &w.types {
             c.types(batch, &mut s.indices);
             ops.rows(types, &s.indices, &mut s.h);
@@ -200,15 +201,15 @@ impl<O: Ops> Network<O> for Bert<O> {
             ops.linear(
                 &s.x,
                 &mut [(&l.q, &mut s.q), (&l.k, &mut s.k), (&l.v, &mut s.v)],
-            );
+            )?;
             ops.attention(&spec, 0, memory, &s.q, &s.k, &s.v, batch, &mut s.a);
-            ops.linear(&s.a, &mut [(&l.o, &mut s.h)]);
+            ops.linear(&s.a, &mut [(&l.o, &mut s.h)])?;
             ops.add(&mut s.x, &s.h);
             l.attn_norm.apply(ops, &mut s.x, c);
 
-            ops.linear(&s.x, &mut [(&l.up, &mut s.up)]);
+            ops.linear(&s.x, &mut [(&l.up, &mut s.up)])?;
             ops.gelu(&mut s.up);
-            ops.linear(&s.up, &mut [(&l.down, &mut s.h)]);
+            ops.linear(&s.up, &mut [(&l.down, &mut s.h)])?;
             ops.add(&mut s.x, &s.h);
             l.ffn_norm.apply(ops, &mut s.x, c);
         }
@@ -217,8 +218,9 @@ impl<O: Ops> Network<O> for Bert<O> {
         if let Some(classifier) = &w.classifier
             && !batch.outputs.is_empty()
         {
-            s.classify(ops, classifier, batch, logits);
+            s.classify(ops, classifier, batch, logits)?;
         }
+        Ok(())
     }
 
     fn hidden(&self) -> &O::Buf {

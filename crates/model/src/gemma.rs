@@ -15,6 +15,7 @@ use crate::keys::Keys;
 use crate::last_rows::LastRows;
 use crate::loader::{Embedding, Loader};
 use crate::{ModelError, Network, Shape, rope};
+use ingle_tensor::SourceError;
 use ingle_tensor::ops::{
     Activation, Attention, Batch, Linear, Ops, PagedLayer, Rope, RopePairs, Workload,
 };
@@ -270,10 +271,10 @@ impl<O: Ops> Network<O> for Gemma<O> {
         memory: &mut O::Memory,
         batch: &Batch<'_>,
         logits: &mut Vec<f32>,
-    ) {
+    ) -> Result<(), SourceError> {
         let (c, w, s) = (&self.config.base, &self.weights, &mut self.state);
         let mut wanted = *batch;
-        ops.embed(w.embedding.table(), batch, &mut s.x);
+        ops.embed(w.embedding.table(), batch, &mut s.x)?;
         ops.scale(&mut s.x, self.config.embedding_scale);
 
         for (i, l) in w.layers.iter().enumerate() {
@@ -281,7 +282,7 @@ impl<O: Ops> Network<O> for Gemma<O> {
             ops.linear(
                 &s.h,
                 &mut [(&l.q, &mut s.q), (&l.k, &mut s.k), (&l.v, &mut s.v)],
-            );
+            )?;
             for (x, norm) in [(&mut s.q, &l.q_norm), (&mut s.k, &l.k_norm)] {
                 if let Some(norm) = norm {
                     ops.rms_norm_heads(x, norm, c.rms_eps, c.head_dim);
@@ -293,20 +294,21 @@ impl<O: Ops> Network<O> for Gemma<O> {
             if i + 1 == w.layers.len() {
                 let buffers = [(&mut s.x, &mut s.h), (&mut s.a, &mut s.q)];
                 let Some(kept) = s.last_rows.keep(ops, batch, buffers) else {
-                    return logits.clear();
+                    logits.clear();
+                    return Ok(());
                 };
                 wanted = kept;
             }
-            ops.linear(&s.a, &mut [(&l.o, &mut s.h)]);
+            ops.linear(&s.a, &mut [(&l.o, &mut s.h)])?;
             if let Some(norm) = &l.post_attention {
                 ops.rms_norm_heads(&mut s.h, norm, c.rms_eps, c.width);
             }
             ops.add(&mut s.x, &s.h);
 
             ops.rms_norm(&s.x, &l.ffn_norm, c.rms_eps, &mut s.h);
-            ops.linear(&s.h, &mut [(&l.gate, &mut s.gate), (&l.up, &mut s.up)]);
+            ops.linear(&s.h, &mut [(&l.gate, &mut s.gate), (&l.up, &mut s.up)])?;
             ops.gate(Activation::GeluTanh, &mut s.gate, &s.up);
-            ops.linear(&s.gate, &mut [(&l.down, &mut s.h)]);
+            ops.linear(&s.gate, &mut [(&l.down, &mut s.h)])?;
             if let Some(norm) = &l.post_ffn {
                 ops.rms_norm_heads(&mut s.h, norm, c.rms_eps, c.width);
             }
@@ -315,6 +317,6 @@ impl<O: Ops> Network<O> for Gemma<O> {
 
         ops.rms_norm(&s.x, &w.output_norm, c.rms_eps, &mut s.h);
         let cap = self.config.logit_cap;
-        ops.logits(&w.embedding.head, cap, &s.h, &wanted, logits);
+        ops.logits(&w.embedding.head, cap, &s.h, &wanted, logits)
     }
 }

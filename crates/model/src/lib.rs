@@ -31,8 +31,8 @@ pub use error::ModelError;
 pub use pooling::Pooling;
 
 use ingle_formats::gguf::Metadata;
-use ingle_tensor::WeightSource;
 use ingle_tensor::ops::{Batch, KvType, Ops, PagedLayer, RopePairs, Workload};
+use ingle_tensor::{SourceError, WeightSource};
 use keys::Keys;
 use loader::Loader;
 use measure::Measure;
@@ -70,13 +70,17 @@ pub trait Network<O: Ops>: Send {
     ///
     /// The batch has at most as many rows as the network was loaded for, and its tokens lie in
     /// the vocabulary.
+    ///
+    /// # Errors
+    /// Weights that are not held in memory could not be read. Nothing of the batch's rows may then be
+    /// used, neither `logits` nor what `memory` holds of them; earlier rows are as they were.
     fn forward(
         &mut self,
         ops: &mut O,
         memory: &mut O::Memory,
         batch: &Batch<'_>,
         logits: &mut Vec<f32>,
-    );
+    ) -> Result<(), SourceError>;
 
     /// What the output head reads, for all rows of the latest batch: `[rows, width]`. Only for a batch
     /// that asked for it ([`Batch::hidden`]).

@@ -14,6 +14,7 @@ use crate::last_rows::LastRows;
 use crate::loader::{Embedding, Loader};
 use crate::moe::Mixture;
 use crate::{ModelError, Network, Shape};
+use ingle_tensor::SourceError;
 use ingle_tensor::ops::{Activation, Batch, Experts, Linear, Ops, PagedLayer, RopePairs, Workload};
 
 /// A Llama with its weights and its scratch.
@@ -240,7 +241,7 @@ impl<O: Ops> Network<O> for Llama<O> {
         memory: &mut O::Memory,
         batch: &Batch<'_>,
         logits: &mut Vec<f32>,
-    ) {
+    ) -> Result<(), SourceError> {
         let (c, w, s) = (&self.config, &self.weights, &mut self.state);
         let scale = |ops: &mut O, x: &mut O::Buf, factor: Option<f32>| {
             if let Some(factor) = factor {
@@ -249,7 +250,7 @@ impl<O: Ops> Network<O> for Llama<O> {
         };
         let habits = &self.habits;
         let mut wanted = *batch;
-        ops.embed(w.embedding.table(), batch, &mut s.x);
+        ops.embed(w.embedding.table(), batch, &mut s.x)?;
         scale(ops, &mut s.x, habits.embedding_scale);
 
         for (i, l) in w.layers.iter().enumerate() {
@@ -257,7 +258,7 @@ impl<O: Ops> Network<O> for Llama<O> {
             ops.linear(
                 &s.h,
                 &mut [(&l.q, &mut s.q), (&l.k, &mut s.k), (&l.v, &mut s.v)],
-            );
+            )?;
             if habits.turns(i) {
                 ops.rope(&mut s.q, &c.rope, c.head_dim, batch);
                 ops.rope(&mut s.k, &c.rope, c.head_dim, batch);
@@ -267,20 +268,21 @@ impl<O: Ops> Network<O> for Llama<O> {
             if i + 1 == w.layers.len() {
                 let buffers = [(&mut s.x, &mut s.h), (&mut s.a, &mut s.q)];
                 let Some(kept) = s.last_rows.keep(ops, batch, buffers) else {
-                    return logits.clear();
+                    logits.clear();
+                    return Ok(());
                 };
                 wanted = kept;
             }
-            ops.linear(&s.a, &mut [(&l.o, &mut s.h)]);
+            ops.linear(&s.a, &mut [(&l.o, &mut s.h)])?;
             scale(ops, &mut s.h, habits.residual_scale);
             ops.add(&mut s.x, &s.h);
 
             ops.rms_norm(&s.x, &l.ffn_norm, c.rms_eps, &mut s.h);
             match &l.ffn {
                 FeedForward::Dense { gate, up, down } => {
-                    ops.linear(&s.h, &mut [(gate, &mut s.gate), (up, &mut s.up)]);
+                    ops.linear(&s.h, &mut [(gate, &mut s.gate), (up, &mut s.up)])?;
                     ops.gate(Activation::Silu, &mut s.gate, &s.up);
-                    ops.linear(&s.gate, &mut [(down, &mut s.h)]);
+                    ops.linear(&s.gate, &mut [(down, &mut s.h)])?;
                     scale(ops, &mut s.h, habits.residual_scale);
                     ops.add(&mut s.x, &s.h);
                 }
@@ -288,13 +290,13 @@ impl<O: Ops> Network<O> for Llama<O> {
                     mixture,
                     router,
                     experts,
-                } => ops.experts(&mixture.routing, router, experts, &s.h, &mut s.x),
+                } => ops.experts(&mixture.routing, router, experts, &s.h, &mut s.x)?,
             }
         }
 
         ops.rms_norm(&s.x, &w.output_norm, c.rms_eps, &mut s.h);
         scale(ops, &mut s.h, habits.output_scale);
-        ops.logits(&w.embedding.head, None, &s.h, &wanted, logits);
+        ops.logits(&w.embedding.head, None, &s.h, &wanted, logits)
     }
 
     fn hidden(&self) -> &O::Buf {

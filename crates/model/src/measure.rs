@@ -3,11 +3,11 @@
 //! So the plan that is shown before a load goes through the very code that loads.
 
 use ingle_formats::TensorType;
-use ingle_tensor::WeightSource;
 use ingle_tensor::ops::{
     Activation, Attention, Batch, Experts, KvType, Linear, LoadError, Ops, PageId, PagedLayer,
     Rope, Routing, Workload,
 };
+use ingle_tensor::{SourceError, WeightSource};
 use std::cell::{Cell, RefCell};
 
 /// Counts what a network asks for.
@@ -107,10 +107,14 @@ impl Ops for Measure {
     fn layer_norm(&mut self, (): &mut (), (): &(), (): &(), _: f32) {}
     fn gelu(&mut self, (): &mut ()) {}
     fn tanh(&mut self, (): &mut ()) {}
-    fn embed(&mut self, (): &(), _: &Batch<'_>, (): &mut ()) {}
+    fn embed(&mut self, (): &(), _: &Batch<'_>, (): &mut ()) -> Result<(), SourceError> {
+        Ok(())
+    }
     fn rms_norm(&mut self, (): &(), (): &(), _: f32, (): &mut ()) {}
     fn rms_norm_heads(&mut self, (): &mut (), (): &(), _: f32, _: usize) {}
-    fn linear(&mut self, (): &(), _: &mut [(&Linear<Self>, &mut ())]) {}
+    fn linear(&mut self, (): &(), _: &mut [(&Linear<Self>, &mut ())]) -> Result<(), SourceError> {
+        Ok(())
+    }
     fn scale(&mut self, (): &mut (), _: f32) {}
     fn add(&mut self, (): &mut (), (): &()) {}
     fn rope(&mut self, (): &mut (), _: &Rope, _: usize, _: &Batch<'_>) {}
@@ -127,7 +131,16 @@ impl Ops for Measure {
     ) {
     }
     fn gate(&mut self, _: Activation, (): &mut (), (): &()) {}
-    fn experts(&mut self, _: &Routing, (): &(), _: &Experts<Self>, (): &(), (): &mut ()) {}
+    fn experts(
+        &mut self,
+        _: &Routing,
+        (): &(),
+        _: &Experts<Self>,
+        (): &(),
+        (): &mut (),
+    ) -> Result<(), SourceError> {
+        Ok(())
+    }
     fn logits(
         &mut self,
         _: &Linear<Self>,
@@ -135,7 +148,8 @@ impl Ops for Measure {
         (): &(),
         _: &Batch<'_>,
         _: &mut Vec<f32>,
-    ) {
+    ) -> Result<(), SourceError> {
+        Ok(())
     }
     fn read(&mut self, (): &(), _: std::ops::Range<usize>, _: &mut Vec<f32>) {}
 }

@@ -6,6 +6,7 @@
 use crate::encoder::{EncoderConfig, Norm};
 use crate::loader::Loader;
 use crate::{Head, ModelError, Network, Shape, rope};
+use ingle_tensor::SourceError;
 use ingle_tensor::ops::{Activation, Batch, Linear, Ops, PagedLayer, Rope, RopePairs, Workload};
 
 /// A nomic-bert with its weights and its scratch.
@@ -129,9 +130,9 @@ impl<O: Ops> Network<O> for NomicBert<O> {
         memory: &mut O::Memory,
         batch: &Batch<'_>,
         logits: &mut Vec<f32>,
-    ) {
+    ) -> Result<(), SourceError> {
         let (c, w, s) = (&self.config, &self.weights, &mut self.state);
-        ops.embed(&w.tokens, batch, &mut s.x);
+        ops.embed(&w.tokens, batch, &mut s.x)?;
         if let Some(types) = &w.types {
             c.types(batch, &mut s.indices);
             ops.rows(types, &s.indices, &mut s.h);
@@ -142,21 +143,22 @@ impl<O: Ops> Network<O> for NomicBert<O> {
         let spec = c.attention();
         for l in &w.layers {
             let [q, k, v] = &l.qkv;
-            ops.linear(&s.x, &mut [(q, &mut s.q), (k, &mut s.k), (v, &mut s.v)]);
+            ops.linear(&s.x, &mut [(q, &mut s.q), (k, &mut s.k), (v, &mut s.v)])?;
             ops.rope(&mut s.q, &self.rope, spec.head_dim, batch);
             ops.rope(&mut s.k, &self.rope, spec.head_dim, batch);
             ops.attention(&spec, 0, memory, &s.q, &s.k, &s.v, batch, &mut s.a);
-            ops.linear(&s.a, &mut [(&l.o, &mut s.h)]);
+            ops.linear(&s.a, &mut [(&l.o, &mut s.h)])?;
             ops.add(&mut s.x, &s.h);
             l.attn_norm.apply(ops, &mut s.x, c);
 
-            ops.linear(&s.x, &mut [(&l.gate, &mut s.gate), (&l.up, &mut s.up)]);
+            ops.linear(&s.x, &mut [(&l.gate, &mut s.gate), (&l.up, &mut s.up)])?;
             ops.gate(Activation::Silu, &mut s.gate, &s.up);
-            ops.linear(&s.gate, &mut [(&l.down, &mut s.h)]);
+            ops.linear(&s.gate, &mut [(&l.down, &mut s.h)])?;
             ops.add(&mut s.x, &s.h);
             l.ffn_norm.apply(ops, &mut s.x, c);
         }
         logits.clear(); // it has no head
+        Ok(())
     }
 
     fn hidden(&self) -> &O::Buf {

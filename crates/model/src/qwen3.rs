@@ -6,6 +6,7 @@ use crate::config::{Config, Family};
 use crate::last_rows::LastRows;
 use crate::loader::{Embedding, Loader};
 use crate::{Head, ModelError, Network, Shape};
+use ingle_tensor::SourceError;
 use ingle_tensor::ops::{Activation, Batch, Linear, Ops, PagedLayer, RopePairs, Workload};
 
 /// A Qwen3 with its weights and its scratch.
@@ -129,17 +130,17 @@ impl<O: Ops> Network<O> for Qwen3<O> {
         memory: &mut O::Memory,
         batch: &Batch<'_>,
         logits: &mut Vec<f32>,
-    ) {
+    ) -> Result<(), SourceError> {
         let (c, w, s) = (&self.config, &self.weights, &mut self.state);
         let mut wanted = *batch;
-        ops.embed(w.embedding.table(), batch, &mut s.x);
+        ops.embed(w.embedding.table(), batch, &mut s.x)?;
 
         for (i, l) in w.layers.iter().enumerate() {
             ops.rms_norm(&s.x, &l.attn_norm, c.rms_eps, &mut s.h);
             ops.linear(
                 &s.h,
                 &mut [(&l.q, &mut s.q), (&l.k, &mut s.k), (&l.v, &mut s.v)],
-            );
+            )?;
             ops.rms_norm_heads(&mut s.q, &l.q_norm, c.rms_eps, c.head_dim);
             ops.rms_norm_heads(&mut s.k, &l.k_norm, c.rms_eps, c.head_dim);
             ops.rope(&mut s.q, &c.rope, c.head_dim, batch);
@@ -149,17 +150,18 @@ impl<O: Ops> Network<O> for Qwen3<O> {
             if i + 1 == w.layers.len() {
                 let buffers = [(&mut s.x, &mut s.h), (&mut s.a, &mut s.q)];
                 let Some(kept) = s.last_rows.keep(ops, batch, buffers) else {
-                    return logits.clear();
+                    logits.clear();
+                    return Ok(());
                 };
                 wanted = kept;
             }
-            ops.linear(&s.a, &mut [(&l.o, &mut s.h)]);
+            ops.linear(&s.a, &mut [(&l.o, &mut s.h)])?;
             ops.add(&mut s.x, &s.h);
 
             ops.rms_norm(&s.x, &l.ffn_norm, c.rms_eps, &mut s.h);
-            ops.linear(&s.h, &mut [(&l.gate, &mut s.gate), (&l.up, &mut s.up)]);
+            ops.linear(&s.h, &mut [(&l.gate, &mut s.gate), (&l.up, &mut s.up)])?;
             ops.gate(Activation::Silu, &mut s.gate, &s.up);
-            ops.linear(&s.gate, &mut [(&l.down, &mut s.h)]);
+            ops.linear(&s.gate, &mut [(&l.down, &mut s.h)])?;
             ops.add(&mut s.x, &s.h);
         }
 
@@ -168,7 +170,7 @@ impl<O: Ops> Network<O> for Qwen3<O> {
             Some((labels, _)) => labels,
             None => &w.embedding.head,
         };
-        ops.logits(head, None, &s.h, &wanted, logits);
+        ops.logits(head, None, &s.h, &wanted, logits)
     }
 
     fn hidden(&self) -> &O::Buf {

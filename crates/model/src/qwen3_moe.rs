@@ -9,6 +9,7 @@ use crate::last_rows::LastRows;
 use crate::loader::{Embedding, Loader};
 use crate::moe::Mixture;
 use crate::{ModelError, Network, Shape};
+use ingle_tensor::SourceError;
 use ingle_tensor::ops::{Batch, Experts, Linear, Ops, PagedLayer, RopePairs, Workload};
 
 /// A Qwen3 mixture of experts with its weights and its scratch.
@@ -146,18 +147,18 @@ impl<O: Ops> Network<O> for Qwen3Moe<O> {
         memory: &mut O::Memory,
         batch: &Batch<'_>,
         logits: &mut Vec<f32>,
-    ) {
+    ) -> Result<(), SourceError> {
         let (c, w, s) = (&self.config.base, &self.weights, &mut self.state);
         let routing = &self.config.mixture.routing;
         let mut wanted = *batch;
-        ops.embed(w.embedding.table(), batch, &mut s.x);
+        ops.embed(w.embedding.table(), batch, &mut s.x)?;
 
         for (i, l) in w.layers.iter().enumerate() {
             ops.rms_norm(&s.x, &l.attn_norm, c.rms_eps, &mut s.h);
             ops.linear(
                 &s.h,
                 &mut [(&l.q, &mut s.q), (&l.k, &mut s.k), (&l.v, &mut s.v)],
-            );
+            )?;
             ops.rms_norm_heads(&mut s.q, &l.q_norm, c.rms_eps, c.head_dim);
             ops.rms_norm_heads(&mut s.k, &l.k_norm, c.rms_eps, c.head_dim);
             ops.rope(&mut s.q, &c.rope, c.head_dim, batch);
@@ -167,19 +168,20 @@ impl<O: Ops> Network<O> for Qwen3Moe<O> {
             if i + 1 == w.layers.len() {
                 let buffers = [(&mut s.x, &mut s.h), (&mut s.a, &mut s.q)];
                 let Some(kept) = s.last_rows.keep(ops, batch, buffers) else {
-                    return logits.clear();
+                    logits.clear();
+                    return Ok(());
                 };
                 wanted = kept;
             }
-            ops.linear(&s.a, &mut [(&l.o, &mut s.h)]);
+            ops.linear(&s.a, &mut [(&l.o, &mut s.h)])?;
             ops.add(&mut s.x, &s.h);
 
             ops.rms_norm(&s.x, &l.ffn_norm, c.rms_eps, &mut s.h);
-            ops.experts(routing, &l.router, &l.experts, &s.h, &mut s.x);
+            ops.experts(routing, &l.router, &l.experts, &s.h, &mut s.x)?;
         }
 
         ops.rms_norm(&s.x, &w.output_norm, c.rms_eps, &mut s.h);
-        ops.logits(&w.embedding.head, None, &s.h, &wanted, logits);
+        ops.logits(&w.embedding.head, None, &s.h, &wanted, logits)
     }
 
     fn hidden(&self) -> &O::Buf {

@@ -75,7 +75,9 @@ fn settles(model: &Model) -> bool {
                 outputs: &[0, 1],
                 hidden: false,
             };
-            network.forward(&mut ops, &mut memory, &batch, &mut logits);
+            network
+                .forward(&mut ops, &mut memory, &batch, &mut logits)
+                .unwrap();
         }
         COUNT.load(Relaxed) == before
     })

@@ -51,7 +51,9 @@ fn run(ops: &mut Cpu, bytes: Vec<u8>) -> bool {
         hidden: false,
     };
     let mut logits = Vec::new();
-    network.forward(ops, &mut memory, &batch, &mut logits);
+    network
+        .forward(ops, &mut memory, &batch, &mut logits)
+        .unwrap();
     assert_eq!(logits.len(), n_vocab as usize);
     true
 }

@@ -29,7 +29,9 @@ fn logits(model: &Model, context: u32) -> Vec<u32> {
         hidden: false,
     };
     let mut logits = Vec::new();
-    network.forward(&mut ops, &mut memory, &batch, &mut logits);
+    network
+        .forward(&mut ops, &mut memory, &batch, &mut logits)
+        .unwrap();
     logits.iter().map(|x| x.to_bits()).collect()
 }
 

@@ -127,7 +127,8 @@ impl<O: Ops + 'static> Loaded<O> {
         };
         let mut logits = Vec::new();
         self.network
-            .forward(&mut self.ops, &mut self.memory, &batch, &mut logits);
+            .forward(&mut self.ops, &mut self.memory, &batch, &mut logits)
+            .unwrap();
         logits
     }
 

@@ -66,7 +66,8 @@ fn alone<O: Ops>(m: &mut Loaded<O>, tokens: &[TokenId], chunks: &[usize]) -> Vec
             hidden: false,
         };
         m.network
-            .forward(&mut m.ops, &mut m.memory, &batch, &mut logits);
+            .forward(&mut m.ops, &mut m.memory, &batch, &mut logits)
+            .unwrap();
         all.extend(logits.iter().map(|x| x.to_bits()));
         start = end;
         if start == tokens.len() {
@@ -115,7 +116,8 @@ fn together<O: Ops>(m: &mut Loaded<O>, sequences: &[Vec<TokenId>]) -> Vec<Vec<u3
         };
         let mut logits = Vec::new();
         m.network
-            .forward(&mut m.ops, &mut m.memory, &batch, &mut logits);
+            .forward(&mut m.ops, &mut m.memory, &batch, &mut logits)
+            .unwrap();
         for (i, logits) in ended.into_iter().zip(logits.chunks(N_VOCAB as usize)) {
             answers[i] = logits.iter().map(|x| x.to_bits()).collect();
         }

@@ -56,7 +56,8 @@ impl Loaded {
         };
         let mut logits = Vec::new();
         self.network
-            .forward(&mut self.ops, &mut self.memory, &batch, &mut logits);
+            .forward(&mut self.ops, &mut self.memory, &batch, &mut logits)
+            .unwrap();
         logits
     }
 }

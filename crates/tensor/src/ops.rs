@@ -281,6 +281,9 @@ pub enum LoadError {
 /// A buffer holds as many rows as its maker allowed; each operation sets the number of rows of
 /// its output to that of its input. Shapes are the caller's duty: they come from a checked
 /// configuration.
+///
+/// Those that use matrices fail where these are not held in memory and could not be read; what they
+/// were to compute is then not to be used, and everything else is as it was.
 pub trait Ops: Send {
     /// Activations: f32 `[rows, width]`.
     type Buf: Send;
@@ -341,7 +344,12 @@ pub trait Ops: Send {
     /// `out = x[index]` for each index.
     fn select(&mut self, x: &Self::Buf, indices: &[u32], out: &mut Self::Buf);
     /// The rows of `table` that the batch's items name.
-    fn embed(&mut self, table: &Self::Matrix, batch: &Batch<'_>, out: &mut Self::Buf);
+    fn embed(
+        &mut self,
+        table: &Self::Matrix,
+        batch: &Batch<'_>,
+        out: &mut Self::Buf,
+    ) -> Result<(), SourceError>;
     /// `out = x / rms(x) * weight` by row (<https://arxiv.org/abs/1910.07467>).
     fn rms_norm(&mut self, x: &Self::Buf, weight: &Self::Vector, eps: f32, out: &mut Self::Buf);
     /// `x = (x - mean) / sqrt(variance + eps) * weight + bias` by row
@@ -362,7 +370,11 @@ pub trait Ops: Send {
         head_dim: usize,
     );
     /// Several linear layers on one input: each pair's buffer gets `W x + b`.
-    fn linear(&mut self, x: &Self::Buf, layers: &mut [(&Linear<Self>, &mut Self::Buf)]);
+    fn linear(
+        &mut self,
+        x: &Self::Buf,
+        layers: &mut [(&Linear<Self>, &mut Self::Buf)],
+    ) -> Result<(), SourceError>;
     /// `x *= factor`
     fn scale(&mut self, x: &mut Self::Buf, factor: f32);
     /// `x += y`
@@ -398,7 +410,7 @@ pub trait Ops: Send {
         experts: &Experts<Self>,
         x: &Self::Buf,
         out: &mut Self::Buf,
-    );
+    ) -> Result<(), SourceError>;
     /// Logits of the rows that `batch.outputs` names: `[outputs, n_vocab]` into `out`, replaced;
     /// each then `cap * tanh(logit / cap)` where there is a soft cap.
     fn logits(
@@ -408,7 +420,7 @@ pub trait Ops: Send {
         x: &Self::Buf,
         batch: &Batch<'_>,
         out: &mut Vec<f32>,
-    );
+    ) -> Result<(), SourceError>;
     /// Appends the rows of `x` in `rows` to `out`: embeddings, on their way out of a network.
     fn read(&mut self, x: &Self::Buf, rows: std::ops::Range<usize>, out: &mut Vec<f32>);
 }

@@ -7,7 +7,7 @@ use crate::ops::{
     Activation, Attention, Batch, Experts, KvType, Linear, LoadError, Ops, PAGE_LEN, PageId,
     PagedLayer, Rope, RopePairs, Routing, Workload,
 };
-use crate::{WeightSource, quant};
+use crate::{SourceError, WeightSource, quant};
 use ingle_formats::TensorType;
 
 /// The plain implementation of [`Ops`].
@@ -340,9 +340,15 @@ impl Ops for Reference {
             .for_each(|x| *x = f64::from(*x).tanh() as f32);
     }
 
-    fn embed(&mut self, table: &Matrix, batch: &Batch<'_>, out: &mut Buf) {
+    fn embed(
+        &mut self,
+        table: &Matrix,
+        batch: &Batch<'_>,
+        out: &mut Buf,
+    ) -> Result<(), SourceError> {
         let row = |r: &crate::ops::Row| table.row(r.item.token().0 as usize).to_vec();
         out.set(batch.rows.iter().flat_map(row).collect());
+        Ok(())
     }
 
     fn rms_norm(&mut self, x: &Buf, weight: &Vec<f32>, eps: f32, out: &mut Buf) {
@@ -357,7 +363,11 @@ impl Ops for Reference {
         }
     }
 
-    fn linear(&mut self, x: &Buf, layers: &mut [(&Linear<Self>, &mut Buf)]) {
+    fn linear(
+        &mut self,
+        x: &Buf,
+        layers: &mut [(&Linear<Self>, &mut Buf)],
+    ) -> Result<(), SourceError> {
         for (layer, out) in layers {
             let mut data = Vec::new();
             for i in 0..x.rows() {
@@ -369,6 +379,7 @@ impl Ops for Reference {
             }
             out.set(data);
         }
+        Ok(())
     }
 
     fn scale(&mut self, x: &mut Buf, factor: f32) {
@@ -440,7 +451,7 @@ impl Ops for Reference {
         experts: &Experts<Self>,
         x: &Buf,
         out: &mut Buf,
-    ) {
+    ) -> Result<(), SourceError> {
         for i in 0..x.rows() {
             for (expert, weight) in route(routing, &router.times(x.row(i))) {
                 let gate = experts.gate[expert].times(x.row(i));
@@ -453,6 +464,7 @@ impl Ops for Reference {
                 }
             }
         }
+        Ok(())
     }
 
     fn logits(
@@ -462,7 +474,7 @@ impl Ops for Reference {
         x: &Buf,
         batch: &Batch<'_>,
         out: &mut Vec<f32>,
-    ) {
+    ) -> Result<(), SourceError> {
         out.clear();
         for &i in batch.outputs {
             let mut y = head.weight.times(x.row(i as usize));
@@ -474,6 +486,7 @@ impl Ops for Reference {
                     .map(|&y| soft_capped(f64::from(y), soft_cap) as f32),
             );
         }
+        Ok(())
     }
 
     fn read(&mut self, x: &Buf, rows: std::ops::Range<usize>, out: &mut Vec<f32>) {

@@ -155,9 +155,9 @@ fn run<O: Ops>(ops: &mut O, case: &Case, sequences: usize, steps: &[Step<'_>]) -
             outputs: &[],
             hidden: true,
         };
-        ops.embed(&q_table.weight, &batch, &mut q);
-        ops.embed(&k_table.weight, &batch, &mut k);
-        ops.embed(&v_table.weight, &batch, &mut v);
+        ops.embed(&q_table.weight, &batch, &mut q).unwrap();
+        ops.embed(&k_table.weight, &batch, &mut k).unwrap();
+        ops.embed(&v_table.weight, &batch, &mut v).unwrap();
         ops.attention(&spec, 0, &mut memory, &q, &k, &v, &batch, &mut out);
         let mut numbers = Vec::new();
         ops.read(&out, 0..rows.len(), &mut numbers);
@@ -452,7 +452,7 @@ fn pages_outside_the_window_need_not_be_there() {
             hidden: true,
         };
         for (table, to) in tables.iter().zip([&mut q, &mut k, &mut v]) {
-            cpu.embed(table, &batch, to);
+            cpu.embed(table, &batch, to).unwrap();
         }
         if position < 17 * PAGE_LEN + 100 {
             // It would see pages that are gone: only store its keys and values.

@@ -261,23 +261,26 @@ fn run<O: Ops>(ops: &mut O, case: &Case, lengths: [usize; 2], chunk: usize) -> V
             outputs: &outputs,
             hidden: false,
         };
-        ops.embed(&embed.weight, &batch, &mut x);
+        ops.embed(&embed.weight, &batch, &mut x).unwrap();
         ops.scale(&mut x, 1.7);
         ops.rms_norm(&x, &norm, 1e-5, &mut h);
-        ops.linear(&h, &mut [(&wq, &mut q), (&wk, &mut k), (&wv, &mut v)]);
+        ops.linear(&h, &mut [(&wq, &mut q), (&wk, &mut k), (&wv, &mut v)])
+            .unwrap();
         ops.rms_norm_heads(&mut q, &head_norm, 1e-5, case.head_dim);
         ops.rope(&mut q, &rope, case.head_dim, &batch);
         ops.rope(&mut k, &rope, case.head_dim, &batch);
         ops.attention(&spec, 0, &mut memory, &q, &k, &v, &batch, &mut a);
-        ops.linear(&a, &mut [(&wo, &mut h)]);
+        ops.linear(&a, &mut [(&wo, &mut h)]).unwrap();
         ops.add(&mut x, &h);
         ops.rms_norm(&x, &norm, 1e-5, &mut h);
         let routing = Routing {
             top_k: 2,
             renormalise: true,
         };
-        ops.experts(&routing, &router, &experts, &h, &mut x);
-        ops.linear(&x, &mut [(&gate, &mut g), (&up, &mut u)]);
+        ops.experts(&routing, &router, &experts, &h, &mut x)
+            .unwrap();
+        ops.linear(&x, &mut [(&gate, &mut g), (&up, &mut u)])
+            .unwrap();
         ops.gate(case.activation, &mut g, &u);
         ops.add(&mut x, &g);
         if !case.causal {
@@ -290,7 +293,8 @@ fn run<O: Ops>(ops: &mut O, case: &Case, lengths: [usize; 2], chunk: usize) -> V
             ops.add(&mut x, &h);
         }
         let mut logits = Vec::new();
-        ops.logits(&embed, case.soft_cap, &x, &batch, &mut logits);
+        ops.logits(&embed, case.soft_cap, &x, &batch, &mut logits)
+            .unwrap();
         for (row, logits) in rows.iter().zip(logits.chunks_exact(VOCAB)) {
             out[row.sequence as usize].extend_from_slice(logits);
         }
@@ -395,7 +399,8 @@ fn bits_do_not_depend_on_the_choice_of_kernels() {
             let x = cpu.load_matrix(&source, "x", n, columns).unwrap();
             let (mut input, mut output) = (cpu.buf(n, columns), cpu.buf(n, rows));
             cpu.rows(&x, &(0..n as u32).collect::<Vec<_>>(), &mut input);
-            cpu.linear(&input, &mut [(&Linear { weight, bias: None }, &mut output)]);
+            cpu.linear(&input, &mut [(&Linear { weight, bias: None }, &mut output)])
+                .unwrap();
             let mut out = Vec::new();
             cpu.read(&output, 0..n, &mut out);
             Some(out.into_iter().map(f32::to_bits).collect::<Vec<_>>())

@@ -125,7 +125,7 @@ impl<O: Ops + 'static> Draft<O> {
     }
 
     /// Computes `tokens`, which stand behind those that are computed, and leaves the logits of the
-    /// last one; false where there is no room for them.
+    /// last one; false where there is no room for them, or their weights could not be read.
     fn compute(&mut self, request: RequestId, tokens: &[TokenId]) -> bool {
         let Some(text) = self.texts.get_mut(&request) else {
             return false;
@@ -151,10 +151,12 @@ impl<O: Ops + 'static> Draft<O> {
             outputs: &[tokens.len() as u32 - 1],
             hidden: false,
         };
-        self.network
-            .forward(&mut self.ops, &mut self.cache, &batch, &mut self.logits);
-        text.computed = end;
-        true
+        let (ops, cache) = (&mut self.ops, &mut self.cache);
+        let read = self.network.forward(ops, cache, &batch, &mut self.logits);
+        if read.is_ok() {
+            text.computed = end;
+        }
+        read.is_ok()
     }
 
     /// How many guesses pay now.

@@ -5,11 +5,11 @@
 
 use ingle_formats::{TensorType, TokenId};
 use ingle_model::{Network, Shape};
-use ingle_tensor::WeightSource;
 use ingle_tensor::ops::{
     Activation, Attention, Batch, Experts, KvType, Linear, LoadError, Ops, PAGE_LEN, PageId,
     PagedLayer, Rope, Routing, Workload,
 };
+use ingle_tensor::{SourceError, WeightSource};
 
 pub const N_VOCAB: usize = 16;
 
@@ -66,7 +66,7 @@ impl Network<FakeOps> for FakeNetwork {
         memory: &mut FakePages,
         batch: &Batch<'_>,
         out: &mut Vec<f32>,
-    ) {
+    ) -> Result<(), SourceError> {
         self.hidden.clear();
         for row in batch.rows {
             let page = batch.sequences[row.sequence as usize][row.position as usize / PAGE_LEN];
@@ -82,6 +82,7 @@ impl Network<FakeOps> for FakeNetwork {
             let seen = tokens.take(row.position as usize + 1);
             out.extend(logits(seen.fold(0, hash)));
         }
+        Ok(())
     }
 
     fn hidden(&self) -> &Vec<f32> {
@@ -155,11 +156,19 @@ impl Ops for FakeOps {
     }
     fn rows(&mut self, (): &(), _: &[u32], _: &mut Vec<f32>) {}
     fn select(&mut self, _: &Vec<f32>, _: &[u32], _: &mut Vec<f32>) {}
-    fn embed(&mut self, (): &(), _: &Batch<'_>, _: &mut Vec<f32>) {}
+    fn embed(&mut self, (): &(), _: &Batch<'_>, _: &mut Vec<f32>) -> Result<(), SourceError> {
+        Ok(())
+    }
     fn rms_norm(&mut self, _: &Vec<f32>, (): &(), _: f32, _: &mut Vec<f32>) {}
     fn layer_norm(&mut self, _: &mut Vec<f32>, (): &(), (): &(), _: f32) {}
     fn rms_norm_heads(&mut self, _: &mut Vec<f32>, (): &(), _: f32, _: usize) {}
-    fn linear(&mut self, _: &Vec<f32>, _: &mut [(&Linear<Self>, &mut Vec<f32>)]) {}
+    fn linear(
+        &mut self,
+        _: &Vec<f32>,
+        _: &mut [(&Linear<Self>, &mut Vec<f32>)],
+    ) -> Result<(), SourceError> {
+        Ok(())
+    }
     fn scale(&mut self, _: &mut Vec<f32>, _: f32) {}
     fn add(&mut self, _: &mut Vec<f32>, _: &Vec<f32>) {}
     fn rope(&mut self, _: &mut Vec<f32>, _: &Rope, _: usize, _: &Batch<'_>) {}
@@ -179,7 +188,15 @@ impl Ops for FakeOps {
     fn gelu(&mut self, _: &mut Vec<f32>) {}
     fn tanh(&mut self, _: &mut Vec<f32>) {}
     fn gate(&mut self, _: Activation, _: &mut Vec<f32>, _: &Vec<f32>) {}
-    fn experts(&mut self, _: &Routing, (): &(), _: &Experts<Self>, _: &Vec<f32>, _: &mut Vec<f32>) {
+    fn experts(
+        &mut self,
+        _: &Routing,
+        (): &(),
+        _: &Experts<Self>,
+        _: &Vec<f32>,
+        _: &mut Vec<f32>,
+    ) -> Result<(), SourceError> {
+        Ok(())
     }
     fn logits(
         &mut self,
@@ -188,6 +205,7 @@ impl Ops for FakeOps {
         _: &Vec<f32>,
         _: &Batch<'_>,
         _: &mut Vec<f32>,
-    ) {
+    ) -> Result<(), SourceError> {
+        Ok(())
     }
 }

@@ -11,7 +11,6 @@ pub use activations::Buf;
 pub use cache::Memory;
 pub use matrix::Matrix;
 
-use crate::WeightSource;
 use crate::importance::{Place, Recorder};
 use crate::kernel::choice::Choice;
 use crate::kernel::matmul::{Activations, Column, PANEL};
@@ -23,6 +22,7 @@ use crate::ops::{
 };
 use crate::quant;
 use crate::team::Team;
+use crate::{SourceError, WeightSource};
 use activations::{Forms, grain};
 use ingle_formats::TensorType;
 use std::sync::Arc;
@@ -342,7 +342,12 @@ impl Ops for Cpu {
         self.observer.done("select");
     }
 
-    fn embed(&mut self, table: &Matrix, batch: &Batch<'_>, out: &mut Buf) {
+    fn embed(
+        &mut self,
+        table: &Matrix,
+        batch: &Batch<'_>,
+        out: &mut Buf,
+    ) -> Result<(), SourceError> {
         out.set_rows(batch.rows.len());
         let (stride, shared) = (out.stride, out.shared());
         self.each_row(batch.rows.len(), &|i| {
@@ -352,6 +357,7 @@ impl Ops for Cpu {
             table.decode_row(token.0 as usize, row);
         });
         self.observer.done("embed");
+        Ok(())
     }
 
     fn rms_norm(&mut self, x: &Buf, weight: &Vector, eps: f32, out: &mut Buf) {
@@ -400,7 +406,11 @@ impl Ops for Cpu {
         self.observer.done("rms_norm_heads");
     }
 
-    fn linear(&mut self, x: &Buf, layers: &mut [(&Linear<Self>, &mut Buf)]) {
+    fn linear(
+        &mut self,
+        x: &Buf,
+        layers: &mut [(&Linear<Self>, &mut Buf)],
+    ) -> Result<(), SourceError> {
         if let Some(recorder) = &mut self.recorder {
             let places = layers.iter().map(|(layer, _)| &layer.weight.place);
             let places: Vec<&Place> = places.collect();
@@ -445,6 +455,7 @@ impl Ops for Cpu {
             }
         }
         self.observer.done("linear");
+        Ok(())
     }
 
     fn scale(&mut self, x: &mut Buf, factor: f32) {
@@ -508,9 +519,10 @@ impl Ops for Cpu {
         experts: &Experts<Self>,
         x: &Buf,
         out: &mut Buf,
-    ) {
+    ) -> Result<(), SourceError> {
         self.run_experts(routing, router, experts, x, out);
         self.observer.done("experts");
+        Ok(())
     }
 
     fn logits(
@@ -520,7 +532,7 @@ impl Ops for Cpu {
         x: &Buf,
         batch: &Batch<'_>,
         out: &mut Vec<f32>,
-    ) {
+    ) -> Result<(), SourceError> {
         let (n, n_vocab) = (batch.outputs.len(), head.weight.rows);
         if self
             .outputs
@@ -530,7 +542,7 @@ impl Ops for Cpu {
             self.outputs = Some(Buf::new(n, x.width));
         }
         let Some(rows) = &mut self.outputs else {
-            return;
+            return Ok(());
         };
         rows.set_rows(n);
         for (i, row) in batch.outputs.iter().enumerate() {
@@ -576,6 +588,7 @@ impl Ops for Cpu {
             });
         }
         self.observer.done("logits");
+        Ok(())
     }
 
     fn read(&mut self, x: &Buf, rows: std::ops::Range<usize>, out: &mut Vec<f32>) {

@@ -163,7 +163,7 @@ impl<'a> Reader<'a> {
             self.go_on()
         });
         bar.finish_and_clear();
-        match flow {
+        match flow? {
             ControlFlow::Break(()) => Err(QuantizeError::Stopped.into()),
             ControlFlow::Continue(()) => Ok(recorder.collected()),
         }
@@ -219,7 +219,7 @@ impl<'a> Reader<'a> {
             self.go_on()
         });
         bar.finish_and_clear();
-        compared.context("the new file is whole; the comparison was stopped")
+        compared?.context("the new file is whole; the comparison was stopped")
     }
 
     fn load(
