@@ -431,7 +431,7 @@ impl<O: Ops + 'static> Worker<O> {
             stats.live -= 1;
             match reason {
                 FinishReason::Cancelled => stats.cancelled += 1,
-                FinishReason::Failed(_) => stats.failed += 1,
+                FinishReason::Failed(_) | FinishReason::Unreadable(_) => stats.failed += 1,
                 _ => stats.completed += 1,
             }
             drop(orders);

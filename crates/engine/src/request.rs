@@ -231,6 +231,9 @@ pub enum FinishReason {
     Embedded,
     /// Somebody called `cancel`.
     Cancelled,
+    /// Weights that it needs could not be read; the text names the file and the place in it. Other
+    /// requests go on.
+    Unreadable(String),
     /// It could not go on; the text says why and what to do.
     Failed(String),
 }

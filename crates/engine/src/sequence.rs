@@ -19,6 +19,8 @@ pub(crate) struct Sequence {
     computed: usize,
     /// How many of them ever had.
     reached: usize,
+    /// A batch with it failed: it is computed by itself until it has gone on.
+    pub alone: bool,
     /// What may follow the known tokens, to be checked by the next batch.
     guesses: Vec<TokenId>,
     prompt_len: usize,
@@ -89,6 +91,7 @@ impl Sequence {
             known,
             computed: 0,
             reached: 0,
+            alone: false,
             guesses: Vec::new(),
             max_len,
             held: Held::default(),
@@ -189,6 +192,12 @@ impl Sequence {
         if let Some(namespace) = self.keeps() {
             memory.keep(&mut self.held, namespace, &self.known[..self.computed]);
         }
+    }
+
+    /// Gives up what a batch was to compute: its guesses, and the pages for its rows.
+    pub fn stay(&mut self, memory: &mut Memory) {
+        self.guesses.clear();
+        self.rewind(self.computed, memory);
     }
 
     /// Cuts it back to `positions` computed ones, or fewer; they are computed again.

@@ -24,6 +24,7 @@ impl<O: Ops + 'static> Engine<O> {
         self.take();
         self.schedule();
         self.extend();
+        self.isolate();
         self.guess(now);
         self.fill(now);
         if !self.step.rows.is_empty() {
@@ -141,6 +142,22 @@ impl<O: Ops + 'static> Engine<O> {
         self.preemptions += 1;
     }
 
+    /// Where a batch failed, those that were in it are computed one by one, the oldest first: so only
+    /// those end that cannot be computed by themselves.
+    fn isolate(&mut self) {
+        let counts = &mut self.step.counts;
+        let mut all = self.running.iter().zip(counts.iter());
+        let Some(one) = all.position(|(s, n)| s.alone && *n > 0) else {
+            return;
+        };
+        for (i, (sequence, n)) in self.running.iter_mut().zip(counts).enumerate() {
+            if i != one && *n > 0 {
+                *n = 0;
+                sequence.stay(&mut self.memory);
+            }
+        }
+    }
+
     /// Fills what is left of the batch with guesses, for those that come to their next token.
     fn guess(&mut self, now: Duration) {
         let Some(guesser) = self.guesser.as_deref_mut() else {
@@ -151,7 +168,8 @@ impl<O: Ops + 'static> Engine<O> {
         guesser.begin(now, given);
         let mut left = (options.max_batch_rows as usize - given).min(options.max_guesses as usize);
         let all = self.running.iter_mut().zip(&self.step.counts);
-        let ready = |(s, n): &(&mut Sequence, &usize)| **n > 0 && **n == s.behind();
+        // A wrong guess may need weights that the text itself does not.
+        let ready = |(s, n): &(&mut Sequence, &usize)| **n > 0 && **n == s.behind() && !s.alone;
         let mut ready: Vec<_> = all.filter(ready).collect();
         while let Some((sequence, _)) = ready.pop() {
             let max = left / (ready.len() + 1);
@@ -188,15 +206,24 @@ impl<O: Ops + 'static> Engine<O> {
             .forward(&mut self.ops, &mut self.cache, &batch, &mut s.logits)
     }
 
-    /// Ends the requests of a batch whose weights could not be read. Others are as they were.
+    /// Nothing came of a batch, because weights could not be read. One sequence by itself ends;
+    /// several, or one with guesses, have not gone on, and are computed alone.
     fn fail(&mut self, error: &SourceError, now: Duration, events: &mut Vec<Event>) {
-        let (mut counts, memory) = (self.step.counts.iter(), &mut self.memory);
+        let counts = &self.step.counts;
+        let computed = || self.running.iter().zip(counts).filter(|(_, n)| **n > 0);
+        let alone = computed().count() == 1 && computed().all(|(s, _)| s.guesses() == 0);
+        let (mut counts, memory) = (counts.iter(), &mut self.memory);
         let guesser = &mut self.guesser;
         self.running.retain_mut(|sequence| {
             if counts.next().is_none_or(|n| *n == 0) {
                 return true;
             }
-            let reason = FinishReason::Failed(error.to_string());
+            sequence.stay(memory);
+            sequence.alone = true;
+            if !alone {
+                return true;
+            }
+            let reason = FinishReason::Unreadable(error.to_string());
             events.push(sequence.finished(reason, now));
             sequence.release(memory);
             if let Some(guesser) = guesser {
@@ -224,6 +251,7 @@ impl<O: Ops + 'static> Engine<O> {
             if n == 0 {
                 return true;
             }
+            sequence.alone = false;
             hidden.clear();
             if sequence.wants_rows() {
                 ops.read(network.hidden(), first..first + n, hidden);

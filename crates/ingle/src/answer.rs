@@ -217,6 +217,7 @@ fn reason(reason: &FinishReason, vocabulary: &Vocabulary) -> (&'static str, Opti
         FinishReason::Length => ("length", None),
         FinishReason::Embedded => ("embedded", None),
         FinishReason::Cancelled => ("cancelled", None),
+        FinishReason::Unreadable(why) => ("unreadable", Some(why.clone())),
         FinishReason::Failed(why) => ("failed", Some(why.clone())),
     }
 }

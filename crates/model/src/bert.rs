@@ -5,6 +5,7 @@
 
 use crate::encoder::{EncoderConfig, Norm, rows};
 use crate::loader::Loader;
+use crate::pass::Part;
 use crate::{Head, ModelError, Network, Shape};
 use ingle_tensor::SourceError;
 use ingle_tensor::ops::{Batch, Linear, Ops, PagedLayer, Workload};
@@ -176,11 +177,12 @@ impl<O: Ops> Network<O> for Bert<O> {
         self.config.workload(max_rows, 0)
     }
 
-    fn forward(
+    fn forward_part(
         &mut self,
         ops: &mut O,
         memory: &mut O::Memory,
         batch: &Batch<'_>,
+        _: &Part<'_>,
         logits: &mut Vec<f32>,
     ) -> Result<(), SourceError> {
         let (c, w, s) = (&self.config, &self.weights, &mut self.state);

@@ -14,6 +14,7 @@ use crate::config::{Config as Base, Family};
 use crate::keys::Keys;
 use crate::last_rows::LastRows;
 use crate::loader::{Embedding, Loader};
+use crate::pass::{Lanes, Part};
 use crate::{ModelError, Network, Shape, rope};
 use ingle_tensor::SourceError;
 use ingle_tensor::ops::{
@@ -62,7 +63,7 @@ const GEMMA3: Generation = Generation {
 pub(crate) struct Gemma<O: Ops> {
     config: Config,
     weights: Weights<O>,
-    state: State<O>,
+    states: Lanes<State<O>>,
 }
 
 struct Config {
@@ -122,7 +123,7 @@ impl<O: Ops> Gemma<O> {
         let config = Config::read(loader.keys, generation)?;
         Ok(Self {
             weights: Weights::load(loader, &config.base, generation)?,
-            state: State::new(loader, &config.base),
+            states: Lanes::new(loader, |loader| State::new(loader, &config.base)),
             config,
         })
     }
@@ -262,22 +263,30 @@ impl<O: Ops> Network<O> for Gemma<O> {
     }
 
     fn hidden(&self) -> &O::Buf {
-        &self.state.h
+        &self.states.latest().h
     }
 
-    fn forward(
+    fn forward_part(
         &mut self,
         ops: &mut O,
         memory: &mut O::Memory,
         batch: &Batch<'_>,
+        part: &Part<'_>,
         logits: &mut Vec<f32>,
     ) -> Result<(), SourceError> {
-        let (c, w, s) = (&self.config.base, &self.weights, &mut self.state);
+        let (c, w) = (&self.config.base, &self.weights);
+        let s = self.states.of(part.lane);
         let mut wanted = *batch;
-        ops.embed(w.embedding.table(), batch, &mut s.x)?;
-        ops.scale(&mut s.x, self.config.embedding_scale);
+        logits.clear();
+        if part.begins() {
+            ops.embed(w.embedding.table(), batch, &mut s.x)?;
+            ops.scale(&mut s.x, self.config.embedding_scale);
+        } else {
+            part.resume(ops, &mut s.x, &mut s.h);
+        }
 
-        for (i, l) in w.layers.iter().enumerate() {
+        for i in part.layers.clone() {
+            let l = &w.layers[i];
             ops.rms_norm(&s.x, &l.attn_norm, c.rms_eps, &mut s.h);
             ops.linear(
                 &s.h,
@@ -294,7 +303,6 @@ impl<O: Ops> Network<O> for Gemma<O> {
             if i + 1 == w.layers.len() {
                 let buffers = [(&mut s.x, &mut s.h), (&mut s.a, &mut s.q)];
                 let Some(kept) = s.last_rows.keep(ops, batch, buffers) else {
-                    logits.clear();
                     return Ok(());
                 };
                 wanted = kept;
@@ -313,6 +321,9 @@ impl<O: Ops> Network<O> for Gemma<O> {
                 ops.rms_norm_heads(&mut s.h, norm, c.rms_eps, c.width);
             }
             ops.add(&mut s.x, &s.h);
+        }
+        if part.layers.end < w.layers.len() {
+            return Ok(());
         }
 
         ops.rms_norm(&s.x, &w.output_norm, c.rms_eps, &mut s.h);

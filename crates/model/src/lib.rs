@@ -22,12 +22,14 @@ mod loader;
 mod measure;
 mod moe;
 mod nomic_bert;
+mod pass;
 mod pooling;
 mod qwen3;
 mod qwen3_moe;
 mod rope;
 
 pub use error::ModelError;
+pub use pass::{Lane, Part, Rows};
 pub use pooling::Pooling;
 
 use ingle_formats::gguf::Metadata;
@@ -72,13 +74,34 @@ pub trait Network<O: Ops>: Send {
     /// the vocabulary.
     ///
     /// # Errors
-    /// Weights that are not held in memory could not be read. Nothing of the batch's rows may then be
-    /// used, neither `logits` nor what `memory` holds of them; earlier rows are as they were.
+    /// As [`Self::forward_part`].
     fn forward(
         &mut self,
         ops: &mut O,
         memory: &mut O::Memory,
         batch: &Batch<'_>,
+        logits: &mut Vec<f32>,
+    ) -> Result<(), SourceError> {
+        let whole = Part::whole(self.shape().n_layers);
+        self.forward_part(ops, memory, batch, &whole, logits)
+    }
+
+    /// [`Self::forward`] for some of the layers. `batch` stays the same in all parts of a pass, but for
+    /// rows that have left ([`Part::kept`]). There are logits behind the last part, none before. The
+    /// bits are the same however a pass is cut.
+    ///
+    /// A network that is not causal computes all its layers whatever is asked for.
+    ///
+    /// # Errors
+    /// Weights that are not held in memory could not be read. The pass is over, and nothing of the
+    /// batch's rows may be used, neither `logits` nor what `memory` holds of them; earlier rows are as
+    /// they were.
+    fn forward_part(
+        &mut self,
+        ops: &mut O,
+        memory: &mut O::Memory,
+        batch: &Batch<'_>,
+        part: &Part<'_>,
         logits: &mut Vec<f32>,
     ) -> Result<(), SourceError>;
 
@@ -168,15 +191,15 @@ pub fn inspect<O: Ops>(
     metadata: &Metadata,
     source: &dyn WeightSource,
     ops: &O,
-    max_batch_rows: usize,
+    rows: impl Into<Rows>,
 ) -> Result<Needs, ModelError> {
     let keys = Keys::new(metadata, source, 0)?;
     if source.tensors().is_empty() {
         return Err(ModelError::NoWeights);
     }
-    let measure = Measure::default();
+    let (rows, measure) = (rows.into(), Measure::default());
     let mut ignore = |_| {};
-    let mut loader = Loader::new(&measure, &keys, max_batch_rows, &mut ignore);
+    let mut loader = Loader::new(&measure, &keys, rows, &mut ignore);
     let network = build(&mut loader)?;
     loader.refuse_unused()?;
     let file_bytes = loader.used_bytes();
@@ -184,7 +207,7 @@ pub fn inspect<O: Ops>(
     let matrices = matrices
         .iter()
         .map(|&(ty, r, c)| ops.matrix_bytes(ty, r, c));
-    let scratch_bytes = ops.scratch_bytes(&network.workload(max_batch_rows));
+    let scratch_bytes = ops.scratch_bytes(&network.workload(rows.main.max(rows.side)));
     let context_len = network.shape().context_len;
     let native_len = rope::native_len(&keys)?.unwrap_or(context_len);
     Ok(Needs {
@@ -204,7 +227,7 @@ pub fn inspect<O: Ops>(
 
 /// Loads the network that `general.architecture` names.
 ///
-/// `max_batch_rows` is the most rows that a batch will have, `context` the most positions that a
+/// `rows` is the most rows that a batch will have, `context` the most positions that a
 /// sequence will have (a few models turn positions differently beyond [`Needs::native_len`]); `progress` is told the bytes of
 /// tensors loaded so far, out of [`Needs::file_bytes`].
 ///
@@ -214,13 +237,14 @@ pub fn load<O: Ops + 'static>(
     metadata: &Metadata,
     source: &dyn WeightSource,
     ops: &O,
-    max_batch_rows: usize,
+    rows: impl Into<Rows>,
     context: u32,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Box<dyn Network<O>>, ModelError> {
-    inspect(metadata, source, ops, max_batch_rows)?; // all that can be wrong, before a long load
+    let rows = rows.into();
+    inspect(metadata, source, ops, rows)?; // all that can be wrong, before a long load
     let keys = Keys::new(metadata, source, context)?;
-    build(&mut Loader::new(ops, &keys, max_batch_rows, progress))
+    build(&mut Loader::new(ops, &keys, rows, progress))
 }
 
 fn build<O: Ops + 'static>(loader: &mut Loader<'_, O>) -> Result<Box<dyn Network<O>>, ModelError> {

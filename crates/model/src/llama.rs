@@ -13,6 +13,7 @@ use crate::keys::Keys;
 use crate::last_rows::LastRows;
 use crate::loader::{Embedding, Loader};
 use crate::moe::Mixture;
+use crate::pass::{Lanes, Part};
 use crate::{ModelError, Network, Shape};
 use ingle_tensor::SourceError;
 use ingle_tensor::ops::{Activation, Batch, Experts, Linear, Ops, PagedLayer, RopePairs, Workload};
@@ -23,7 +24,7 @@ pub(crate) struct Llama<O: Ops> {
     mixture: Option<Mixture>,
     habits: Habits,
     weights: Weights<O>,
-    state: State<O>,
+    states: Lanes<State<O>>,
 }
 
 /// What some of the family do and Llama does not.
@@ -103,7 +104,7 @@ impl<O: Ops> Llama<O> {
         };
         Ok(Self {
             weights: Weights::load(loader, &config, mixture.as_ref())?,
-            state: State::new(loader, &config),
+            states: Lanes::new(loader, |loader| State::new(loader, &config)),
             config,
             mixture,
             habits,
@@ -235,14 +236,16 @@ impl<O: Ops> Network<O> for Llama<O> {
         }
     }
 
-    fn forward(
+    fn forward_part(
         &mut self,
         ops: &mut O,
         memory: &mut O::Memory,
         batch: &Batch<'_>,
+        part: &Part<'_>,
         logits: &mut Vec<f32>,
     ) -> Result<(), SourceError> {
-        let (c, w, s) = (&self.config, &self.weights, &mut self.state);
+        let (c, w) = (&self.config, &self.weights);
+        let s = self.states.of(part.lane);
         let scale = |ops: &mut O, x: &mut O::Buf, factor: Option<f32>| {
             if let Some(factor) = factor {
                 ops.scale(x, factor);
@@ -250,10 +253,16 @@ impl<O: Ops> Network<O> for Llama<O> {
         };
         let habits = &self.habits;
         let mut wanted = *batch;
-        ops.embed(w.embedding.table(), batch, &mut s.x)?;
-        scale(ops, &mut s.x, habits.embedding_scale);
+        logits.clear();
+        if part.begins() {
+            ops.embed(w.embedding.table(), batch, &mut s.x)?;
+            scale(ops, &mut s.x, habits.embedding_scale);
+        } else {
+            part.resume(ops, &mut s.x, &mut s.h);
+        }
 
-        for (i, l) in w.layers.iter().enumerate() {
+        for i in part.layers.clone() {
+            let l = &w.layers[i];
             ops.rms_norm(&s.x, &l.attn_norm, c.rms_eps, &mut s.h);
             ops.linear(
                 &s.h,
@@ -268,7 +277,6 @@ impl<O: Ops> Network<O> for Llama<O> {
             if i + 1 == w.layers.len() {
                 let buffers = [(&mut s.x, &mut s.h), (&mut s.a, &mut s.q)];
                 let Some(kept) = s.last_rows.keep(ops, batch, buffers) else {
-                    logits.clear();
                     return Ok(());
                 };
                 wanted = kept;
@@ -293,6 +301,9 @@ impl<O: Ops> Network<O> for Llama<O> {
                 } => ops.experts(&mixture.routing, router, experts, &s.h, &mut s.x)?,
             }
         }
+        if part.layers.end < w.layers.len() {
+            return Ok(());
+        }
 
         ops.rms_norm(&s.x, &w.output_norm, c.rms_eps, &mut s.h);
         scale(ops, &mut s.h, habits.output_scale);
@@ -300,6 +311,6 @@ impl<O: Ops> Network<O> for Llama<O> {
     }
 
     fn hidden(&self) -> &O::Buf {
-        &self.state.h
+        &self.states.latest().h
     }
 }

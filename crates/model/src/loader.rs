@@ -2,6 +2,7 @@
 
 use crate::ModelError;
 use crate::keys::Keys;
+use crate::pass::Rows;
 use crate::rope;
 use ingle_formats::gguf::TensorInfo;
 use ingle_tensor::ops::{Linear, LoadError, Ops};
@@ -13,6 +14,8 @@ pub(crate) struct Loader<'a, O: Ops> {
     pub keys: &'a Keys<'a>,
     /// Rows of the largest batch: buffers are made for so many.
     pub max_batch_rows: usize,
+    /// Rows of the largest batch in the side lane; 0: there is none.
+    pub side_rows: usize,
     progress: &'a mut dyn FnMut(u64),
     used: BTreeSet<String>,
     used_bytes: u64,
@@ -23,13 +26,14 @@ impl<'a, O: Ops> Loader<'a, O> {
     pub fn new(
         ops: &'a O,
         keys: &'a Keys<'a>,
-        max_batch_rows: usize,
+        rows: Rows,
         progress: &'a mut dyn FnMut(u64),
     ) -> Self {
         Self {
             ops,
             keys,
-            max_batch_rows,
+            max_batch_rows: rows.main,
+            side_rows: rows.side,
             progress,
             used: BTreeSet::new(),
             used_bytes: 0,

@@ -5,6 +5,7 @@
 
 use crate::encoder::{EncoderConfig, Norm};
 use crate::loader::Loader;
+use crate::pass::Part;
 use crate::{Head, ModelError, Network, Shape, rope};
 use ingle_tensor::SourceError;
 use ingle_tensor::ops::{Activation, Batch, Linear, Ops, PagedLayer, Rope, RopePairs, Workload};
@@ -124,11 +125,12 @@ impl<O: Ops> Network<O> for NomicBert<O> {
             .workload(max_rows, 2 * self.rope.frequencies.len())
     }
 
-    fn forward(
+    fn forward_part(
         &mut self,
         ops: &mut O,
         memory: &mut O::Memory,
         batch: &Batch<'_>,
+        _: &Part<'_>,
         logits: &mut Vec<f32>,
     ) -> Result<(), SourceError> {
         let (c, w, s) = (&self.config, &self.weights, &mut self.state);

@@ -5,6 +5,7 @@
 use crate::config::{Config, Family};
 use crate::last_rows::LastRows;
 use crate::loader::{Embedding, Loader};
+use crate::pass::{Lanes, Part};
 use crate::{Head, ModelError, Network, Shape};
 use ingle_tensor::SourceError;
 use ingle_tensor::ops::{Activation, Batch, Linear, Ops, PagedLayer, RopePairs, Workload};
@@ -13,7 +14,7 @@ use ingle_tensor::ops::{Activation, Batch, Linear, Ops, PagedLayer, RopePairs, W
 pub(crate) struct Qwen3<O: Ops> {
     config: Config,
     weights: Weights<O>,
-    state: State<O>,
+    states: Lanes<State<O>>,
 }
 
 /// Never changed after loading.
@@ -57,7 +58,7 @@ impl<O: Ops> Qwen3<O> {
         let config = Config::read_dense(loader.keys, &Family::plain(RopePairs::Halves))?;
         Ok(Self {
             weights: Weights::load(loader, &config)?,
-            state: State::new(loader, &config),
+            states: Lanes::new(loader, |loader| State::new(loader, &config)),
             config,
         })
     }
@@ -124,18 +125,26 @@ impl<O: Ops> Network<O> for Qwen3<O> {
         self.config.workload(max_rows)
     }
 
-    fn forward(
+    fn forward_part(
         &mut self,
         ops: &mut O,
         memory: &mut O::Memory,
         batch: &Batch<'_>,
+        part: &Part<'_>,
         logits: &mut Vec<f32>,
     ) -> Result<(), SourceError> {
-        let (c, w, s) = (&self.config, &self.weights, &mut self.state);
+        let (c, w) = (&self.config, &self.weights);
+        let s = self.states.of(part.lane);
         let mut wanted = *batch;
-        ops.embed(w.embedding.table(), batch, &mut s.x)?;
+        logits.clear();
+        if part.begins() {
+            ops.embed(w.embedding.table(), batch, &mut s.x)?;
+        } else {
+            part.resume(ops, &mut s.x, &mut s.h);
+        }
 
-        for (i, l) in w.layers.iter().enumerate() {
+        for i in part.layers.clone() {
+            let l = &w.layers[i];
             ops.rms_norm(&s.x, &l.attn_norm, c.rms_eps, &mut s.h);
             ops.linear(
                 &s.h,
@@ -150,7 +159,6 @@ impl<O: Ops> Network<O> for Qwen3<O> {
             if i + 1 == w.layers.len() {
                 let buffers = [(&mut s.x, &mut s.h), (&mut s.a, &mut s.q)];
                 let Some(kept) = s.last_rows.keep(ops, batch, buffers) else {
-                    logits.clear();
                     return Ok(());
                 };
                 wanted = kept;
@@ -164,6 +172,9 @@ impl<O: Ops> Network<O> for Qwen3<O> {
             ops.linear(&s.gate, &mut [(&l.down, &mut s.h)])?;
             ops.add(&mut s.x, &s.h);
         }
+        if part.layers.end < w.layers.len() {
+            return Ok(());
+        }
 
         ops.rms_norm(&s.x, &w.output_norm, c.rms_eps, &mut s.h);
         let head = match &w.labels {
@@ -174,7 +185,7 @@ impl<O: Ops> Network<O> for Qwen3<O> {
     }
 
     fn hidden(&self) -> &O::Buf {
-        &self.state.h
+        &self.states.latest().h
     }
 
     fn head(&self) -> Head {

@@ -8,6 +8,7 @@ use crate::keys::Keys;
 use crate::last_rows::LastRows;
 use crate::loader::{Embedding, Loader};
 use crate::moe::Mixture;
+use crate::pass::{Lanes, Part};
 use crate::{ModelError, Network, Shape};
 use ingle_tensor::SourceError;
 use ingle_tensor::ops::{Batch, Experts, Linear, Ops, PagedLayer, RopePairs, Workload};
@@ -16,7 +17,7 @@ use ingle_tensor::ops::{Batch, Experts, Linear, Ops, PagedLayer, RopePairs, Work
 pub(crate) struct Qwen3Moe<O: Ops> {
     config: Config,
     weights: Weights<O>,
-    state: State<O>,
+    states: Lanes<State<O>>,
 }
 
 /// The shape of the network.
@@ -63,7 +64,7 @@ impl<O: Ops> Qwen3Moe<O> {
         let config = Config::read(loader.keys)?;
         Ok(Self {
             weights: Weights::load(loader, &config)?,
-            state: State::new(loader, &config.base),
+            states: Lanes::new(loader, |loader| State::new(loader, &config.base)),
             config,
         })
     }
@@ -141,19 +142,27 @@ impl<O: Ops> Network<O> for Qwen3Moe<O> {
         }
     }
 
-    fn forward(
+    fn forward_part(
         &mut self,
         ops: &mut O,
         memory: &mut O::Memory,
         batch: &Batch<'_>,
+        part: &Part<'_>,
         logits: &mut Vec<f32>,
     ) -> Result<(), SourceError> {
-        let (c, w, s) = (&self.config.base, &self.weights, &mut self.state);
+        let (c, w) = (&self.config.base, &self.weights);
+        let s = self.states.of(part.lane);
         let routing = &self.config.mixture.routing;
         let mut wanted = *batch;
-        ops.embed(w.embedding.table(), batch, &mut s.x)?;
+        logits.clear();
+        if part.begins() {
+            ops.embed(w.embedding.table(), batch, &mut s.x)?;
+        } else {
+            part.resume(ops, &mut s.x, &mut s.h);
+        }
 
-        for (i, l) in w.layers.iter().enumerate() {
+        for i in part.layers.clone() {
+            let l = &w.layers[i];
             ops.rms_norm(&s.x, &l.attn_norm, c.rms_eps, &mut s.h);
             ops.linear(
                 &s.h,
@@ -168,7 +177,6 @@ impl<O: Ops> Network<O> for Qwen3Moe<O> {
             if i + 1 == w.layers.len() {
                 let buffers = [(&mut s.x, &mut s.h), (&mut s.a, &mut s.q)];
                 let Some(kept) = s.last_rows.keep(ops, batch, buffers) else {
-                    logits.clear();
                     return Ok(());
                 };
                 wanted = kept;
@@ -179,12 +187,15 @@ impl<O: Ops> Network<O> for Qwen3Moe<O> {
             ops.rms_norm(&s.x, &l.ffn_norm, c.rms_eps, &mut s.h);
             ops.experts(routing, &l.router, &l.experts, &s.h, &mut s.x)?;
         }
+        if part.layers.end < w.layers.len() {
+            return Ok(());
+        }
 
         ops.rms_norm(&s.x, &w.output_norm, c.rms_eps, &mut s.h);
         ops.logits(&w.embedding.head, None, &s.h, &wanted, logits)
     }
 
     fn hidden(&self) -> &O::Buf {
-        &self.state.h
+        &self.states.latest().h
     }
 }

@@ -4,12 +4,15 @@
 //! over, gets other tokens than the oracle says.
 
 use ingle_formats::{TensorType, TokenId};
-use ingle_model::{Network, Shape};
+use ingle_model::{Lane, Network, Part, Shape};
 use ingle_tensor::ops::{
     Activation, Attention, Batch, Experts, KvType, Linear, LoadError, Ops, PAGE_LEN, PageId,
-    PagedLayer, Rope, Routing, Workload,
+    PagedLayer, Rope, Routing, Row, Workload,
 };
 use ingle_tensor::{SourceError, WeightSource};
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 pub const N_VOCAB: usize = 16;
 
@@ -32,15 +35,80 @@ pub fn hidden(token: TokenId, position: u32) -> f32 {
     (token.0 * 31 + position) as f32
 }
 
+/// Layers of the network.
+pub const N_LAYERS: usize = 3;
+
+/// What goes wrong in a network, and what went wrong last.
+#[derive(Default)]
+pub struct Faults {
+    /// A part of a pass in so many cannot be computed, whatever is in it; 0: all can.
+    pub one_in: u64,
+    /// Batches with these tokens cannot be computed.
+    pub tokens: Vec<TokenId>,
+    /// Parts of passes so far.
+    parts: u64,
+    /// Batches that failed.
+    pub failed: u64,
+    /// Sequences, and outputs, of the latest that failed.
+    pub latest: (usize, usize),
+    /// How long all that was computed took.
+    pub took: Duration,
+}
+
+impl Faults {
+    /// Whether the weights for these rows cannot be read.
+    fn strike(&mut self, batch: &Batch<'_>) -> bool {
+        self.parts += 1;
+        let x = hash(self.parts, TokenId(7)) >> 8;
+        let bad = |row: &Row| self.tokens.contains(&row.item.token());
+        let strikes =
+            self.one_in > 0 && x.is_multiple_of(self.one_in) || batch.rows.iter().any(bad);
+        if strikes {
+            let sequences: BTreeSet<u32> = batch.rows.iter().map(|row| row.sequence).collect();
+            self.failed += 1;
+            self.latest = (sequences.len(), batch.outputs.len());
+        }
+        strikes
+    }
+}
+
+/// What goes from layer to layer: a row's token and, where it is an output, what it has seen.
+#[derive(Clone, Copy)]
+pub struct Stream {
+    token: TokenId,
+    seen: Option<u64>,
+}
+
 #[derive(Default)]
 pub struct FakeNetwork {
+    pub faults: Arc<Mutex<Faults>>,
     hidden: Vec<f32>,
+    lanes: [Vec<Stream>; 2],
+}
+
+impl FakeNetwork {
+    /// The rows of a part, as they come out of the part before.
+    fn rows(&mut self, batch: &Batch<'_>, part: &Part<'_>) -> &mut Vec<Stream> {
+        let x = &mut self.lanes[usize::from(part.lane == Lane::Side)];
+        if part.begins() {
+            x.clear();
+            x.extend(batch.rows.iter().map(|row| Stream {
+                token: row.item.token(),
+                seen: None,
+            }));
+        } else if let Some(kept) = part.kept {
+            *x = kept.iter().map(|&i| x[i as usize]).collect();
+        }
+        let same = x.iter().map(|x| x.token);
+        assert!(same.eq(batch.rows.iter().map(|row| row.item.token())));
+        x
+    }
 }
 
 impl Network<FakeOps> for FakeNetwork {
     fn shape(&self) -> Shape {
         Shape {
-            n_layers: 1,
+            n_layers: N_LAYERS,
             width: 1,
             n_vocab: N_VOCAB,
             context_len: 1 << 20,
@@ -48,7 +116,11 @@ impl Network<FakeOps> for FakeNetwork {
     }
 
     fn layers(&self) -> Vec<PagedLayer> {
-        Vec::new()
+        let layer = PagedLayer {
+            n_kv_heads: 1,
+            head_dim: 1,
+        };
+        vec![layer; N_LAYERS]
     }
 
     fn workload(&self, max_rows: usize) -> Workload {
@@ -60,27 +132,51 @@ impl Network<FakeOps> for FakeNetwork {
         }
     }
 
-    fn forward(
+    fn forward_part(
         &mut self,
         _: &mut FakeOps,
         memory: &mut FakePages,
         batch: &Batch<'_>,
+        part: &Part<'_>,
         out: &mut Vec<f32>,
     ) -> Result<(), SourceError> {
-        self.hidden.clear();
-        for row in batch.rows {
-            let page = batch.sequences[row.sequence as usize][row.position as usize / PAGE_LEN];
-            let token = row.item.token();
-            memory.0[page.0 as usize][row.position as usize % PAGE_LEN] = token;
-            self.hidden.push(hidden(token, row.position));
-        }
+        let faults = Arc::clone(&self.faults);
+        let mut faults = faults.lock().unwrap();
+        let strikes = faults.strike(batch);
         out.clear();
-        for &i in batch.outputs {
-            let row = &batch.rows[i as usize];
-            let pages = batch.sequences[row.sequence as usize].iter();
-            let tokens = pages.flat_map(|page| memory.0[page.0 as usize]);
-            let seen = tokens.take(row.position as usize + 1);
-            out.extend(logits(seen.fold(0, hash)));
+        let x = self.rows(batch, part);
+        for layer in part.layers.clone() {
+            faults.took += Duration::from_millis(10 + batch.rows.len() as u64);
+            for row in batch.rows {
+                let page = batch.sequences[row.sequence as usize][row.position as usize / PAGE_LEN];
+                let slot = &mut memory.0[layer][page.0 as usize][row.position as usize % PAGE_LEN];
+                // What a pass that fails leaves behind means nothing.
+                *slot = if strikes {
+                    TokenId(1 << 20)
+                } else {
+                    row.item.token()
+                };
+            }
+            for &i in batch.outputs {
+                let row = &batch.rows[i as usize];
+                let pages = batch.sequences[row.sequence as usize].iter();
+                let tokens = pages.flat_map(|page| memory.0[layer][page.0 as usize]);
+                let seen = tokens.take(row.position as usize + 1).fold(0, hash);
+                let before = x[i as usize].seen.replace(seen);
+                assert!(strikes || before.is_none_or(|before| before == seen));
+            }
+        }
+        if strikes {
+            return Err(SourceError::Missing {
+                name: "unreadable".into(),
+            });
+        }
+        if part.layers.end == N_LAYERS {
+            let seen = |&i: &u32| x[i as usize].seen.unwrap();
+            out.extend(batch.outputs.iter().map(seen).flat_map(logits));
+            let rows = batch.rows.iter();
+            let hidden = rows.map(|row| hidden(row.item.token(), row.position));
+            self.hidden = hidden.collect();
         }
         Ok(())
     }
@@ -90,8 +186,8 @@ impl Network<FakeOps> for FakeNetwork {
     }
 }
 
-/// The tokens whose keys and values would be there.
-pub struct FakePages(Vec<[TokenId; PAGE_LEN]>);
+/// The tokens whose keys and values would be there, in each layer.
+pub struct FakePages([Vec<[TokenId; PAGE_LEN]>; N_LAYERS]);
 
 /// What a network without arithmetic needs: pages, and its hidden rows.
 pub struct FakeOps;
@@ -103,10 +199,14 @@ impl Ops for FakeOps {
     type Memory = FakePages;
 
     fn memory(&self, _: &[PagedLayer], _: KvType, n_pages: usize) -> FakePages {
-        FakePages(vec![[TokenId(u32::MAX); PAGE_LEN]; n_pages])
+        FakePages(std::array::from_fn(|_| {
+            vec![[TokenId(u32::MAX); PAGE_LEN]; n_pages]
+        }))
     }
     fn copy_page(&mut self, memory: &mut FakePages, from: PageId, to: PageId) {
-        memory.0[to.0 as usize] = memory.0[from.0 as usize];
+        for layer in &mut memory.0 {
+            layer[to.0 as usize] = layer[from.0 as usize];
+        }
     }
     fn read(&mut self, x: &Vec<f32>, rows: std::ops::Range<usize>, out: &mut Vec<f32>) {
         out.extend_from_slice(&x[rows]);

@@ -3,7 +3,7 @@
 //!
 //! A failure names the seed of its episode: `episode(seed)` repeats it.
 
-use super::fake::{FakeNetwork, FakeOps, N_VOCAB, hash, hidden, logits};
+use super::fake::{FakeNetwork, FakeOps, Faults, N_VOCAB, hash, hidden, logits};
 use crate::engine::{Engine, Parts};
 use crate::memory::pages_for;
 use crate::sampler::{Sampler, Sampling};
@@ -54,6 +54,8 @@ struct Tally {
     preempted: u64,
     right_guesses: u64,
     wrong_guesses: u64,
+    failed_batches: u64,
+    unreadable: u64,
 }
 
 /// What a request must get.
@@ -106,7 +108,12 @@ impl Guesser for Liar {
     }
 }
 
-fn engine(options: LoadOptions, context: u32, n_pages: u32) -> Engine<FakeOps> {
+fn engine(
+    options: LoadOptions,
+    context: u32,
+    n_pages: u32,
+    faults: &Arc<Mutex<Faults>>,
+) -> Engine<FakeOps> {
     let tokens: Vec<String> = (0..N_VOCAB).map(|i| format!("w{i}")).collect();
     let pairs: [(String, Value); 4] = [
         ("tokenizer.ggml.model".to_owned(), "llama".into()),
@@ -121,7 +128,8 @@ fn engine(options: LoadOptions, context: u32, n_pages: u32) -> Engine<FakeOps> {
         ("tokenizer.ggml.tokens".to_owned(), tokens.into()),
     ];
     let metadata = Metadata::from_pairs(pairs.to_vec()).unwrap();
-    let network = FakeNetwork::default();
+    let mut network = FakeNetwork::default();
+    network.faults = Arc::clone(faults);
     let needs = Needs {
         architecture: "fake".into(),
         shape: network.shape(),
@@ -148,7 +156,7 @@ fn engine(options: LoadOptions, context: u32, n_pages: u32) -> Engine<FakeOps> {
         warnings: Vec::new(),
     };
     Engine::assemble(Parts {
-        cache: FakeOps.memory(&[], plan.options.kv, plan.n_pages as usize),
+        cache: FakeOps.memory(&network.layers(), plan.options.kv, plan.n_pages as usize),
         ops: FakeOps,
         network: Box::new(network),
         vocabulary: Arc::new(Vocabulary::from_metadata(&metadata).unwrap()),
@@ -167,6 +175,9 @@ struct World {
     /// Texts that new requests continue.
     texts: Vec<Vec<TokenId>>,
     answers: Arc<Mutex<Answers>>,
+    faults: Arc<Mutex<Faults>>,
+    /// Whether there are faults in this episode.
+    faulty: bool,
     tally: Tally,
 }
 
@@ -187,12 +198,15 @@ impl World {
         };
         let answers = Arc::new(Mutex::default());
         let pages = pages_for(u64::from(context)) as u32 + rng.below(18) as u32;
-        let mut engine = engine(options, context, pages);
+        let faults = Arc::default();
+        let mut engine = engine(options, context, pages, &faults);
         engine.set_guesser(Some(Box::new(Liar {
             rng: rng.clone(),
             answers: Arc::clone(&answers),
         })));
         Self {
+            faulty: rng.chance(50),
+            faults,
             rng,
             engine,
             expected: BTreeMap::new(),
@@ -298,6 +312,13 @@ impl World {
                     FinishReason::Length => assert!(all && expected.values.is_empty()),
                     FinishReason::Embedded => assert!(!expected.values.is_empty()),
                     FinishReason::Cancelled => self.tally.cancelled += 1,
+                    FinishReason::Unreadable(why) => {
+                        // It was by itself, and guessed nothing.
+                        let (sequences, outputs) = self.faults.lock().unwrap().latest;
+                        assert!(self.faulty && sequences == 1 && outputs <= 1);
+                        assert!(why.contains("unreadable"));
+                        self.tally.unreadable += 1;
+                    }
                     other => panic!("{other:?}"),
                 }
                 assert_eq!(usage.prompt_tokens as usize, expected.prompt.len());
@@ -322,6 +343,17 @@ impl World {
         let worked = self.engine.steps() > steps || !events.is_empty();
         assert_eq!(worked, !idle && !stalled, "a step without progress");
         events.into_iter().for_each(|event| self.read(event));
+    }
+
+    /// Weights cannot be read, or can be read again.
+    fn break_something(&mut self) {
+        let mut faults = self.faults.lock().unwrap();
+        faults.one_in = [0, 0, 0, 30, 5][self.rng.below(5)];
+        faults.tokens.clear();
+        if self.rng.chance(20) {
+            let token = TokenId(self.rng.below(N_VOCAB) as u32);
+            faults.tokens.push(token);
+        }
     }
 
     fn act(&mut self) {
@@ -349,6 +381,7 @@ impl World {
                 .engine
                 .rewind_any(self.rng.below(8), self.rng.below(200)),
             29..31 => self.engine.evict_some(self.rng.below(5)),
+            31..33 if self.faulty => self.break_something(),
             _ => self.step(),
         }
         self.engine.check().unwrap();
@@ -428,6 +461,7 @@ fn episode(seed: u64) -> Tally {
         preempted: world.engine.preemptions(),
         right_guesses: answers.right,
         wrong_guesses: answers.wrong,
+        failed_batches: world.faults.lock().unwrap().failed,
         ..world.tally
     }
 }
@@ -446,6 +480,8 @@ fn simulate(first_seed: u64, actions: u64) -> Tally {
         all.preempted += one.preempted;
         all.right_guesses += one.right_guesses;
         all.wrong_guesses += one.wrong_guesses;
+        all.failed_batches += one.failed_batches;
+        all.unreadable += one.unreadable;
     }
     assert!(all.requests * 40 > all.actions, "{all:?}");
     assert!(
@@ -453,6 +489,10 @@ fn simulate(first_seed: u64, actions: u64) -> Tally {
         "{all:?}"
     );
     assert!(all.right_guesses > 0 && all.wrong_guesses > 0, "{all:?}");
+    assert!(
+        all.unreadable > 0 && all.failed_batches > all.unreadable,
+        "{all:?}"
+    );
     all
 }
 

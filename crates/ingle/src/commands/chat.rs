@@ -130,7 +130,7 @@ impl Talk<'_> {
         };
         match &answer.reason {
             FinishReason::Cancelled => out::note("(stopped)"),
-            FinishReason::Failed(why) => out::note(why),
+            FinishReason::Unreadable(why) | FinishReason::Failed(why) => out::note(why),
             FinishReason::Length if self.session.max_tokens.is_none() => {
                 out::note(full(self.loaded))
             }

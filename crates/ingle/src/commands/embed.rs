@@ -185,7 +185,12 @@ fn compute(loaded: &mut Loaded, requests: Vec<EmbedRequest>) -> anyhow::Result<V
                     Some(numbers) if reason == FinishReason::Embedded => {
                         numbers.tokens = usage.prompt_tokens;
                     }
-                    _ => anyhow::bail!("a text ended early: {reason:?}"),
+                    _ => match reason {
+                        FinishReason::Unreadable(why) | FinishReason::Failed(why) => {
+                            anyhow::bail!("{why}")
+                        }
+                        other => anyhow::bail!("a text ended early: {other:?}"),
+                    },
                 },
                 Event::Token { .. } => {}
             }

@@ -243,7 +243,7 @@ fn one_answer(
 /// Notes on how the answer ended, and an error where it did not end well.
 fn outcome(answer: &Answer, limited: bool, loaded: &Loaded) -> anyhow::Result<()> {
     match &answer.reason {
-        FinishReason::Failed(why) => anyhow::bail!("{why}"),
+        FinishReason::Unreadable(why) | FinishReason::Failed(why) => anyhow::bail!("{why}"),
         FinishReason::Cancelled => anyhow::bail!("stopped before the answer was complete"),
         FinishReason::Length if !limited => {
             out::note(full(loaded));

@@ -141,6 +141,10 @@ pub fn finish_reason(reason: &FinishReason) -> Result<&'static str, ApiError> {
             let error = ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "cancelled", message);
             Err(error.retry_after(5))
         }
+        FinishReason::Unreadable(why) => {
+            let status = StatusCode::INTERNAL_SERVER_ERROR;
+            Err(ApiError::new(status, "weights_unreadable", why.clone()))
+        }
         FinishReason::Failed(why) => Err(ApiError::internal(why.clone())),
     }
 }
