@@ -158,8 +158,10 @@ pub struct Needs {
     /// [`Shape::context_len`] where a longer context changes how all positions are turned
     /// (longrope), short texts included: a longer one should be asked for, not assumed.
     pub native_len: u32,
-    /// Bytes of all weights once packed.
+    /// Bytes of all weights once packed, those of experts included.
     pub weight_bytes: u64,
+    /// The mixtures of experts, which may stay on disk.
+    pub mixtures: Vec<MixtureNeeds>,
     /// Bytes of the tensors in the file that will be read: the total of `load`'s progress.
     pub file_bytes: u64,
     /// Bytes of the buffers for a batch of the given size, and of what the operations keep.
@@ -174,7 +176,37 @@ pub struct Needs {
     pub warnings: Vec<String>,
 }
 
+/// What the experts of a layer take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MixtureNeeds {
+    /// Experts for a row.
+    pub top_k: usize,
+    /// Of each expert: its bytes in the file, and once packed.
+    pub experts: Vec<ExpertNeeds>,
+}
+
+/// What an expert takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ExpertNeeds {
+    /// Bytes in the file.
+    pub file_bytes: u64,
+    /// Bytes once packed.
+    pub packed_bytes: u64,
+}
+
 impl Needs {
+    /// Every expert of every layer.
+    pub fn experts(&self) -> impl Iterator<Item = ExpertNeeds> + '_ {
+        self.mixtures.iter().flat_map(|m| &m.experts).copied()
+    }
+
+    /// Bytes of all weights once packed but those of experts.
+    pub fn resident_bytes(&self) -> u64 {
+        let experts = self.experts().map(|expert| expert.packed_bytes);
+        self.weight_bytes
+            .saturating_sub(experts.fold(0, u64::saturating_add))
+    }
+
     /// Bytes of keys and values of one position, all layers.
     pub fn position_bytes(&self, kv: KvType) -> u64 {
         let rows = self.layers.iter().map(|layer| layer.row_bytes(kv) as u64);
@@ -207,7 +239,20 @@ pub fn inspect<O: Ops>(
     let matrices = matrices
         .iter()
         .map(|&(ty, r, c)| ops.matrix_bytes(ty, r, c));
-    let scratch_bytes = ops.scratch_bytes(&network.workload(rows.main.max(rows.side)));
+    let workload = network.workload(rows.main.max(rows.side));
+    let scratch_bytes = ops.scratch_bytes(&workload);
+    let top_k = workload.experts.map_or(0, |experts| experts.top_k);
+    let mixtures = measure.experts.borrow();
+    let mixtures = mixtures.iter().map(|layer| MixtureNeeds {
+        top_k,
+        experts: layer
+            .iter()
+            .map(|expert| expert_needs(ops, expert))
+            .collect(),
+    });
+    let mixtures: Vec<MixtureNeeds> = mixtures.collect();
+    let experts = mixtures.iter().flat_map(|m| &m.experts);
+    let expert_bytes = experts.fold(0_u64, |sum, e| sum.saturating_add(e.packed_bytes));
     let context_len = network.shape().context_len;
     let native_len = rope::native_len(&keys)?.unwrap_or(context_len);
     Ok(Needs {
@@ -215,7 +260,10 @@ pub fn inspect<O: Ops>(
         shape: network.shape(),
         layers: network.layers(),
         native_len: native_len.min(context_len),
-        weight_bytes: matrices.fold(measure.vector_bytes.get(), u64::saturating_add),
+        weight_bytes: matrices
+            .fold(measure.vector_bytes.get(), u64::saturating_add)
+            .saturating_add(expert_bytes),
+        mixtures,
         file_bytes,
         buffer_bytes: measure.buffer_bytes.get().saturating_add(scratch_bytes),
         head: network.head(),
@@ -223,6 +271,18 @@ pub fn inspect<O: Ops>(
         pooling: Pooling::read(&keys)?,
         warnings: keys.warnings(),
     })
+}
+
+fn expert_needs<O: Ops>(ops: &O, matrices: &[measure::Shape; 3]) -> ExpertNeeds {
+    let packed = |&(ty, rows, columns): &measure::Shape| ops.matrix_bytes(ty, rows, columns);
+    let stored = |&(ty, rows, columns): &measure::Shape| {
+        let elements = (rows as u64).saturating_mul(columns as u64);
+        ty.byte_len(elements).unwrap_or(0)
+    };
+    ExpertNeeds {
+        file_bytes: matrices.iter().map(stored).fold(0, u64::saturating_add),
+        packed_bytes: matrices.iter().map(packed).fold(0, u64::saturating_add),
+    }
 }
 
 /// Loads the network that `general.architecture` names.

@@ -16,7 +16,7 @@ use crate::moe::Mixture;
 use crate::pass::{Lanes, Part};
 use crate::{ModelError, Network, Shape};
 use ingle_tensor::SourceError;
-use ingle_tensor::ops::{Activation, Batch, Experts, Linear, Ops, PagedLayer, RopePairs, Workload};
+use ingle_tensor::ops::{Activation, Batch, Linear, Ops, PagedLayer, RopePairs, Workload};
 
 /// A Llama with its weights and its scratch.
 pub(crate) struct Llama<O: Ops> {
@@ -65,7 +65,7 @@ enum FeedForward<O: Ops> {
     Mixture {
         mixture: Mixture,
         router: O::Matrix,   // [n_experts, width]
-        experts: Experts<O>, // [n_experts], each [ffn, width] twice and [width, ffn]
+        experts: O::Experts, // [n_experts], each [ffn, width] twice and [width, ffn]
     },
 }
 
@@ -174,6 +174,26 @@ impl<O: Ops> Layer<O> {
             ffn_norm: loader.vector(&format!("{b}.ffn_norm.weight"), c.width)?,
             ffn: FeedForward::load(loader, c, mixture, b)?,
         })
+    }
+}
+
+impl<O: Ops> Layer<O> {
+    /// Says that this layer's experts come next, for rows like those of `x`.
+    fn foresee(&self, ops: &mut O, x: &O::Buf, rms_eps: f32) {
+        if let FeedForward::Mixture {
+            mixture,
+            router,
+            experts,
+        } = &self.ffn
+        {
+            ops.foresee(
+                &mixture.routing,
+                router,
+                experts,
+                x,
+                (&self.ffn_norm, rms_eps),
+            );
+        }
     }
 }
 
@@ -298,7 +318,12 @@ impl<O: Ops> Network<O> for Llama<O> {
                     mixture,
                     router,
                     experts,
-                } => ops.experts(&mixture.routing, router, experts, &s.h, &mut s.x)?,
+                } => {
+                    if let Some(next) = w.layers.get(i + 1) {
+                        next.foresee(ops, &s.x, c.rms_eps);
+                    }
+                    ops.experts(&mixture.routing, router, experts, &s.h, &mut s.x)?;
+                }
             }
         }
         if part.layers.end < w.layers.len() {

@@ -5,7 +5,7 @@ use crate::keys::Keys;
 use crate::pass::Rows;
 use crate::rope;
 use ingle_formats::gguf::TensorInfo;
-use ingle_tensor::ops::{Linear, LoadError, Ops};
+use ingle_tensor::ops::{ExpertStack, ExpertTensors, Linear, LoadError, Ops};
 use std::collections::BTreeSet;
 
 /// Loads the weights of one network and remembers which tensors it used.
@@ -72,36 +72,45 @@ impl<'a, O: Ops> Loader<'a, O> {
         Ok(Linear { weight, bias })
     }
 
-    /// `n` matrices of shape `[rows, columns]` in one tensor.
-    pub fn stack(
-        &mut self,
-        name: &str,
-        n: usize,
-        rows: usize,
-        columns: usize,
-    ) -> Result<Vec<O::Matrix>, ModelError> {
-        self.check(name, &[columns, rows, n])?;
-        let stack = self
-            .ops
-            .load_stack(self.keys.source, name, n, rows, columns)?;
-        self.done(name);
-        Ok(stack)
-    }
-
-    /// One matrix of shape `[rows, columns]` for each of `n` experts: in one tensor
-    /// (`{name}_exps.weight`), or in one each (`{name}.0.weight`), as files of early 2024 have them.
+    /// The experts of the layer whose tensors begin with `b`.
     pub fn experts(
         &mut self,
-        name: &str,
-        n: usize,
-        rows: usize,
-        columns: usize,
-    ) -> Result<Vec<O::Matrix>, ModelError> {
-        if !self.has(&format!("{name}.0.weight")) {
-            return self.stack(&format!("{name}_exps.weight"), n, rows, columns);
+        b: &str,
+        n_experts: usize,
+        ffn: usize,
+        width: usize,
+    ) -> Result<O::Experts, ModelError> {
+        let tensors = ExpertTensors {
+            n_experts,
+            ffn,
+            width,
+            gate: self.expert_stack(&format!("{b}.ffn_gate"), n_experts),
+            up: self.expert_stack(&format!("{b}.ffn_up"), n_experts),
+            down: self.expert_stack(&format!("{b}.ffn_down"), n_experts),
+        };
+        let mut names = Vec::new();
+        for (stack, rows, columns) in tensors.stacks() {
+            let (of, shape) = match stack {
+                ExpertStack::One(name) => {
+                    (std::slice::from_ref(name), vec![columns, rows, n_experts])
+                }
+                ExpertStack::Each(names) => (&names[..], vec![columns, rows]),
+            };
+            of.iter().try_for_each(|name| self.check(name, &shape))?;
+            names.extend(of);
         }
-        let expert = |i| self.matrix(&format!("{name}.{i}.weight"), rows, columns);
-        (0..n).map(expert).collect()
+        let experts = self.ops.load_experts(self.keys.source, &tensors)?;
+        names.into_iter().for_each(|name| self.done(name));
+        Ok(experts)
+    }
+
+    /// One matrix for each of `n` experts: in one tensor (`{name}_exps.weight`), or in one each
+    /// (`{name}.0.weight`), as files of early 2024 have them.
+    fn expert_stack(&self, name: &str, n: usize) -> ExpertStack {
+        match self.has(&format!("{name}.0.weight")) {
+            false => ExpertStack::One(format!("{name}_exps.weight")),
+            true => ExpertStack::Each((0..n).map(|i| format!("{name}.{i}.weight")).collect()),
+        }
     }
 
     /// Linear layers of so many rows each that read the same input: each under its own name, or,

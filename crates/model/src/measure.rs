@@ -4,17 +4,22 @@
 
 use ingle_formats::TensorType;
 use ingle_tensor::ops::{
-    Activation, Attention, Batch, Experts, KvType, Linear, LoadError, Ops, PageId, PagedLayer,
-    Rope, Routing, Workload,
+    Activation, Attention, Batch, ExpertStack, ExpertTensors, KvType, Linear, LoadError, Ops,
+    PageId, PagedLayer, Rope, Routing, Workload,
 };
 use ingle_tensor::{SourceError, WeightSource};
 use std::cell::{Cell, RefCell};
 
+/// Type, rows and columns of a matrix.
+pub(crate) type Shape = (TensorType, usize, usize);
+
 /// Counts what a network asks for.
 #[derive(Debug, Default)]
 pub(crate) struct Measure {
-    /// (type, rows, columns) of every matrix.
-    pub matrices: RefCell<Vec<(TensorType, usize, usize)>>,
+    /// Every matrix but those of experts.
+    pub matrices: RefCell<Vec<Shape>>,
+    /// For each mixture, and each of its experts: gate, up and down.
+    pub experts: RefCell<Vec<Vec<[Shape; 3]>>>,
     /// Bytes of all vectors.
     pub vector_bytes: Cell<u64>,
     /// Bytes of all buffers.
@@ -46,6 +51,7 @@ impl Ops for Measure {
     type Buf = ();
     type Matrix = ();
     type Vector = ();
+    type Experts = ();
     type Memory = ();
 
     fn buf(&self, max_rows: usize, width: usize) {
@@ -65,17 +71,28 @@ impl Ops for Measure {
         self.count_matrix(source, name, rows, columns)
     }
 
-    fn load_stack(
+    fn load_experts(
         &self,
         source: &dyn WeightSource,
-        name: &str,
-        n: usize,
-        rows: usize,
-        columns: usize,
-    ) -> Result<Vec<()>, LoadError> {
-        (0..n)
-            .map(|_| self.count_matrix(source, name, rows, columns))
-            .collect()
+        tensors: &ExpertTensors,
+    ) -> Result<(), LoadError> {
+        let mut layer = Vec::new();
+        for expert in 0..tensors.n_experts {
+            let mut matrices = [(TensorType::F32, 0, 0); 3];
+            for (to, (stack, rows, columns)) in matrices.iter_mut().zip(tensors.stacks()) {
+                let name = match stack {
+                    ExpertStack::One(name) => Some(name),
+                    ExpertStack::Each(names) => names.get(expert),
+                };
+                let info = name.and_then(|name| source.tensor(name)).ok_or_else(|| {
+                    LoadError::Missing(name.map_or_else(String::new, Clone::clone))
+                })?;
+                *to = (info.ty, rows, columns);
+            }
+            layer.push(matrices);
+        }
+        self.experts.borrow_mut().push(layer);
+        Ok(())
     }
 
     fn load_parts(
@@ -105,6 +122,7 @@ impl Ops for Measure {
     fn rows(&mut self, (): &(), _: &[u32], (): &mut ()) {}
     fn select(&mut self, (): &(), _: &[u32], (): &mut ()) {}
     fn layer_norm(&mut self, (): &mut (), (): &(), (): &(), _: f32) {}
+    fn foresee(&mut self, _: &Routing, (): &(), (): &(), (): &(), _: (&(), f32)) {}
     fn gelu(&mut self, (): &mut ()) {}
     fn tanh(&mut self, (): &mut ()) {}
     fn embed(&mut self, (): &(), _: &Batch<'_>, (): &mut ()) -> Result<(), SourceError> {
@@ -135,7 +153,7 @@ impl Ops for Measure {
         &mut self,
         _: &Routing,
         (): &(),
-        _: &Experts<Self>,
+        (): &(),
         (): &(),
         (): &mut (),
     ) -> Result<(), SourceError> {

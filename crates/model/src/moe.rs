@@ -3,7 +3,7 @@
 use crate::ModelError;
 use crate::keys::Keys;
 use crate::loader::Loader;
-use ingle_tensor::ops::{ExpertWorkload, Experts, Ops, Routing};
+use ingle_tensor::ops::{ExpertWorkload, Ops, Routing};
 
 /// The shape of a layer's experts.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -78,14 +78,9 @@ impl Mixture {
         &self,
         loader: &mut Loader<'_, O>,
         b: &str,
-    ) -> Result<(O::Matrix, Experts<O>), ModelError> {
+    ) -> Result<(O::Matrix, O::Experts), ModelError> {
         let (n, ffn, width) = (self.n_experts, self.ffn, self.width);
         let router = loader.matrix(&format!("{b}.ffn_gate_inp.weight"), n, width)?;
-        let experts = Experts {
-            gate: loader.experts(&format!("{b}.ffn_gate"), n, ffn, width)?,
-            up: loader.experts(&format!("{b}.ffn_up"), n, ffn, width)?,
-            down: loader.experts(&format!("{b}.ffn_down"), n, width, ffn)?,
-        };
-        Ok((router, experts))
+        Ok((router, loader.experts(b, n, ffn, width)?))
     }
 }

@@ -11,7 +11,7 @@ use crate::moe::Mixture;
 use crate::pass::{Lanes, Part};
 use crate::{ModelError, Network, Shape};
 use ingle_tensor::SourceError;
-use ingle_tensor::ops::{Batch, Experts, Linear, Ops, PagedLayer, RopePairs, Workload};
+use ingle_tensor::ops::{Batch, Linear, Ops, PagedLayer, RopePairs, Workload};
 
 /// A Qwen3 mixture of experts with its weights and its scratch.
 pub(crate) struct Qwen3Moe<O: Ops> {
@@ -45,7 +45,7 @@ struct Layer<O: Ops> {
     o: Linear<O>,         // [width, n_heads * head_dim]
     ffn_norm: O::Vector,  // [width]
     router: O::Matrix,    // [n_experts, width]
-    experts: Experts<O>,  // [n_experts], each [ffn, width] twice and [width, ffn]
+    experts: O::Experts,  // [n_experts], each [ffn, width] twice and [width, ffn]
 }
 
 /// Scratch for the rows of one batch.
@@ -185,6 +185,10 @@ impl<O: Ops> Network<O> for Qwen3Moe<O> {
             ops.add(&mut s.x, &s.h);
 
             ops.rms_norm(&s.x, &l.ffn_norm, c.rms_eps, &mut s.h);
+            if let Some(next) = w.layers.get(i + 1) {
+                let norm = (&next.ffn_norm, c.rms_eps);
+                ops.foresee(routing, &next.router, &next.experts, &s.x, norm);
+            }
             ops.experts(routing, &l.router, &l.experts, &s.h, &mut s.x)?;
         }
         if part.layers.end < w.layers.len() {

@@ -155,6 +155,16 @@ impl Piece {
         self.start
     }
 
+    /// The first byte, for a thread that nobody else reads or writes beside.
+    pub(crate) fn as_mut_ptr(&self) -> *mut u8 {
+        self.start
+    }
+
+    /// Bytes.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
     /// The bytes.
     pub(crate) fn bytes(&self) -> &[u8] {
         // SAFETY: `len` initialised bytes that only this piece has.

@@ -129,15 +129,41 @@ pub struct Routing {
     pub renormalise: bool,
 }
 
-/// Gate, up and down matrices of every expert of a layer: gated feed-forward networks.
-#[derive(Debug)]
-pub struct Experts<O: Ops + ?Sized> {
+/// Where the experts of a layer lie: gated feed-forward networks.
+#[derive(Clone, Debug)]
+pub struct ExpertTensors {
+    /// How many there are.
+    pub n_experts: usize,
+    /// Hidden width of each.
+    pub ffn: usize,
+    /// Width of what goes in and comes out.
+    pub width: usize,
     /// `n_experts` matrices `[ffn, width]`
-    pub gate: Vec<O::Matrix>,
+    pub gate: ExpertStack,
     /// `n_experts` matrices `[ffn, width]`
-    pub up: Vec<O::Matrix>,
+    pub up: ExpertStack,
     /// `n_experts` matrices `[width, ffn]`
-    pub down: Vec<O::Matrix>,
+    pub down: ExpertStack,
+}
+
+/// One matrix of each expert of a layer.
+#[derive(Clone, Debug)]
+pub enum ExpertStack {
+    /// All in one tensor of shape `[columns, rows, n_experts]`.
+    One(String),
+    /// A tensor each, as files of early 2024 have them.
+    Each(Vec<String>),
+}
+
+impl ExpertTensors {
+    /// Gate, up and down, with the rows and the columns of each matrix.
+    pub fn stacks(&self) -> [(&ExpertStack, usize, usize); 3] {
+        [
+            (&self.gate, self.ffn, self.width),
+            (&self.up, self.ffn, self.width),
+            (&self.down, self.width, self.ffn),
+        ]
+    }
 }
 
 /// How cached keys and values are stored.
@@ -291,6 +317,8 @@ pub trait Ops: Send {
     type Matrix: Send + Sync;
     /// A vector of f32 weights.
     type Vector: Send + Sync;
+    /// The experts of a layer, held in memory or read while they are used.
+    type Experts: Send + Sync;
     /// Pages of cached positions, all layers.
     type Memory: Send;
 
@@ -309,15 +337,12 @@ pub trait Ops: Send {
         rows: usize,
         columns: usize,
     ) -> Result<Self::Matrix, LoadError>;
-    /// Reads and packs a tensor of shape `[columns, rows, n]` as `n` matrices.
-    fn load_stack(
+    /// Makes the experts of a layer ready: reads and packs them, or remembers where they lie.
+    fn load_experts(
         &self,
         source: &dyn WeightSource,
-        name: &str,
-        n: usize,
-        rows: usize,
-        columns: usize,
-    ) -> Result<Vec<Self::Matrix>, LoadError>;
+        tensors: &ExpertTensors,
+    ) -> Result<Self::Experts, LoadError>;
     /// Reads and packs a tensor of shape `[columns, sum of rows]` as matrices of so many rows,
     /// one after the other.
     fn load_parts(
@@ -401,13 +426,23 @@ pub trait Ops: Send {
     fn tanh(&mut self, x: &mut Self::Buf);
     /// `gate = activation(gate) * up`
     fn gate(&mut self, activation: Activation, gate: &mut Self::Buf, up: &Self::Buf);
+    /// Says that `experts`, routed to by `router`, come next, for rows that will be like those of `x`
+    /// after the norm: what lies on disk may be read meanwhile. It changes no result.
+    fn foresee(
+        &mut self,
+        routing: &Routing,
+        router: &Self::Matrix,
+        experts: &Self::Experts,
+        x: &Self::Buf,
+        norm: (&Self::Vector, f32),
+    );
     /// Routes each row by `router` (`[n_experts, width]`) and adds the chosen experts' outputs to
     /// `out`, weighted, in router order.
     fn experts(
         &mut self,
         routing: &Routing,
         router: &Self::Matrix,
-        experts: &Experts<Self>,
+        experts: &Self::Experts,
         x: &Self::Buf,
         out: &mut Self::Buf,
     ) -> Result<(), SourceError>;

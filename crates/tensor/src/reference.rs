@@ -4,8 +4,8 @@
 //! a tolerance; it is far too slow to answer with.
 
 use crate::ops::{
-    Activation, Attention, Batch, Experts, KvType, Linear, LoadError, Ops, PAGE_LEN, PageId,
-    PagedLayer, Rope, RopePairs, Routing, Workload,
+    Activation, Attention, Batch, ExpertStack, ExpertTensors, KvType, Linear, LoadError, Ops,
+    PAGE_LEN, PageId, PagedLayer, Rope, RopePairs, Routing, Workload,
 };
 use crate::{SourceError, WeightSource, quant};
 use ingle_formats::TensorType;
@@ -209,10 +209,19 @@ fn route(routing: &Routing, logits: &[f32]) -> Vec<(usize, f64)> {
     chosen
 }
 
+/// Gate, up and down matrices of every expert of a layer.
+#[derive(Debug)]
+pub struct Experts {
+    gate: Vec<Matrix>,
+    up: Vec<Matrix>,
+    down: Vec<Matrix>,
+}
+
 impl Ops for Reference {
     type Buf = Buf;
     type Matrix = Matrix;
     type Vector = Vec<f32>;
+    type Experts = Experts;
     type Memory = Memory;
 
     fn buf(&self, max_rows: usize, width: usize) -> Buf {
@@ -255,21 +264,34 @@ impl Ops for Reference {
         })
     }
 
-    fn load_stack(
+    fn load_experts(
         &self,
         source: &dyn WeightSource,
-        name: &str,
-        n: usize,
-        rows: usize,
-        columns: usize,
-    ) -> Result<Vec<Matrix>, LoadError> {
-        let all = load(source, name, &[columns, rows, n])?;
-        let matrix = |data: &[f32]| Matrix {
-            rows,
-            columns,
-            data: data.to_vec(),
+        tensors: &ExpertTensors,
+    ) -> Result<Experts, LoadError> {
+        let stack = |(stack, rows, columns): (&ExpertStack, usize, usize)| {
+            let all = match stack {
+                ExpertStack::One(name) => load(source, name, &[columns, rows, tensors.n_experts])?,
+                ExpertStack::Each(names) => {
+                    let each = names
+                        .iter()
+                        .map(|name| load(source, name, &[columns, rows]));
+                    each.collect::<Result<Vec<_>, _>>()?.concat()
+                }
+            };
+            let matrix = |data: &[f32]| Matrix {
+                rows,
+                columns,
+                data: data.to_vec(),
+            };
+            Ok::<_, LoadError>(all.chunks(rows * columns).map(matrix).collect())
         };
-        Ok(all.chunks(rows * columns).map(matrix).collect())
+        let [gate, up, down] = tensors.stacks().map(stack);
+        Ok(Experts {
+            gate: gate?,
+            up: up?,
+            down: down?,
+        })
     }
 
     fn load_parts(
@@ -444,11 +466,13 @@ impl Ops for Reference {
         }
     }
 
+    fn foresee(&mut self, _: &Routing, _: &Matrix, _: &Experts, _: &Buf, _: (&Vec<f32>, f32)) {}
+
     fn experts(
         &mut self,
         routing: &Routing,
         router: &Matrix,
-        experts: &Experts<Self>,
+        experts: &Experts,
         x: &Buf,
         out: &mut Buf,
     ) -> Result<(), SourceError> {

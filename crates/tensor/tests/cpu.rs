@@ -8,8 +8,8 @@ use ingle_tensor::cpu::Cpu;
 use ingle_tensor::kernel::choice::Choice;
 use ingle_tensor::kernel::{Isa, Leaf};
 use ingle_tensor::ops::{
-    Activation, Attention, Batch, Experts, Item, KvType, Linear, Ops, PAGE_LEN, PageId, PagedLayer,
-    Rope, RopePairs, Routing, Row,
+    Activation, Attention, Batch, ExpertStack, ExpertTensors, Item, KvType, Linear, Ops, PAGE_LEN,
+    PageId, PagedLayer, Rope, RopePairs, Routing, Row,
 };
 use ingle_tensor::reference::Reference;
 use ingle_tensor::team::Team;
@@ -194,15 +194,15 @@ fn run<O: Ops>(ops: &mut O, case: &Case, lengths: [usize; 2], chunk: usize) -> V
         .ok()
         .map(|parts: [O::Matrix; 3]| parts.map(|weight| Linear::<O> { weight, bias: None }))
         .unwrap();
-    let experts = Experts {
-        gate: ops
-            .load_stack(source, "gate", N_EXPERTS, FFN, WIDTH)
-            .unwrap(),
-        up: ops.load_stack(source, "up", N_EXPERTS, FFN, WIDTH).unwrap(),
-        down: ops
-            .load_stack(source, "down", N_EXPERTS, WIDTH, FFN)
-            .unwrap(),
+    let tensors = ExpertTensors {
+        n_experts: N_EXPERTS,
+        ffn: FFN,
+        width: WIDTH,
+        gate: ExpertStack::One("gate".into()),
+        up: ExpertStack::One("up".into()),
+        down: ExpertStack::One("down".into()),
     };
+    let experts = ops.load_experts(source, &tensors).unwrap();
     let layer = PagedLayer {
         n_kv_heads: case.n_kv,
         head_dim: case.head_dim,

@@ -6,7 +6,7 @@
 use ingle_formats::{TensorType, TokenId};
 use ingle_model::{Lane, Network, Part, Shape};
 use ingle_tensor::ops::{
-    Activation, Attention, Batch, Experts, KvType, Linear, LoadError, Ops, PAGE_LEN, PageId,
+    Activation, Attention, Batch, ExpertTensors, KvType, Linear, LoadError, Ops, PAGE_LEN, PageId,
     PagedLayer, Rope, Routing, Row, Workload,
 };
 use ingle_tensor::{SourceError, WeightSource};
@@ -196,6 +196,7 @@ impl Ops for FakeOps {
     type Buf = Vec<f32>;
     type Matrix = ();
     type Vector = ();
+    type Experts = ();
     type Memory = FakePages;
 
     fn memory(&self, _: &[PagedLayer], _: KvType, n_pages: usize) -> FakePages {
@@ -226,14 +227,7 @@ impl Ops for FakeOps {
     ) -> Result<(), LoadError> {
         unreachable!()
     }
-    fn load_stack(
-        &self,
-        _: &dyn WeightSource,
-        _: &str,
-        _: usize,
-        _: usize,
-        _: usize,
-    ) -> Result<Vec<()>, LoadError> {
+    fn load_experts(&self, _: &dyn WeightSource, _: &ExpertTensors) -> Result<(), LoadError> {
         unreachable!()
     }
     fn load_parts(
@@ -285,6 +279,7 @@ impl Ops for FakeOps {
         _: &mut Vec<f32>,
     ) {
     }
+    fn foresee(&mut self, _: &Routing, (): &(), (): &(), _: &Vec<f32>, _: (&(), f32)) {}
     fn gelu(&mut self, _: &mut Vec<f32>) {}
     fn tanh(&mut self, _: &mut Vec<f32>) {}
     fn gate(&mut self, _: Activation, _: &mut Vec<f32>, _: &Vec<f32>) {}
@@ -292,7 +287,7 @@ impl Ops for FakeOps {
         &mut self,
         _: &Routing,
         (): &(),
-        _: &Experts<Self>,
+        (): &(),
         _: &Vec<f32>,
         _: &mut Vec<f32>,
     ) -> Result<(), SourceError> {

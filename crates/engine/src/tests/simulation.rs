@@ -131,6 +131,7 @@ fn engine(
     let mut network = FakeNetwork::default();
     network.faults = Arc::clone(faults);
     let needs = Needs {
+        mixtures: Vec::new(),
         architecture: "fake".into(),
         shape: network.shape(),
         layers: network.layers(),

@@ -102,6 +102,34 @@ fn blocks(form: Activations, width: usize) -> (usize, usize) {
 impl Forms {
     /// Quantises the rows of `x` to the given form.
     pub(super) fn make(&mut self, form: Activations, x: &Buf, leaf: &Leaf, team: &Team) {
+        self.make_each(form, x, x.rows, &|i| i, leaf, team);
+    }
+
+    /// Quantises some rows of `x`; those of others stay as they were.
+    pub(super) fn make_some(
+        &mut self,
+        form: Activations,
+        x: &Buf,
+        rows: &[u32],
+        leaf: &Leaf,
+        team: &Team,
+    ) {
+        self.make_each(form, x, rows.len(), &|i| rows[i] as usize, leaf, team);
+    }
+
+    /// Quantises `n` rows, which `row` names, each once.
+    fn make_each(
+        &mut self,
+        form: Activations,
+        x: &Buf,
+        n: usize,
+        row: &(dyn Fn(usize) -> usize + Sync),
+        leaf: &Leaf,
+        team: &Team,
+    ) {
+        if n == 0 {
+            return;
+        }
         let (rows, width) = (x.rows, x.width);
         let (to, kernel) = match form {
             Activations::Float => return,
@@ -117,8 +145,8 @@ impl Forms {
             Shared::new(&mut to.scales),
             Shared::new(&mut to.sums),
         );
-        team.share(rows, grain(rows), &|_, range| {
-            for row in range {
+        team.share(n, grain(n), &|_, range| {
+            for row in range.map(row) {
                 // SAFETY: each row is quantised by one thread into places of its own, and the
                 // processor has the leaf's features.
                 unsafe {

@@ -1,31 +1,123 @@
 //! Mixture of experts: route, gather by expert, gate and up, activate, down, sum.
+//!
+//! Experts that lie in memory are computed together, those that come from disk as they arrive; each
+//! row's sum is in router order either way.
 
 use super::activations::{Buf, Forms, form_bytes, grain};
-use super::matrix::Matrix;
-use super::{Columns, Cpu, Product, multiply_all};
+use super::matrix::{Matrix, checked};
+use super::stream::{Layer, Stream, Units};
+use super::{Columns, Cpu, Product, Vector, multiply_all};
+use crate::importance::Place;
 use crate::kernel::Leaf;
 use crate::kernel::matmul::{Activations, Column, PANEL};
 use crate::memory::Shared;
-use crate::ops::{ExpertWorkload, Experts, Routing};
+use crate::ops::{ExpertStack, ExpertTensors, ExpertWorkload, LoadError, Routing};
 use crate::team::Team;
+use crate::{SourceError, WeightSource};
+use ingle_formats::TensorType;
+
+/// The experts of a layer.
+#[derive(Debug)]
+pub struct Experts {
+    n: usize,
+    held: Held,
+}
+
+#[derive(Debug)]
+enum Held {
+    InMemory(Vec<Expert>),
+    /// They are read while they are used.
+    OnDisk(Layer),
+}
+
+/// The matrices of one expert.
+#[derive(Debug)]
+pub(super) struct Expert {
+    /// `[ffn, width]`
+    pub gate: Matrix,
+    /// `[ffn, width]`
+    pub up: Matrix,
+    /// `[width, ffn]`
+    pub down: Matrix,
+}
+
+/// Where a matrix of an expert lies in its tensor.
+#[derive(Clone, Debug)]
+pub(super) struct Spot {
+    pub place: Place,
+    pub ty: TensorType,
+    /// Bytes from the tensor's start.
+    pub offset: u64,
+    pub rows: usize,
+    pub columns: usize,
+}
+
+/// Gate, up and down of every expert.
+fn spots(source: &dyn WeightSource, tensors: &ExpertTensors) -> Result<Vec<[Spot; 3]>, LoadError> {
+    let n = tensors.n_experts;
+    let stack = |(stack, rows, columns): (&ExpertStack, usize, usize)| {
+        let spot = |place: Place, ty: TensorType| Spot {
+            offset: ty
+                .byte_len((place.index * rows * columns) as u64)
+                .unwrap_or(0),
+            place,
+            ty,
+            rows,
+            columns,
+        };
+        match stack {
+            ExpertStack::One(name) => {
+                let ty = checked(source, name, &[columns, rows, n])?;
+                Ok(Place::each(name, n).map(|place| spot(place, ty)).collect())
+            }
+            ExpertStack::Each(names) => {
+                let one = |name: &String| {
+                    let ty = checked(source, name, &[columns, rows])?;
+                    Ok(spot(Place::whole(name), ty))
+                };
+                names.iter().map(one).collect::<Result<Vec<_>, LoadError>>()
+            }
+        }
+    };
+    let [gate, up, down] = tensors.stacks().map(stack);
+    let (gate, up, down) = (gate?, up?, down?);
+    let all = gate.into_iter().zip(up).zip(down);
+    Ok(all.map(|((gate, up), down)| [gate, up, down]).collect())
+}
 
 /// What the experts of one layer need; grows to the largest batch and stays.
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
+    routes: Routes,
+    /// Of the layer to come.
+    foreseen: Routes,
+    /// Normalised rows, for a router to look ahead with.
+    ahead: Option<Buf>,
+    /// Active experts, as indices into [`Routes::active`], that are computed together.
+    wave: Vec<u32>,
+    units: Units,
+    /// `[rows * top_k, ffn]`, grouped by expert
+    gate: Option<Buf>,
+    up: Option<Buf>,
+    /// `[rows * top_k, width]`, in router order
+    down: Option<Buf>,
+    hidden_forms: Forms,
+    columns: Vec<Column>,
+    /// Of each expert of the wave, where its columns begin; one more at the end.
+    starts: Vec<usize>,
+    rows: Vec<u32>,
+}
+
+/// Which rows go to which experts.
+#[derive(Debug, Default)]
+pub(super) struct Routes {
     scores: Option<Buf>,
     /// `[rows, top_k]`: experts in router order, best first, and their weights.
     chosen: Vec<(u32, f32)>,
     /// Per expert that was chosen: its number and the end of its entries in `entries`.
-    active: Vec<(u32, u32)>,
+    pub active: Vec<(u32, u32)>,
     /// Places in `chosen`, grouped by expert.
     entries: Vec<u32>,
-    /// `[rows * top_k, ffn]`
-    gate: Option<Buf>,
-    up: Option<Buf>,
-    /// `[rows * top_k, width]`
-    down: Option<Buf>,
-    hidden_forms: Forms,
-    columns: Vec<Column>,
     /// Per expert, where its next entry goes.
     ends: Vec<u32>,
 }
@@ -66,15 +158,7 @@ fn sized(buf: &mut Option<Buf>, rows: usize, width: usize) -> &mut Buf {
     buf
 }
 
-impl Scratch {
-    /// Bytes for a row of a batch, at most.
-    pub(super) fn row_bytes(work: &ExpertWorkload) -> usize {
-        let wide = |width: usize| 4 * width.next_multiple_of(PANEL);
-        let floats = 2 * wide(work.ffn) + wide(work.width);
-        let place = floats + form_bytes(work.ffn) + 2 * size_of::<Column>() + 12;
-        work.top_k * place + wide(work.n_experts)
-    }
-
+impl Routes {
     /// Fills `chosen` from the router's logits, each row by itself: see [`route`].
     fn route(&mut self, routing: &Routing, leaf: &Leaf, team: &Team) {
         let Some(scores) = &mut self.scores else {
@@ -123,174 +207,337 @@ impl Scratch {
     }
 
     /// The entries of active expert number `i`.
-    fn range(&self, i: usize) -> std::ops::Range<usize> {
-        let start = if i == 0 {
-            0
-        } else {
-            self.active[i - 1].1 as usize
+    fn range(&self, i: u32) -> std::ops::Range<usize> {
+        let start = match i {
+            0 => 0,
+            _ => self.active[i as usize - 1].1 as usize,
         };
-        start..self.active[i].1 as usize
+        start..self.active[i as usize].1 as usize
+    }
+
+    /// The experts that were chosen, those of most rows and of the best places first.
+    fn by_demand(&self, top_k: usize) -> Vec<u32> {
+        let mut demand: Vec<(usize, usize, u32)> = (0..self.active.len() as u32)
+            .map(|i| {
+                let places = &self.entries[self.range(i)];
+                let best = places.iter().map(|place| *place as usize % top_k).min();
+                let rows = usize::MAX - places.len();
+                (rows, best.unwrap_or(0), self.active[i as usize].0)
+            })
+            .collect();
+        demand.sort_unstable();
+        demand.into_iter().map(|(_, _, expert)| expert).collect()
+    }
+}
+
+impl Scratch {
+    /// Bytes for a row of a batch, at most.
+    pub(super) fn row_bytes(work: &ExpertWorkload) -> usize {
+        let wide = |width: usize| 4 * width.next_multiple_of(PANEL);
+        let floats = 2 * wide(work.ffn) + wide(work.width);
+        let place = floats + form_bytes(work.ffn) + 2 * size_of::<Column>() + 16;
+        work.top_k * (place + 12) + 2 * wide(work.n_experts) + wide(work.width)
     }
 }
 
 impl Cpu {
+    pub(super) fn load_layer(
+        &self,
+        source: &dyn WeightSource,
+        tensors: &ExpertTensors,
+    ) -> Result<Experts, LoadError> {
+        let spots = spots(source, tensors)?;
+        let n = spots.len();
+        let held = match &self.stream {
+            Some(stream) => Held::OnDisk(stream.register(spots)),
+            None => {
+                let matrix = |spot: Spot| {
+                    let shape = (spot.rows, spot.columns);
+                    let to = (&self.arena, &*self.team);
+                    let matrix = Matrix::load(source, spot.place, spot.ty, spot.offset, shape, to)?;
+                    Ok(matrix.choosing(&self.choice))
+                };
+                let expert = |[gate, up, down]: [Spot; 3]| {
+                    Ok(Expert {
+                        gate: matrix(gate)?,
+                        up: matrix(up)?,
+                        down: matrix(down)?,
+                    })
+                };
+                let experts = spots.into_iter().map(expert);
+                Held::InMemory(experts.collect::<Result<_, SourceError>>()?)
+            }
+        };
+        Ok(Experts { n, held })
+    }
+
     pub(super) fn run_experts(
         &mut self,
         routing: &Routing,
         router: &Matrix,
-        experts: &Experts<Self>,
+        experts: &Experts,
         x: &Buf,
         out: &mut Buf,
-    ) {
+    ) -> Result<(), SourceError> {
         let mut scratch = std::mem::take(&mut self.experts);
-        self.score(router, x, &mut scratch);
-        scratch.route(routing, self.leaf, &self.team);
-        scratch.group(experts.gate.len());
-        self.gate_and_up(routing, experts, x, &mut scratch);
-        self.down(experts, &mut scratch);
-        self.record(routing, experts, x, &scratch);
-        self.sum(routing, &scratch, out);
+        self.score(router, x, &mut scratch.routes, &mut scratch.columns);
+        scratch.routes.route(routing, self.leaf, &self.team);
+        scratch.routes.group(experts.n);
+        let outcome = match (&experts.held, &self.stream) {
+            (Held::OnDisk(layer), Some(stream)) => {
+                let stream = stream.clone();
+                self.as_they_come(routing, &stream, layer, x, &mut scratch)
+            }
+            (Held::OnDisk(_), None) => unreachable!("experts on disk without a stream"),
+            (Held::InMemory(experts), _) => {
+                scratch.wave.clear();
+                scratch.wave.extend(0..scratch.routes.active.len() as u32);
+                self.wave(
+                    routing,
+                    &|expert| &experts[expert as usize],
+                    x,
+                    &mut scratch,
+                );
+                Ok(())
+            }
+        };
+        if outcome.is_ok() {
+            self.sum(routing, &scratch, out);
+        }
+        self.experts = scratch;
+        outcome
+    }
+
+    /// Computes the experts that are in memory, then each as it arrives.
+    fn as_they_come(
+        &mut self,
+        routing: &Routing,
+        stream: &Stream,
+        layer: &Layer,
+        x: &Buf,
+        scratch: &mut Scratch,
+    ) -> Result<(), SourceError> {
+        let mut units = std::mem::take(&mut scratch.units);
+        stream.begin(layer, &scratch.routes.active, x.rows, &mut units);
+        let outcome = loop {
+            match stream.ready(&mut units) {
+                Ok([]) => break Ok(()),
+                Ok(ready) => {
+                    scratch.wave.clear();
+                    scratch.wave.extend_from_slice(ready);
+                    self.wave(routing, &|expert| stream.expert(&units, expert), x, scratch);
+                    stream.done(&mut units);
+                }
+                Err(error) => break Err(error),
+            }
+        };
+        scratch.units = units;
+        outcome
+    }
+
+    /// Routes rows like those of `x` and asks for the experts that they would go to.
+    pub(super) fn look_ahead(
+        &mut self,
+        routing: &Routing,
+        router: &Matrix,
+        experts: &Experts,
+        x: &Buf,
+        (norm, eps): (&Vector, f32),
+    ) {
+        let (Held::OnDisk(layer), Some(stream)) = (&experts.held, self.stream.clone()) else {
+            return;
+        };
+        if !stream.guesses() {
+            return;
+        }
+        let mut scratch = std::mem::take(&mut self.experts);
+        let ahead = sized(&mut scratch.ahead, x.rows, x.width);
+        let (stride, shared) = (ahead.stride, ahead.shared());
+        self.each_row(x.rows, &|i| {
+            // SAFETY: each row is written by one member; the leaf's features are there.
+            unsafe {
+                (self.leaf.rms_norm)(x.row(i), &norm.0, eps, shared.slice(i * stride, x.width))
+            }
+        });
+        if let Some(ahead) = &scratch.ahead {
+            self.score(router, ahead, &mut scratch.foreseen, &mut scratch.columns);
+            scratch.foreseen.route(routing, self.leaf, &self.team);
+            scratch.foreseen.group(experts.n);
+            stream.guess(layer, &scratch.foreseen.by_demand(routing.top_k), x.rows);
+        }
         self.experts = scratch;
     }
 
-    /// Tells the recorder what the matrices of the chosen experts were multiplied by.
-    fn record(&mut self, routing: &Routing, experts: &Experts<Self>, x: &Buf, scratch: &Scratch) {
-        let (Some(recorder), Some(hidden)) = (&mut self.recorder, &scratch.gate) else {
-            return;
-        };
-        for (i, (expert, _)) in scratch.active.iter().enumerate() {
-            let expert = *expert as usize;
-            let entries = &scratch.entries[scratch.range(i)];
-            let places = || entries.iter().map(|place| *place as usize);
-            let inner = [&experts.gate[expert].place, &experts.up[expert].place];
-            let rows = places().map(|place| x.row(place / routing.top_k));
-            recorder.add(&inner, x.width, rows);
-            let rows = places().map(|place| hidden.row(place));
-            recorder.add(&[&experts.down[expert].place], hidden.width, rows);
-        }
-    }
-
-    fn score(&mut self, router: &Matrix, x: &Buf, scratch: &mut Scratch) {
-        let scores = sized(&mut scratch.scores, x.rows, router.rows);
+    fn score(&mut self, router: &Matrix, x: &Buf, routes: &mut Routes, columns: &mut Vec<Column>) {
+        let scores = sized(&mut routes.scores, x.rows, router.rows);
         let form = router.activations();
         self.forms.make(form, x, self.leaf, &self.team);
         let (stride, shared) = (scores.stride, scores.shared());
-        self.columns.clear();
+        columns.clear();
         for row in 0..x.rows {
             // SAFETY: the row lies in the buffer.
             let out = unsafe { shared.ptr().add(row * stride) };
-            self.columns.push(self.forms.column(form, x, row, out));
+            columns.push(self.forms.column(form, x, row, out));
         }
         let product = |_: usize| Product {
             matrix: router,
             columns: 0..x.rows,
         };
-        multiply_all(self.leaf, &self.team, 1, &product, &Columns(&self.columns));
+        multiply_all(self.leaf, &self.team, 1, &product, &Columns(columns));
     }
 
-    /// `gate = silu(W_gate x) * W_up x` for every chosen place.
-    fn gate_and_up(
+    /// Computes the active experts of `scratch.wave`; `expert` answers one by its number.
+    fn wave<'a>(
         &mut self,
         routing: &Routing,
-        experts: &Experts<Self>,
+        expert: &(dyn Fn(u32) -> &'a Expert + Sync),
         x: &Buf,
         scratch: &mut Scratch,
     ) {
-        let (places, ffn) = (scratch.chosen.len(), experts.gate[0].rows);
-        let forms = [experts.gate[0].activations(), experts.up[0].activations()];
+        self.gate_and_up(routing, expert, x, scratch);
+        self.record(routing, expert, x, scratch);
+        self.down(expert, scratch);
+    }
+
+    /// Tells the recorder what the matrices of the wave are multiplied by.
+    fn record<'a>(
+        &mut self,
+        routing: &Routing,
+        expert: &(dyn Fn(u32) -> &'a Expert + Sync),
+        x: &Buf,
+        scratch: &Scratch,
+    ) {
+        let (Some(recorder), Some(hidden)) = (&mut self.recorder, &scratch.gate) else {
+            return;
+        };
+        for &i in &scratch.wave {
+            let Expert { gate, up, down } = expert(scratch.routes.active[i as usize].0);
+            let range = scratch.routes.range(i);
+            let places = &scratch.routes.entries[range.clone()];
+            let rows = places.iter().map(|p| x.row(*p as usize / routing.top_k));
+            recorder.add(&[&gate.place, &up.place], x.width, rows);
+            let rows = range.map(|entry| hidden.row(entry));
+            recorder.add(&[&down.place], hidden.width, rows);
+        }
+    }
+
+    /// `gate = silu(W_gate x) * W_up x` for every chosen place of the wave.
+    fn gate_and_up<'a>(
+        &mut self,
+        routing: &Routing,
+        expert: &(dyn Fn(u32) -> &'a Expert + Sync),
+        x: &Buf,
+        scratch: &mut Scratch,
+    ) {
+        let Some(&first) = scratch.wave.first() else {
+            return;
+        };
+        let (routes, wave) = (&scratch.routes, &scratch.wave);
+        let of = |i: u32| expert(routes.active[i as usize].0);
+        let (places, ffn) = (routes.chosen.len(), of(first).gate.rows);
         for form in [Activations::Blocks32, Activations::Blocks256] {
-            if forms.contains(&form) {
+            let asks = |i: &u32| {
+                [&of(*i).gate, &of(*i).up]
+                    .map(Matrix::activations)
+                    .contains(&form)
+            };
+            if wave.iter().any(asks) {
                 self.forms.make(form, x, self.leaf, &self.team);
             }
         }
-        scratch.columns.clear();
         let gate = sized(&mut scratch.gate, places, ffn);
         let (stride, gates) = (gate.stride, gate.shared());
         let ups = sized(&mut scratch.up, places, ffn).shared();
-        for (form, out) in forms.into_iter().zip([gates, ups]) {
-            for place in &scratch.entries {
-                let place = *place as usize;
-                // SAFETY: the row lies in the buffer.
-                let out = unsafe { out.ptr().add(place * stride) };
-                scratch
-                    .columns
-                    .push(self.forms.column(form, x, place / routing.top_k, out));
+        scratch.columns.clear();
+        scratch.starts.clear();
+        scratch.rows.clear();
+        for &i in wave {
+            let expert = of(i);
+            for (matrix, out) in [(&expert.gate, gates), (&expert.up, ups)] {
+                scratch.starts.push(scratch.columns.len());
+                for entry in routes.range(i) {
+                    let row = routes.entries[entry] as usize / routing.top_k;
+                    // SAFETY: the row lies in the buffer.
+                    let out = unsafe { out.ptr().add(entry * stride) };
+                    let column = self.forms.column(matrix.activations(), x, row, out);
+                    scratch.columns.push(column);
+                }
             }
+            scratch
+                .rows
+                .extend(routes.range(i).map(|entry| entry as u32));
         }
-        let scratch_ref: &Scratch = scratch;
-        let shared = SharedScratch(scratch_ref);
+        scratch.starts.push(scratch.columns.len());
+        let starts = &scratch.starts;
         let product = |i: usize| {
-            let scratch = shared.get();
-            let (expert, range) = (scratch.active[i / 2].0 as usize, scratch.range(i / 2));
-            match i % 2 {
-                0 => Product {
-                    matrix: &experts.gate[expert],
-                    columns: range,
+            let expert = of(wave[i / 2]);
+            Product {
+                matrix: if i.is_multiple_of(2) {
+                    &expert.gate
+                } else {
+                    &expert.up
                 },
-                _ => Product {
-                    matrix: &experts.up[expert],
-                    columns: range.start + places..range.end + places,
-                },
+                columns: starts[i]..starts[i + 1],
             }
         };
-        let n = 2 * scratch_ref.active.len();
-        multiply_all(
-            self.leaf,
-            &self.team,
-            n,
-            &product,
-            &Columns(&scratch_ref.columns),
-        );
+        let (n, columns) = (2 * wave.len(), Columns(&scratch.columns));
+        multiply_all(self.leaf, &self.team, n, &product, &columns);
         if let (Some(gate), Some(up)) = (&mut scratch.gate, &scratch.up) {
             let (stride, width, gates) = (gate.stride, gate.width, gate.shared());
-            self.each_row(places, &|i| {
+            let entries = &scratch.rows;
+            self.each_row(entries.len(), &|i| {
+                let entry = entries[i] as usize;
                 // SAFETY: each row is written by one member; the leaf's features are there.
-                unsafe { (self.leaf.silu_mul)(gates.slice(i * stride, width), up.row(i)) }
+                unsafe { (self.leaf.silu_mul)(gates.slice(entry * stride, width), up.row(entry)) }
             });
         }
     }
 
-    fn down(&mut self, experts: &Experts<Self>, scratch: &mut Scratch) {
-        let places = scratch.chosen.len();
-        let form = experts.down[0].activations();
-        let down = sized(&mut scratch.down, places, experts.down[0].rows);
+    fn down<'a>(&self, expert: &(dyn Fn(u32) -> &'a Expert + Sync), scratch: &mut Scratch) {
+        let Some(&first) = scratch.wave.first() else {
+            return;
+        };
+        let (routes, wave) = (&scratch.routes, &scratch.wave);
+        let of = |i: u32| &expert(routes.active[i as usize].0).down;
+        let down = sized(&mut scratch.down, routes.chosen.len(), of(first).rows);
         let (stride, out) = (down.stride, down.shared());
         let Some(hidden) = &scratch.gate else { return };
-        scratch
-            .hidden_forms
-            .make(form, hidden, self.leaf, &self.team);
-        scratch.columns.clear();
-        for place in &scratch.entries {
-            let place = *place as usize;
-            // SAFETY: the row lies in the buffer.
-            let out = unsafe { out.ptr().add(place * stride) };
-            scratch
-                .columns
-                .push(scratch.hidden_forms.column(form, hidden, place, out));
+        for form in [Activations::Blocks32, Activations::Blocks256] {
+            scratch.rows.clear();
+            let asking = wave.iter().filter(|i| of(**i).activations() == form);
+            let entries = asking.flat_map(|i| routes.range(*i));
+            scratch.rows.extend(entries.map(|entry| entry as u32));
+            let to = &mut scratch.hidden_forms;
+            to.make_some(form, hidden, &scratch.rows, self.leaf, &self.team);
         }
-        let scratch: &Scratch = scratch;
-        let shared = SharedScratch(scratch);
-        let product = |i: usize| {
-            let scratch = shared.get();
-            Product {
-                matrix: &experts.down[scratch.active[i].0 as usize],
-                columns: scratch.range(i),
+        scratch.columns.clear();
+        scratch.starts.clear();
+        for &i in wave {
+            scratch.starts.push(scratch.columns.len());
+            let form = of(i).activations();
+            for entry in routes.range(i) {
+                let place = routes.entries[entry] as usize;
+                // SAFETY: the row lies in the buffer.
+                let out = unsafe { out.ptr().add(place * stride) };
+                let column = scratch.hidden_forms.column(form, hidden, entry, out);
+                scratch.columns.push(column);
             }
+        }
+        scratch.starts.push(scratch.columns.len());
+        let starts = &scratch.starts;
+        let product = |i: usize| Product {
+            matrix: of(wave[i]),
+            columns: starts[i]..starts[i + 1],
         };
-        multiply_all(
-            self.leaf,
-            &self.team,
-            scratch.active.len(),
-            &product,
-            &Columns(&scratch.columns),
-        );
+        let columns = Columns(&scratch.columns);
+        multiply_all(self.leaf, &self.team, wave.len(), &product, &columns);
     }
 
     /// Adds the experts' outputs to `out`, in router order.
     fn sum(&self, routing: &Routing, scratch: &Scratch, out: &mut Buf) {
         let Some(down) = &scratch.down else { return };
         let (rows, stride, width, shared) = (out.rows, out.stride, out.width, out.shared());
-        let chosen = &scratch.chosen;
+        let chosen = &scratch.routes.chosen;
         self.each_row(rows, &|i| {
             let first = i * routing.top_k;
             for (place, (_, weight)) in (first..).zip(&chosen[first..][..routing.top_k]) {
@@ -304,16 +551,5 @@ impl Cpu {
                 }
             }
         });
-    }
-}
-
-/// Lets members read the scratch, whose columns hold pointers.
-struct SharedScratch<'a>(&'a Scratch);
-// SAFETY: members only read the lists of experts and entries.
-unsafe impl Sync for SharedScratch<'_> {}
-
-impl<'a> SharedScratch<'a> {
-    fn get(&self) -> &'a Scratch {
-        self.0
     }
 }

@@ -93,6 +93,38 @@ impl Matrix {
         })
     }
 
+    /// Room for a matrix: see [`Matrix::fill`].
+    pub(super) fn empty(ty: TensorType, (rows, columns): (usize, usize), arena: &Arena) -> Self {
+        let layout = Layout::new(ty);
+        Self {
+            rows,
+            columns,
+            ty,
+            panel_bytes: layout.panel_bytes(columns),
+            layout,
+            data: arena.take(Self::bytes(ty, rows, columns)),
+            place: Place::whole(""),
+            unpack_from: usize::MAX,
+        }
+    }
+
+    /// Packs rows as they stand in a file into the room that [`Matrix::empty`] made.
+    ///
+    /// # Safety
+    /// Nobody reads or fills this matrix meanwhile.
+    pub(super) unsafe fn fill(&self, rows: &[u8]) {
+        let row_bytes = self.layout.row_bytes(self.columns);
+        let panels = rows.chunks((PANEL * row_bytes).max(1)).take(self.panels());
+        for (p, rows) in panels.enumerate() {
+            // SAFETY: the panel lies in the data, and the caller has it for himself.
+            let panel = unsafe {
+                let at = self.data.as_mut_ptr().add(p * self.panel_bytes);
+                std::slice::from_raw_parts_mut(at, self.panel_bytes)
+            };
+            self.layout.pack(rows, self.columns, panel);
+        }
+    }
+
     /// The same matrix, multiplied as was chosen for its type.
     pub(super) fn choosing(mut self, choice: &Choice) -> Self {
         self.unpack_from = choice.unpack_from(self.ty);
@@ -104,7 +136,7 @@ impl Matrix {
     }
 
     pub(super) fn packed_bytes(&self) -> usize {
-        self.data.bytes().len()
+        self.data.len()
     }
 
     pub(super) fn panels(&self) -> usize {
@@ -130,7 +162,7 @@ impl Matrix {
     ) {
         let many = leaf.many(self.ty);
         let many = many.filter(|_| columns.len() >= self.unpack_from);
-        assert!(panels.end * self.panel_bytes <= self.data.bytes().len());
+        assert!(panels.end * self.panel_bytes <= self.data.len());
         let parts = self.columns.div_ceil(many::PART);
         for columns in columns.chunks(leaf.columns_together()) {
             let Some(many) = many else {
@@ -170,7 +202,7 @@ impl Matrix {
             };
         };
         let at = panel * self.panel_bytes;
-        assert!(at + self.panel_bytes <= self.data.bytes().len());
+        assert!(at + self.panel_bytes <= self.data.len());
         // SAFETY: the panel lies in the data; the caller's columns; the leaf's features are there.
         unsafe {
             kernel(

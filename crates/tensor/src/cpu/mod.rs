@@ -4,12 +4,16 @@ mod activations;
 mod attention;
 mod cache;
 mod experts;
+mod foresight;
 mod matrix;
 mod rope;
+mod stream;
 
 pub use activations::Buf;
 pub use cache::Memory;
+pub use experts::Experts;
 pub use matrix::Matrix;
+pub use stream::{Clock, Streamed, Streaming};
 
 use crate::importance::{Place, Recorder};
 use crate::kernel::choice::Choice;
@@ -17,8 +21,8 @@ use crate::kernel::matmul::{Activations, Column, PANEL};
 use crate::kernel::{Isa, Leaf};
 use crate::memory::{Arena, Shared};
 use crate::ops::{
-    Activation, Attention, Batch, Experts, KvType, Linear, LoadError, Ops, PageId, PagedLayer,
-    Rope, Routing, Workload,
+    Activation, Attention, Batch, ExpertTensors, KvType, Linear, LoadError, Ops, PageId,
+    PagedLayer, Rope, Routing, Workload,
 };
 use crate::quant;
 use crate::team::Team;
@@ -42,6 +46,8 @@ pub struct Cpu {
     columns: Vec<Column>,
     angles: rope::Angles,
     experts: experts::Scratch,
+    /// Where experts come from that are not held in memory.
+    stream: Option<stream::Stream>,
     attention: attention::Scratch,
     /// Rows whose logits are wanted.
     outputs: Option<Buf>,
@@ -89,6 +95,7 @@ impl Cpu {
             columns: Vec::new(),
             angles: rope::Angles::default(),
             experts: experts::Scratch::default(),
+            stream: None,
             attention: attention::Scratch::default(),
             outputs: None,
             recorder: None,
@@ -128,6 +135,19 @@ impl Cpu {
     pub fn measuring(self, now: &dyn Fn() -> std::time::Duration) -> Self {
         let choice = Choice::measure(self.leaf, now);
         self.choosing(choice)
+    }
+
+    /// Reads experts while they are used, from now on, for models that are loaded. What is computed
+    /// stays the same. Kernels have been chosen before.
+    #[must_use]
+    pub fn streaming(mut self, streaming: Streaming) -> Self {
+        self.stream = Some(stream::Stream::new(streaming, self.choice.clone()));
+        self
+    }
+
+    /// What came of reading experts while they are used; `None` where all weights are in memory.
+    pub fn streamed(&self) -> Option<Streamed> {
+        self.stream.as_ref().map(stream::Stream::stats)
     }
 
     /// The instruction set of the leaf.
@@ -232,6 +252,7 @@ impl Ops for Cpu {
     type Buf = Buf;
     type Matrix = Matrix;
     type Vector = Vector;
+    type Experts = Experts;
     type Memory = Memory;
 
     fn buf(&self, max_rows: usize, width: usize) -> Buf {
@@ -266,17 +287,12 @@ impl Ops for Cpu {
         .choosing(&self.choice))
     }
 
-    fn load_stack(
+    fn load_experts(
         &self,
         source: &dyn WeightSource,
-        name: &str,
-        n: usize,
-        rows: usize,
-        columns: usize,
-    ) -> Result<Vec<Matrix>, LoadError> {
-        let ty = matrix::checked(source, name, &[columns, rows, n])?;
-        let places = Place::each(name, n).map(|place| (place, rows));
-        self.load_each(source, ty, &places.collect::<Vec<_>>(), columns)
+        tensors: &ExpertTensors,
+    ) -> Result<Experts, LoadError> {
+        self.load_layer(source, tensors)
     }
 
     fn load_parts(
@@ -512,15 +528,27 @@ impl Ops for Cpu {
         self.observer.done("gate");
     }
 
+    fn foresee(
+        &mut self,
+        routing: &Routing,
+        router: &Matrix,
+        experts: &Experts,
+        x: &Buf,
+        norm: (&Vector, f32),
+    ) {
+        self.look_ahead(routing, router, experts, x, norm);
+        self.observer.done("foresee");
+    }
+
     fn experts(
         &mut self,
         routing: &Routing,
         router: &Matrix,
-        experts: &Experts<Self>,
+        experts: &Experts,
         x: &Buf,
         out: &mut Buf,
     ) -> Result<(), SourceError> {
-        self.run_experts(routing, router, experts, x, out);
+        self.run_experts(routing, router, experts, x, out)?;
         self.observer.done("experts");
         Ok(())
     }

@@ -1,0 +1,564 @@
+//! Experts that are read while they are used: a cache of packed experts over a [`Fetcher`].
+//!
+//! A *unit* is an expert of a layer, a *slot* memory for one. Units of the same types and shapes share
+//! slots. The computing thread says which units a batch needs ([`Stream::begin`]), computes those that
+//! are there, and then each as it comes ([`Stream::ready`]). Threads of the fetcher pack what they have
+//! read into slots, without a lock: a slot that is being filled or computed with is pinned, and only the
+//! one who pinned it touches it.
+
+use super::experts::{Expert, Spot};
+use super::foresight::Foresight;
+use super::matrix::Matrix;
+use crate::SourceError;
+use crate::fetch::{Fetched, Fetcher, Sink, TensorRange, Urgency};
+use crate::kernel::choice::Choice;
+use crate::memory::Arena;
+use crate::pack::Layout;
+use ingle_formats::TensorType;
+use std::ops::Range;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+/// The time since any fixed moment.
+pub type Clock = Arc<dyn Fn() -> Duration + Send + Sync>;
+
+/// How experts are read while they are used.
+#[derive(Clone)]
+pub struct Streaming {
+    /// Reads them.
+    pub fetcher: Arc<dyn Fetcher>,
+    /// Bytes of packed experts that are kept.
+    pub cache_bytes: u64,
+    /// Measures waiting.
+    pub clock: Clock,
+}
+
+impl std::fmt::Debug for Streaming {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut all = f.debug_struct("Streaming");
+        all.field("cache_bytes", &self.cache_bytes);
+        all.finish_non_exhaustive()
+    }
+}
+
+/// What came of streaming so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Streamed {
+    /// Experts that batches needed; one that several rows of a batch need counts once.
+    pub needed: u64,
+    /// Those that were in memory already, and not because they had been foreseen.
+    pub hits: u64,
+    /// Experts that were foreseen, and asked for.
+    pub foreseen: u64,
+    /// Those that were then needed.
+    pub right: u64,
+    /// What was read.
+    pub fetched: Fetched,
+    /// Time in which nothing could be computed until a read came.
+    pub waited: Duration,
+    /// Experts that the cache has room for.
+    pub slots: u64,
+    /// Experts of the model.
+    pub units: u64,
+}
+
+/// A cache of experts. Clones are the same.
+#[derive(Clone, Debug)]
+pub(super) struct Stream {
+    streaming: Streaming,
+    choice: Choice,
+    shelf: Arc<Shelf>,
+    /// The same as `shelf`, as the fetcher knows it.
+    sink: Sinks,
+}
+
+#[derive(Clone)]
+struct Sinks(Arc<dyn Sink>);
+
+impl std::fmt::Debug for Sinks {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Sinks")
+    }
+}
+
+/// The units of a layer, which stand together.
+#[derive(Clone, Debug)]
+pub(super) struct Layer(Range<u32>);
+
+/// The units that one batch needs of a layer.
+#[derive(Debug, Default)]
+pub(super) struct Units {
+    /// Unit, its index among the active experts, and whether it has been computed.
+    wanted: Vec<(u32, u32, bool)>,
+    /// Indices among the active experts that can be computed now.
+    ready: Vec<u32>,
+    /// Slots of the experts that are ready, by expert.
+    slots: Vec<u32>,
+    first: u32,
+    actions: Vec<Action>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Action {
+    Fetch(u32, Urgency),
+    Hasten(u32),
+    Withdraw(u32),
+}
+
+/// What the computing thread and those of the fetcher share.
+#[derive(Debug, Default)]
+struct Shelf {
+    slots: OnceLock<Vec<Expert>>,
+    state: Mutex<State>,
+    came: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    kinds: Vec<Kind>,
+    units: Vec<Unit>,
+    slots: Vec<Slot>,
+    /// Units that were guessed and have not come.
+    guessed: Vec<u32>,
+    foresight: Foresight,
+    /// Counts uses.
+    now: u64,
+    /// Counts what came.
+    arrivals: u64,
+    stats: Streamed,
+}
+
+/// Units of the same types and shapes.
+#[derive(Debug)]
+struct Kind {
+    matrices: [Shape; 3],
+    bytes: usize,
+    n_units: u64,
+    slots: Range<u32>,
+}
+
+/// Type, rows and columns.
+type Shape = (TensorType, usize, usize);
+
+#[derive(Debug)]
+struct Unit {
+    kind: usize,
+    ranges: [TensorRange; 3],
+    place: Where,
+}
+
+#[derive(Debug)]
+enum Where {
+    OnDisk,
+    /// Asked for. Where somebody waits it has a slot already.
+    Coming {
+        slot: Option<u32>,
+        awaited: bool,
+    },
+    Here(u32),
+    Failed(SourceError),
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Slot {
+    unit: Option<u32>,
+    /// It is being filled, or is needed by the batch that is computed.
+    pinned: bool,
+    /// Nobody needed it yet.
+    guessed: bool,
+    used: u64,
+}
+
+impl Shelf {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Every change under this lock is complete before anything can panic.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn slot(&self, slot: u32) -> Option<&Expert> {
+        self.slots.get()?.get(slot as usize)
+    }
+}
+
+impl State {
+    /// A slot for `unit`, pinned: a free one, or that of the unit that was used longest ago and is not
+    /// pinned.
+    fn take_slot(&mut self, unit: u32) -> Option<u32> {
+        let kind = &self.kinds[self.units[unit as usize].kind];
+        let free = kind
+            .slots
+            .clone()
+            .filter(|s| !self.slots[*s as usize].pinned);
+        let oldest = free.min_by_key(|s| {
+            let slot = &self.slots[*s as usize];
+            slot.unit.map(|_| slot.used)
+        })?;
+        let slot = &mut self.slots[oldest as usize];
+        if let Some(old) = slot.unit {
+            self.units[old as usize].place = Where::OnDisk;
+        }
+        *slot = Slot {
+            unit: Some(unit),
+            pinned: true,
+            guessed: false,
+            used: self.now,
+        };
+        Some(oldest)
+    }
+
+    fn free(&mut self, slot: u32) {
+        self.slots[slot as usize] = Slot::default();
+    }
+
+    fn pin(&mut self, slot: u32) {
+        self.now += 1;
+        let slot = &mut self.slots[slot as usize];
+        (slot.pinned, slot.guessed, slot.used) = (true, false, self.now);
+    }
+}
+
+impl Stream {
+    pub(super) fn new(streaming: Streaming, choice: Choice) -> Self {
+        let shelf = Arc::new(Shelf::default());
+        Self {
+            streaming,
+            choice,
+            sink: Sinks(Arc::<Shelf>::clone(&shelf)),
+            shelf,
+        }
+    }
+
+    /// Takes note of the experts of a layer. All are before the first batch.
+    pub(super) fn register(&self, experts: Vec<[Spot; 3]>) -> Layer {
+        let mut state = self.shelf.lock();
+        let first = state.units.len() as u32;
+        for spots in experts {
+            let matrices = spots.each_ref().map(|s| (s.ty, s.rows, s.columns));
+            let of = |(ty, rows, columns): Shape| Matrix::bytes(ty, rows, columns);
+            let found = state.kinds.iter().position(|k| k.matrices == matrices);
+            let kind = found.unwrap_or_else(|| {
+                let bytes = matrices.map(|m| of(m).next_multiple_of(64)).iter().sum();
+                state.kinds.push(Kind {
+                    matrices,
+                    bytes,
+                    n_units: 0,
+                    slots: 0..0,
+                });
+                state.kinds.len() - 1
+            });
+            state.kinds[kind].n_units += 1;
+            let ranges = spots.map(|s| TensorRange {
+                len: Layout::new(s.ty).row_bytes(s.columns) * s.rows,
+                name: s.place.name,
+                offset: s.offset,
+            });
+            state.units.push(Unit {
+                kind,
+                ranges,
+                place: Where::OnDisk,
+            });
+        }
+        Layer(first..state.units.len() as u32)
+    }
+
+    /// Makes the slots, before the first batch.
+    fn slots(&self) -> &[Expert] {
+        self.shelf.slots.get_or_init(|| {
+            let mut state = self.shelf.lock();
+            let state = &mut *state;
+            let all: u64 = state.kinds.iter().map(|k| k.n_units * k.bytes as u64).sum();
+            let (arena, mut slots) = (Arena::default(), Vec::new());
+            for kind in &mut state.kinds {
+                let share = u128::from(self.streaming.cache_bytes) * u128::from(kind.n_units);
+                let n = (share / u128::from(all.max(1))) as u64;
+                let first = slots.len() as u32;
+                for _ in 0..n.clamp(1, kind.n_units) {
+                    let [gate, up, down] = kind.matrices.map(|(ty, rows, columns)| {
+                        Matrix::empty(ty, (rows, columns), &arena).choosing(&self.choice)
+                    });
+                    slots.push(Expert { gate, up, down });
+                }
+                kind.slots = first..slots.len() as u32;
+            }
+            state.slots = vec![Slot::default(); slots.len()];
+            slots
+        })
+    }
+
+    /// What came of it so far.
+    pub(super) fn stats(&self) -> Streamed {
+        let n_slots = self.slots().len() as u64;
+        let state = self.shelf.lock();
+        Streamed {
+            fetched: self.streaming.fetcher.fetched(),
+            slots: n_slots,
+            units: state.units.len() as u64,
+            ..state.stats
+        }
+    }
+
+    /// The expert in a slot that the batch has pinned.
+    pub(super) fn expert<'a>(&'a self, units: &Units, expert: u32) -> &'a Expert {
+        &self.slots()[units.slots[expert as usize] as usize]
+    }
+
+    /// Begins with the active experts of a layer: pins those that are here and asks for the others.
+    pub(super) fn begin(
+        &self,
+        layer: &Layer,
+        active: &[(u32, u32)],
+        rows: usize,
+        units: &mut Units,
+    ) {
+        self.slots();
+        units.first = layer.0.start;
+        units.slots.resize(layer.0.len(), u32::MAX);
+        units.wanted.clear();
+        let all = (0..)
+            .zip(active)
+            .map(|(i, (expert, _))| (layer.0.start + expert, i, false));
+        units.wanted.extend(all);
+        let mut state = self.shelf.lock();
+        state.foresight.judge(layer.0.start, active, rows);
+        for &(unit, ..) in &units.wanted {
+            state.stats.needed += 1;
+            match state.units[unit as usize].place {
+                Where::Here(slot) => {
+                    match state.slots[slot as usize].guessed {
+                        true => state.stats.right += 1,
+                        false => state.stats.hits += 1,
+                    }
+                    state.pin(slot);
+                }
+                Where::Coming { .. } => state.stats.right += 1,
+                _ => {}
+            }
+        }
+        // What was guessed and is not needed is not read, unless that has begun.
+        let needed = |unit: u32| units.wanted.binary_search_by_key(&unit, |w| w.0).is_ok();
+        let guessed = std::mem::take(&mut state.guessed);
+        units.actions.clear();
+        let wrong = guessed.iter().filter(|unit| !needed(**unit));
+        units
+            .actions
+            .extend(wrong.map(|unit| Action::Withdraw(*unit)));
+        state.guessed = guessed;
+        state.guessed.clear();
+        drop(state);
+        self.act(&mut units.actions);
+    }
+
+    /// Asks for as many of the wanted units as there is room for, and waits until one can be computed.
+    /// Answers the indices of those that can; none when all have been.
+    pub(super) fn ready<'a>(&self, units: &'a mut Units) -> Result<&'a [u32], SourceError> {
+        units.ready.clear();
+        if units.wanted.iter().all(|(.., computed)| *computed) {
+            return Ok(&units.ready);
+        }
+        let mut state = self.shelf.lock();
+        loop {
+            for &(unit, index, computed) in &units.wanted {
+                if computed {
+                    continue;
+                }
+                let place = &mut state.units[unit as usize].place;
+                match place {
+                    Where::Here(slot) => {
+                        units.slots[(unit - units.first) as usize] = *slot;
+                        units.ready.push(index);
+                    }
+                    Where::Failed(_) => {
+                        let failed = std::mem::replace(place, Where::OnDisk);
+                        drop(state);
+                        self.give_up(units);
+                        if let Where::Failed(error) = failed {
+                            return Err(error);
+                        }
+                        unreachable!("it was seen to have failed");
+                    }
+                    Where::OnDisk => {
+                        if let Some(slot) = state.take_slot(unit) {
+                            let (slot, awaited) = (Some(slot), true);
+                            state.units[unit as usize].place = Where::Coming { slot, awaited };
+                            units.actions.push(Action::Fetch(unit, Urgency::Awaited));
+                        }
+                    }
+                    Where::Coming { awaited: true, .. } => {}
+                    Where::Coming { slot, awaited } => {
+                        *awaited = true;
+                        if slot.is_none() {
+                            let taken = state.take_slot(unit);
+                            let coming = &mut state.units[unit as usize].place;
+                            if let Where::Coming { slot, awaited } = coming {
+                                (*slot, *awaited) = (taken, taken.is_some());
+                            }
+                        }
+                        units.actions.push(Action::Hasten(unit));
+                    }
+                }
+            }
+            let arrivals = state.arrivals;
+            if !units.actions.is_empty() {
+                drop(state);
+                self.act(&mut units.actions);
+                state = self.shelf.lock();
+            }
+            if !units.ready.is_empty() {
+                return Ok(&units.ready);
+            }
+            if state.arrivals != arrivals {
+                continue; // something came while the lock was not held
+            }
+            let since = (self.streaming.clock)();
+            state = self
+                .shelf
+                .came
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
+            state.stats.waited += (self.streaming.clock)().saturating_sub(since);
+        }
+    }
+
+    /// Unpins what [`Stream::ready`] answered last.
+    pub(super) fn done(&self, units: &mut Units) {
+        let mut state = self.shelf.lock();
+        for index in &units.ready {
+            let wanted = &mut units.wanted[*index as usize];
+            wanted.2 = true;
+            let slot = units.slots[(wanted.0 - units.first) as usize];
+            state.slots[slot as usize].pinned = false;
+        }
+    }
+
+    /// Lets go of all that a batch wanted.
+    fn give_up(&self, units: &mut Units) {
+        let mut state = self.shelf.lock();
+        units.actions.clear();
+        for &(unit, ..) in units.wanted.iter().filter(|(.., computed)| !computed) {
+            match &mut state.units[unit as usize].place {
+                Where::Here(slot) => {
+                    let slot = *slot;
+                    state.slots[slot as usize].pinned = false;
+                }
+                Where::Coming { awaited, .. } => {
+                    *awaited = false;
+                    units.actions.push(Action::Withdraw(unit));
+                }
+                Where::Failed(_) => state.units[unit as usize].place = Where::OnDisk,
+                Where::OnDisk => {}
+            }
+        }
+        drop(state);
+        self.act(&mut units.actions);
+    }
+
+    /// Tells the fetcher what was decided. No lock is held: it may deliver at once.
+    fn act(&self, actions: &mut Vec<Action>) {
+        let fetcher = &self.streaming.fetcher;
+        for action in actions.drain(..) {
+            match action {
+                Action::Fetch(unit, urgency) => {
+                    let ranges = self.shelf.lock().units[unit as usize].ranges.clone();
+                    fetcher.fetch(u64::from(unit), &ranges, urgency, &self.sink.0);
+                }
+                Action::Hasten(unit) => fetcher.hasten(u64::from(unit)),
+                Action::Withdraw(unit) => {
+                    if fetcher.withdraw(u64::from(unit)) {
+                        let mut state = self.shelf.lock();
+                        if let Where::Coming {
+                            slot: Some(slot), ..
+                        } = state.units[unit as usize].place
+                        {
+                            state.free(slot);
+                        }
+                        state.units[unit as usize].place = Where::OnDisk;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether looking ahead may pay.
+    pub(super) fn guesses(&self) -> bool {
+        self.shelf.lock().foresight.may_pay()
+    }
+
+    /// Asks for experts that are likely to be needed next, the likeliest first.
+    pub(super) fn guess(&self, layer: &Layer, experts: &[u32], rows: usize) {
+        self.slots();
+        let mut actions = Vec::new();
+        let mut state = self.shelf.lock();
+        let likely = state.foresight.foretell(layer.0.start, experts, rows);
+        for expert in &experts[..likely] {
+            let unit = layer.0.start + expert;
+            let here = &mut state.units[unit as usize].place;
+            if let Where::OnDisk | Where::Failed(_) = here {
+                *here = Where::Coming {
+                    slot: None,
+                    awaited: false,
+                };
+                state.guessed.push(unit);
+                state.stats.foreseen += 1;
+                actions.push(Action::Fetch(unit, Urgency::Likely));
+            }
+        }
+        drop(state);
+        self.act(&mut actions);
+    }
+}
+
+impl Sink for Shelf {
+    fn arrived(&self, ticket: u64, outcome: Result<&[&[u8]], SourceError>) {
+        let unit = ticket as u32;
+        let mut state = self.lock();
+        let Where::Coming { slot, awaited } = state.units[unit as usize].place else {
+            return;
+        };
+        // One that was only guessed gets a slot if there is one that nobody needs now.
+        let slot = match (slot, &outcome) {
+            (None, Ok(_)) => state.take_slot(unit),
+            (slot, _) => slot,
+        };
+        let packed = match (slot, outcome) {
+            (Some(slot), Ok(parts)) => {
+                // Somebody may begin to wait for it meanwhile.
+                state.units[unit as usize].place = Where::Coming {
+                    slot: Some(slot),
+                    awaited,
+                };
+                drop(state);
+                if let (Some(expert), [gate, up, down]) = (self.slot(slot), parts) {
+                    // SAFETY: this thread fills the slot, which stays pinned until then.
+                    unsafe {
+                        expert.gate.fill(gate);
+                        expert.up.fill(up);
+                        expert.down.fill(down);
+                    }
+                }
+                state = self.lock();
+                Ok(slot)
+            }
+            (slot, outcome) => {
+                slot.into_iter().for_each(|slot| state.free(slot));
+                Err(outcome.err())
+            }
+        };
+        let awaited = matches!(
+            state.units[unit as usize].place,
+            Where::Coming { awaited: true, .. }
+        );
+        state.units[unit as usize].place = match packed {
+            Ok(slot) => {
+                let entry = &mut state.slots[slot as usize];
+                (entry.pinned, entry.guessed) = (awaited, !awaited);
+                Where::Here(slot)
+            }
+            // A guess that failed is no error of anybody: if it is needed it will be asked for.
+            Err(Some(error)) if awaited => Where::Failed(error),
+            Err(_) => Where::OnDisk,
+        };
+        state.arrivals += 1;
+        drop(state);
+        self.came.notify_all();
+    }
+}
