@@ -29,6 +29,7 @@ mod sequence;
 mod speculate;
 mod step;
 mod stop;
+mod streamed;
 #[cfg(test)]
 mod tests;
 mod writer;
@@ -45,3 +46,4 @@ pub use request::{
     Event, FinishReason, MAX_STOP_LEN, MAX_STOPS, Refusal, Request, RequestId, Usage,
 };
 pub use speculate::{Draft, Speculated};
+pub use streamed::{ReadBuffers, StreamPlan};

@@ -2,6 +2,7 @@
 
 use crate::memory::pages_for;
 use crate::speculate::Ngram;
+use crate::streamed::{self, ReadBuffers, StreamPlan};
 use ingle_formats::gguf::Metadata;
 use ingle_model::{Head, ModelError, Needs, Pooling, inspect};
 use ingle_tensor::WeightSource;
@@ -40,6 +41,9 @@ pub struct LoadOptions {
     /// How the rows of a text become its embedding; `None`: as the file says, or as its kind of
     /// model usually does (decoders by the last row, encoders by the mean of all).
     pub pooling: Option<Pooling>,
+    /// Experts may stay on disk and be read while they are used, where not all weights fit; what
+    /// reading then takes. `None`: all weights are held in memory.
+    pub streaming: Option<ReadBuffers>,
 }
 
 impl Default for LoadOptions {
@@ -53,6 +57,7 @@ impl Default for LoadOptions {
             max_guesses: 32,
             max_waiting: 128,
             pooling: None,
+            streaming: None,
         }
     }
 }
@@ -78,6 +83,8 @@ pub struct Plan {
     pub vocabulary_bytes: u64,
     /// How the rows of a text become its embedding.
     pub pooling: Pooling,
+    /// Where experts are read while they are used: what that takes. `None`: all weights are held.
+    pub streamed: Option<StreamPlan>,
     /// Bytes that may be used.
     pub free: u64,
     /// What a person should know before trusting the answers.
@@ -102,6 +109,19 @@ pub enum PlanError {
         /// Bytes of buffers and vocabulary.
         buffers: u64,
         /// Bytes of one page for each sequence.
+        smallest: u64,
+        /// Bytes that may be used.
+        free: u64,
+    },
+    /// Not even what must be in memory fits, with all experts on disk.
+    #[error(
+        "this model does not fit, not even with its experts on disk: {} is allowed or free, and the smallest that would do is {}, of which {} are weights that every token needs; allow more with --memory, or use a smaller model or quantisation",
+        size(*free), size(*smallest), size(*resident)
+    )]
+    Budget {
+        /// Bytes of the weights that are held.
+        resident: u64,
+        /// The smallest budget that would do.
         smallest: u64,
         /// Bytes that may be used.
         free: u64,
@@ -169,7 +189,26 @@ impl Plan {
         options: &LoadOptions,
         free: u64,
     ) -> Result<Self, PlanError> {
-        let mut options = checked(options)?;
+        let options = checked(options)?;
+        let mut plan = Self::measured(metadata, source, ops, options, free)?;
+        match plan.options.streaming {
+            Some(buffers) if !plan.fits() && !plan.needs.mixtures.is_empty() => {
+                let options = plan.options;
+                return streamed::plan(metadata, source, ops, &options, buffers, free);
+            }
+            _ => plan.choose_context()?,
+        }
+        Ok(plan)
+    }
+
+    /// What the network asks for; no context yet.
+    pub(crate) fn measured<O: Ops + 'static>(
+        metadata: &Metadata,
+        source: &dyn WeightSource,
+        ops: &O,
+        mut options: LoadOptions,
+        free: u64,
+    ) -> Result<Self, PlanError> {
         let mut needs = inspect(metadata, source, ops, options.max_batch_rows as usize)?;
         if !needs.causal {
             let n_texts = options.max_sequences.max(TEXTS_AT_ONCE);
@@ -204,7 +243,7 @@ impl Plan {
             0 => 0,
             _ => u64::from(options.max_sequences) * Ngram::FIXED_BYTES,
         };
-        let mut plan = Self {
+        let plan = Self {
             context: 0,
             n_pages: 0,
             sequence_bytes: 0,
@@ -213,12 +252,12 @@ impl Plan {
                 .saturating_add(output_bytes + guess_bytes),
             vocabulary_bytes: needs.shape.n_vocab as u64 * TOKEN_BYTES,
             pooling: options.pooling.unwrap_or(usual_pooling(&needs)),
+            streamed: None,
             free,
             warnings: needs.warnings.clone(),
             options,
             needs,
         };
-        plan.choose_context()?;
         Ok(plan)
     }
 
@@ -241,8 +280,18 @@ impl Plan {
         }
     }
 
+    /// Whether all weights fit, with the context that is wanted.
+    fn fits(&self) -> bool {
+        let wanted = self.options.context.unwrap_or(self.default_context());
+        self.largest_context() >= wanted
+    }
+
+    /// The context where nobody asked for one and there is memory.
+    pub(crate) fn default_context(&self) -> u32 {
+        self.needs.native_len.min(DEFAULT_CONTEXT)
+    }
+
     fn choose_context(&mut self) -> Result<(), PlanError> {
-        let trained = self.needs.shape.context_len;
         let largest = self.largest_context();
         if largest == 0 {
             return Err(PlanError::Weights {
@@ -255,7 +304,7 @@ impl Plan {
                 free: self.free,
             });
         }
-        let default = self.needs.native_len.min(DEFAULT_CONTEXT);
+        let default = self.default_context();
         let wanted = match self.options.context {
             Some(context) => context,
             None => default.min(largest),
@@ -269,6 +318,13 @@ impl Plan {
                 largest,
             });
         }
+        self.warn_of_context(wanted, default);
+        Ok(())
+    }
+
+    /// Warns where the context is not what a person would expect.
+    pub(crate) fn warn_of_context(&mut self, wanted: u32, default: u32) {
+        let trained = self.needs.shape.context_len;
         if wanted > trained {
             self.warnings.push(format!(
                 "the context is {wanted} and the model was trained for {trained}: answers may become nonsense beyond that"
@@ -279,17 +335,21 @@ impl Plan {
                 "the context is {wanted}, because no more fits in the memory that is free; the model was trained for {trained}"
             ));
         }
-        Ok(())
     }
 
     fn set_context(&mut self, context: u32) {
+        let left = self.free.saturating_sub(self.fixed());
+        self.set_context_within(context, left);
+    }
+
+    /// Sets the context, with pages for several where `left` bytes have room for them.
+    pub(crate) fn set_context_within(&mut self, context: u32, left: u64) {
         self.context = context;
         // At most 2^31 / PAGE_LEN * 2^10 pages: see `checked`.
         let one = pages_for(u64::from(context));
         let pages = match self.options.contexts {
             _ if !self.needs.causal => self.encoder_pages(),
             Some(contexts) => {
-                let left = self.free.saturating_sub(self.fixed());
                 let fit = left / self.page_bytes().max(1);
                 (one * u64::from(contexts)).min(fit).max(one)
             }
@@ -305,7 +365,7 @@ impl Plan {
         pages_for(rows) + u64::from(self.options.max_sequences)
     }
 
-    fn page_bytes(&self) -> u64 {
+    pub(crate) fn page_bytes(&self) -> u64 {
         let follower = match self.options.max_guesses {
             0 => 0,
             _ => Ngram::TOKEN_BYTES,
@@ -340,9 +400,13 @@ impl Plan {
     }
 
     /// Bytes of all but sequence memory.
-    fn fixed(&self) -> u64 {
+    pub(crate) fn fixed(&self) -> u64 {
         let rest = self.buffer_bytes.saturating_add(self.vocabulary_bytes);
-        self.needs.weight_bytes.saturating_add(rest)
+        let weights = match &self.streamed {
+            None => self.needs.weight_bytes,
+            Some(streamed) => streamed.bytes(),
+        };
+        weights.saturating_add(rest)
     }
 
     /// Bytes of weights, sequence memory, buffers and vocabulary together.
@@ -424,21 +488,38 @@ impl std::fmt::Display for Plan {
         };
         let batch = format!("batches of {} rows", self.options.max_batch_rows);
         let words = format!("{} tokens", self.needs.shape.n_vocab);
-        let lines = [
-            (
-                "weights",
-                self.needs.weight_bytes,
-                self.needs.architecture.as_str(),
-            ),
-            ("sequences", self.sequence_bytes, &sequences),
-            ("buffers", self.buffer_bytes, &batch),
-            ("vocabulary", self.vocabulary_bytes, &words),
-            ("total", self.total(), ""),
-            ("free", self.free, ""),
-        ];
+        let mut lines = Vec::new();
+        let architecture = self.needs.architecture.clone();
+        match &self.streamed {
+            None => lines.push(("weights", self.needs.weight_bytes, architecture)),
+            Some(s) => {
+                let share = 100.0 * s.cached_share();
+                let cached = format!(
+                    "{share:.0}% of {} experts ({}); the others are read while they are used",
+                    s.n_experts,
+                    size(s.expert_bytes)
+                );
+                lines.push((
+                    "weights",
+                    s.resident_bytes,
+                    architecture + ", all but experts",
+                ));
+                lines.push(("experts", s.cache_bytes, cached));
+                lines.push(("reads", s.read_bytes, String::new()));
+                lines.push(("process", s.process_bytes, String::new()));
+            }
+        }
+        lines.extend([
+            ("sequences", self.sequence_bytes, sequences),
+            ("buffers", self.buffer_bytes, batch),
+            ("vocabulary", self.vocabulary_bytes, words),
+            ("total", self.total(), String::new()),
+            ("free", self.free, String::new()),
+        ]);
+        let last = lines.len() - 1;
         for (i, (name, bytes, note)) in lines.into_iter().enumerate() {
             let line = format!("{name:<11}{:>12}  {note}", size(bytes));
-            let end = if i + 1 < lines.len() { "\n" } else { "" };
+            let end = if i < last { "\n" } else { "" };
             write!(f, "{}{end}", line.trim_end())?;
         }
         Ok(())

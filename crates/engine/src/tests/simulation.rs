@@ -145,6 +145,7 @@ fn engine(
         warnings: Vec::new(),
     };
     let plan = Plan {
+        streamed: None,
         n_pages,
         options,
         context,
