@@ -18,6 +18,7 @@ mod order;
 pub mod pack;
 #[allow(unsafe_code, reason = "calls a kernel")]
 pub mod peak;
+pub mod policy;
 pub mod quant;
 #[doc(hidden)]
 pub mod reference;
