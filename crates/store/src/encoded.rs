@@ -139,6 +139,7 @@ impl Encoded {
             Err(error) => Err(SourceError::Read {
                 name: stored.name.clone(),
                 file: "the stored weights".to_owned(),
+                offset: stored.offset,
                 error: std::io::Error::new(std::io::ErrorKind::InvalidData, error.to_string()),
             }),
         }

@@ -1,8 +1,16 @@
 //! Reads that are asked for now and come later: how weights reach a network that does not hold them all.
 
+mod queue;
+mod threads;
+mod workers;
+
 use std::sync::Arc;
 
 use crate::SourceError;
+
+pub use queue::Queue;
+pub use threads::{ReadUnit, Threads, Unit};
+pub use workers::{Workers, deliver};
 
 /// A range of a named tensor.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

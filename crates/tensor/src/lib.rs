@@ -25,6 +25,7 @@ pub mod reference;
 pub mod source;
 #[allow(unsafe_code, reason = "a closure lent to other threads")]
 pub mod team;
+pub use memory::Aligned;
 pub use source::{MemorySource, SourceError, WeightSource};
 
 /// The name of the arithmetic written down in ARCHITECTURE.md under "Numerics class": the same

@@ -47,13 +47,15 @@ pub enum SourceError {
     },
     /// The file has been written to, or cut short, since it was opened.
     #[error(
-        "{file} has changed since it was opened ({} then, {} now); let no other program write to it, and start again",
+        "{file} has changed since it was opened ({} then, {} now), seen when byte {offset} was read; let no other program write to it, and start again",
         Bytes(*.then),
         Bytes(*.now)
     )]
     Changed {
         /// The file.
         file: String,
+        /// Where in the file was read.
+        offset: u64,
         /// Bytes when it was opened.
         then: u64,
         /// Bytes now.
@@ -61,13 +63,15 @@ pub enum SourceError {
     },
     /// The operating system could not read.
     #[error(
-        "tensor `{name}` could not be read from {file}: {error}; check the disk, and start again"
+        "tensor `{name}` could not be read from {file} at byte {offset}: {error}; check the disk, and start again"
     )]
     Read {
         /// The tensor.
         name: String,
         /// The file.
         file: String,
+        /// Where in the file was read.
+        offset: u64,
         /// What the operating system said.
         error: std::io::Error,
     },
