@@ -34,6 +34,12 @@ pub enum StoreError {
         /// What the operating system said.
         error: std::io::Error,
     },
+    /// A file is not the one any more whose header was read.
+    #[error("{} was replaced or written to while it was being opened; start again when that is done", path.display())]
+    Replaced {
+        /// The file.
+        path: PathBuf,
+    },
     /// The header is not one that can be used.
     #[error("{file}: {error}")]
     Gguf {

@@ -53,7 +53,7 @@ impl std::fmt::Display for Format {
 /// The files lie where they lay; nothing is copied or mapped. Reading a range of a tensor is one
 /// positioned read, and several threads may read at once.
 pub struct ModelFiles {
-    parts: Vec<Part>,
+    pub(crate) parts: Vec<Part>,
     format: Format,
     pub(crate) metadata: Metadata,
     pub(crate) tensors: Vec<TensorInfo>,
@@ -61,7 +61,7 @@ pub struct ModelFiles {
     origins: Vec<Origin>,
     /// Index into `tensors`.
     by_name: HashMap<String, usize>,
-    cache: CachePolicy,
+    pub(crate) options: OpenOptions,
     /// Where weights are quantised while they are read.
     pub(crate) encoded: Option<Encoded>,
 }
@@ -107,15 +107,15 @@ impl ModelFiles {
     ) -> Result<Self, StoreError> {
         let part = Part::in_memory(name.into(), bytes.into());
         let header = part.read_header()?;
-        Self::build(vec![(part, header)], CachePolicy::Keep)
+        Self::build(vec![(part, header)], OpenOptions::default())
     }
 
     /// Joins the parts; the metadata are those of the first.
     pub(crate) fn build(
         opened: Vec<(Part, Header)>,
-        cache: CachePolicy,
+        options: OpenOptions,
     ) -> Result<Self, StoreError> {
-        let mut files = Self::empty(cache);
+        let mut files = Self::empty(options);
         for (index, (part, header)) in opened.into_iter().enumerate() {
             files.parts.push(part);
             if index == 0 {
@@ -136,13 +136,13 @@ impl ModelFiles {
         parts: Vec<Part>,
         metadata: Metadata,
         tensors: Vec<(TensorInfo, Assembled)>,
-        cache: CachePolicy,
+        options: OpenOptions,
     ) -> Result<Self, StoreError> {
         let mut files = Self {
             parts,
             metadata,
             format: Format::Safetensors,
-            ..Self::empty(cache)
+            ..Self::empty(options)
         };
         for (info, assembled) in tensors {
             files.add(info, Origin::Assembled(assembled))?;
@@ -150,7 +150,7 @@ impl ModelFiles {
         Ok(files)
     }
 
-    fn empty(cache: CachePolicy) -> Self {
+    fn empty(options: OpenOptions) -> Self {
         Self {
             parts: Vec::new(),
             format: Format::Gguf { version: 0 },
@@ -158,7 +158,7 @@ impl ModelFiles {
             tensors: Vec::new(),
             origins: Vec::new(),
             by_name: HashMap::new(),
-            cache,
+            options,
             encoded: None,
         }
     }
@@ -252,6 +252,36 @@ impl WeightSource for ModelFiles {
 }
 
 impl ModelFiles {
+    /// Where `len` bytes from `offset` of a tensor on lie: the index of the file, and the first byte in it.
+    ///
+    /// # Errors
+    /// [`SourceError::Missing`] also where a tensor does not lie in one file as it is.
+    pub(crate) fn place_of(
+        &self,
+        name: &str,
+        offset: u64,
+        len: usize,
+    ) -> Result<(usize, u64), SourceError> {
+        let missing = || SourceError::Missing {
+            name: name.to_owned(),
+        };
+        let index = *self.by_name.get(name).ok_or_else(missing)?;
+        let tensor = self.tensors.get(index).ok_or_else(missing)?;
+        let start = checked_start(tensor, offset, len)?;
+        match self.origins.get(index) {
+            Some(Origin::InFile(file)) => Ok((*file, start)),
+            _ => Err(missing()),
+        }
+    }
+
+    /// Whether every tensor lies in a file as it is.
+    pub(crate) fn lies_in_files(&self) -> bool {
+        let in_file = |origin: &Origin| matches!(origin, Origin::InFile(_));
+        self.encoded.is_none()
+            && self.origins.iter().all(in_file)
+            && self.parts.iter().all(|part| part.path.is_some())
+    }
+
     /// Reads a tensor as it is stored.
     fn read_stored(
         &self,
@@ -264,10 +294,10 @@ impl ModelFiles {
         let part = |index: &usize| self.parts.get(*index);
         match self.origins.get(index) {
             Some(Origin::Assembled(assembled)) => {
-                assembled.read(&tensor.name, &self.parts, self.cache, offset, into)
+                assembled.read(&tensor.name, &self.parts, self.options.cache, offset, into)
             }
             Some(Origin::InFile(index)) if let Some(part) = part(index) => {
-                part.read(&tensor.name, start, into, self.cache)
+                part.read(&tensor.name, start, into, self.options.cache)
             }
             _ => Err(SourceError::Missing {
                 name: tensor.name.clone(),

@@ -107,7 +107,7 @@ pub(crate) fn open(folder: PathBuf, options: OpenOptions) -> Result<ModelFiles, 
         };
         assembled.push((info, made));
     }
-    ModelFiles::from_folder(parts, converted.metadata, assembled, options.cache)
+    ModelFiles::from_folder(parts, converted.metadata, assembled, options)
 }
 
 fn read_header(part: &Part) -> Result<Header, StoreError> {

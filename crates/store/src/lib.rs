@@ -11,11 +11,13 @@
 //! `ingle run` of the same model starts without the disk. Under a memory budget the caller chooses
 //! [`CachePolicy::Release`], because a budget counts the page cache: in a control group it is charged
 //! to the process.
-#![forbid(unsafe_code)]
 #![deny(clippy::indexing_slicing)]
 
 mod aliases;
 mod assembled;
+#[cfg(target_os = "linux")]
+#[allow(unsafe_code, reason = "the kernel writes to memory that is lent to it")]
+mod direct;
 pub mod download;
 mod encoded;
 mod error;
@@ -37,6 +39,7 @@ pub mod quantize;
 mod read_at;
 mod reference;
 mod split;
+mod stream;
 mod summary;
 
 pub use aliases::{Alias, Use, alias, aliases};
@@ -52,4 +55,5 @@ pub use place_error::PlaceError;
 pub use places::{Found, Place, Places};
 pub use read_at::{CachePolicy, Io};
 pub use reference::{HubName, Name, Reference};
+pub use stream::{Clock, Disk, Measured, ReadSetup, Way, measure};
 pub use summary::Summary;

@@ -69,6 +69,11 @@ impl Part {
         })
     }
 
+    /// Gives back the page cache of a range.
+    pub(crate) fn release(&self, start: u64, len: u64) {
+        self.file.release(start, len);
+    }
+
     /// Fills `into` from byte `start` of the file on, for the tensor `name`.
     pub(crate) fn read(
         &self,
@@ -83,11 +88,13 @@ impl Part {
         let failed = |error| SourceError::Read {
             name: name.to_owned(),
             file: self.name.clone(),
+            offset: start,
             error,
         };
         match now {
             Ok(now) if now != self.stamp => Err(SourceError::Changed {
                 file: self.name.clone(),
+                offset: start,
                 then: self.stamp.len,
                 now: now.len,
             }),
@@ -95,7 +102,7 @@ impl Part {
             Err(error) => Err(failed(error)),
         }?;
         if cache == CachePolicy::Release {
-            self.file.release(start, into.len() as u64);
+            self.release(start, into.len() as u64);
         }
         Ok(())
     }

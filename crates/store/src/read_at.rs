@@ -13,6 +13,8 @@ pub enum Io {
     /// The best way that this system has.
     #[default]
     Native,
+    /// As [`Io::Native`], but without io_uring: positioned reads, which every Unix has.
+    Positioned,
     /// The way that works on every system: one reader at a time, and no word to the page cache.
     Portable,
 }
@@ -53,12 +55,13 @@ pub(crate) fn open(path: &Path, io: Io) -> io::Result<Box<dyn ReadAt>> {
     let file = File::open(path)?;
     match io {
         #[cfg(unix)]
-        Io::Native => Ok(Box::new(Positioned(file))),
+        Io::Native | Io::Positioned => Ok(Box::new(Positioned(file))),
         _ => Ok(Box::new(Portable(Mutex::new(file)))),
     }
 }
 
-fn stamp_of(file: &File) -> io::Result<Stamp> {
+/// A file as it is now.
+pub(crate) fn stamp_of(file: &File) -> io::Result<Stamp> {
     let metadata = file.metadata()?;
     Ok(Stamp {
         len: metadata.len(),

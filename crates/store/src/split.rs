@@ -84,7 +84,7 @@ pub(crate) fn open(path: &Path, options: OpenOptions) -> Result<ModelFiles, Stor
     let (part, header) = open_part(path, options.io)?;
     match claim(&part, &header.metadata)? {
         Some(claim) => open_split(path, claim, options),
-        None => ModelFiles::build(vec![(part, header)], options.cache),
+        None => ModelFiles::build(vec![(part, header)], options),
     }
 }
 
@@ -141,7 +141,7 @@ fn open_split(path: &Path, given: Claim, options: OpenOptions) -> Result<ModelFi
         wanted = wanted.or(said.and_then(|claim| claim.n_tensors));
         opened.push((part, header));
     }
-    let files = ModelFiles::build(opened, options.cache)?;
+    let files = ModelFiles::build(opened, options)?;
     let found = files.tensors().len();
     match wanted {
         Some(wanted) if wanted != found as u64 => Err(StoreError::TensorCount {

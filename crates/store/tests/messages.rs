@@ -21,6 +21,7 @@ fn faults() -> Vec<StoreError> {
             path: path(),
             error: std::io::ErrorKind::PermissionDenied.into(),
         },
+        StoreError::Replaced { path: path() },
         StoreError::Gguf {
             file: "models/m.gguf".into(),
             error: Box::new(GgufError::Version { version: 1 }),
@@ -88,12 +89,14 @@ fn of_reading() {
         },
         SourceError::Changed {
             file: file(),
+            offset: 4_099_999_744,
             then: 4_920_000_000,
             now: 4_100_000_000,
         },
         SourceError::Read {
             name: name(),
             file: file(),
+            offset: 1_234_567_168,
             error: std::io::Error::other("input/output error"),
         },
     ];
