@@ -15,3 +15,11 @@ pub fn unix() -> i64 {
         .unwrap_or_default();
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
+
+/// The day, in UTC, of a moment in seconds since 1970: `2026-11-18`.
+pub fn day(unix: i64) -> String {
+    let LocalTime {
+        year, month, day, ..
+    } = LocalTime::from_unix(unix);
+    format!("{year}-{month:02}-{day:02}")
+}

@@ -1,7 +1,7 @@
 //! What the environment says: where other programs keep models, how the hub is reached, where Ingle
 //! writes. Read here and handed down as values.
 
-use ingle::store::Places;
+use ingle::store::{Io, Places};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -113,6 +113,20 @@ impl Environment {
             .map(|folder| folder.join("egress.jsonl"))
     }
 
+    /// The file in which the disks that were measured are remembered.
+    pub fn disks_file(&self) -> Option<PathBuf> {
+        self.state_folder().map(|folder| folder.join("disks.json"))
+    }
+
+    /// How files are read: `INGLE_IO` is `portable`, `positioned` (no io_uring), or anything else for the best.
+    pub fn io(&self) -> Io {
+        match self.text("INGLE_IO").unwrap_or_default().as_str() {
+            "portable" => Io::Portable,
+            "positioned" => Io::Positioned,
+            _ => Io::Native,
+        }
+    }
+
     /// The access token for the hub: `HF_TOKEN` (or its old name), else the file that `hf auth login`
     /// wrote; none where `HF_HUB_DISABLE_IMPLICIT_TOKEN` says so.
     pub fn hub_token(&self) -> Option<String> {
@@ -211,6 +225,17 @@ mod tests {
             };
             assert_eq!(environment.is_on("HF_HUB_OFFLINE"), on, "{value}");
         }
+    }
+
+    #[test]
+    fn reads_can_be_forced() {
+        let io = |value: &'static str| {
+            let get = move |_: &str| Some(value.into());
+            Environment { get: Box::new(get) }.io()
+        };
+        assert_eq!(io("portable"), Io::Portable);
+        assert_eq!(io("positioned"), Io::Positioned);
+        assert_eq!((io("native"), io("")), (Io::Native, Io::Native));
     }
 
     #[test]

@@ -72,10 +72,8 @@ pub fn open_found(argument: &str, cache: CachePolicy) -> anyhow::Result<(ModelFi
         ))
         .into());
     }
-    let options = OpenOptions {
-        cache,
-        ..OpenOptions::default()
-    };
+    let io = Environment::of_process().io();
+    let options = OpenOptions { io, cache };
     let files = ModelFiles::open_with(&found.path, options)?;
     Ok((files, found))
 }

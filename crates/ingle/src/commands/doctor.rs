@@ -2,7 +2,7 @@
 
 use crate::environment::Environment;
 use crate::machine::processors::instruction_sets;
-use crate::machine::{MachineArgs, Memory, Processors, advice, memory};
+use crate::machine::{Disks, KnownDisk, MachineArgs, Memory, Processors, advice, memory};
 use crate::out;
 use ingle::tensor::NUMERICS_CLASS;
 use ingle::tensor::kernel::Isa;
@@ -37,6 +37,8 @@ struct Report {
     threads: usize,
     memory: Option<Memory>,
     huge_pages: Option<String>,
+    /// Those that were measured, when a model was first streamed from them.
+    disks: Vec<KnownDisk>,
     /// Where every use of the network is written down.
     egress_log: Option<PathBuf>,
 }
@@ -50,6 +52,11 @@ impl Report {
             threads: machine.threads(),
             memory: Memory::measure(),
             huge_pages: memory::huge_pages(),
+            disks: {
+                let file = Environment::of_process().disks_file();
+                file.map(|path| Disks::read(&path).disks)
+                    .unwrap_or_default()
+            },
             egress_log: Environment::of_process().egress_log(),
         }
     }
@@ -73,6 +80,7 @@ impl Report {
             })),
             "numerics_class": NUMERICS_CLASS,
             "huge_pages": self.huge_pages,
+            "disks": self.disks,
             "egress_log": self.egress_log.as_ref().map(|path| path.display().to_string()),
             "largest_model_bytes": self.memory.map(|m| advice::room_for_weights(m.available)),
             "advice": advice.map(|a| serde_json::json!({
@@ -103,6 +111,7 @@ impl Report {
                 .clone()
                 .unwrap_or_else(|| "not offered".into()),
         );
+        line("disks", self.describe_disks());
         line("network log", self.describe_log());
         if let Some(memory) = self.memory {
             let room = advice::room_for_weights(memory.available);
@@ -118,6 +127,15 @@ impl Report {
             }
         }
         text
+    }
+
+    fn describe_disks(&self) -> String {
+        if self.disks.is_empty() {
+            return "none was measured yet: that is done when a model is first read from it while it runs".into();
+        }
+        let lines: Vec<String> = self.disks.iter().map(KnownDisk::line).collect();
+        // Below each other, behind the name of the line.
+        lines.join("\n              ")
     }
 
     fn describe_log(&self) -> String {
@@ -163,6 +181,15 @@ fn unknown_memory() -> String {
 mod tests {
     use super::*;
 
+    fn disk(name: &str, megabytes: u64) -> KnownDisk {
+        let json = serde_json::json!({
+            "id": name, "name": format!("{name} (ext4)"), "way": "io_uring, direct",
+            "cached_per_second": 0, "measured_at": 1_795_000_000, "direct": true, "depth": 8,
+            "read_size": 512 << 10, "bytes_per_second": megabytes * 1_000_000,
+        });
+        serde_json::from_value(json).unwrap()
+    }
+
     fn report() -> Report {
         Report {
             processors: Processors {
@@ -180,6 +207,7 @@ mod tests {
                 limited: false,
             }),
             huge_pages: Some("madvise".into()),
+            disks: vec![disk("/dev/abacus", 1_500), disk("/dev/slate", 150)],
             egress_log: Some("/state/ingle/egress.jsonl".into()),
         }
     }
@@ -195,6 +223,7 @@ mod tests {
         let mut report = report();
         report.processors.quota = Some(1);
         report.threads = 1;
+        report.disks.clear();
         report.memory = Some(Memory {
             total: 1 << 29,
             available: 1 << 28,
@@ -208,6 +237,8 @@ mod tests {
     fn json_has_the_same_facts() {
         let json = report().json();
         assert_eq!(json["threads"], 8);
+        assert_eq!(json["disks"][0]["bytes_per_second"], 1_500_000_000_u64);
+        assert_eq!(json["disks"][1]["read_size"], 512 << 10);
         assert_eq!(json["memory"]["available"], 20_u64 << 30);
         assert!(
             json["advice"]["command"]
