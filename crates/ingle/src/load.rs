@@ -137,6 +137,56 @@ pub fn load_for(
     company: Company,
 ) -> anyhow::Result<Loaded> {
     let started = Instant::now();
+    let planned = plan_for(argument, args, company)?;
+    let (mut loader, options) = (planned.loader, planned.options);
+    out::note(format!("{}\n{}", out::plain(&planned.name), loader.plan()));
+    if let Some(draft) = &args.draft {
+        let (files, found) = model_file::open_found(draft, args.cache())?;
+        let use_ngram = matches!(args.speculate, Speculate::Ngram);
+        loader = loader.with_draft(files, &options, use_ngram)?;
+        out::note(format!("draft: {}", out::plain(&found.name)));
+    }
+    if let Some(plan) = loader.draft_plan() {
+        out::note(plan);
+    }
+    for warning in &loader.plan().warnings {
+        out::note(format!("warning: {}", out::plain(warning)));
+    }
+    let bar = progress_bar(loader.plan().needs.file_bytes);
+    let model = loader.load(&mut |done, _| bar.set_position(done))?;
+    bar.finish_and_clear();
+    Ok(Loaded {
+        model,
+        name: planned.name,
+        load_time: started.elapsed(),
+        threads: options.threads,
+        isa: options.isa.name(),
+        work: planned.work,
+        quant: planned.quant,
+        layers: planned.layers,
+    })
+}
+
+/// A model of which it is known what it will take, and nothing is loaded.
+pub struct Planned {
+    pub loader: Loader,
+    pub options: Options,
+    pub name: String,
+    /// What computing one token takes at least.
+    pub work: TokenWork,
+    quant: Option<&'static str>,
+    layers: Option<Layers>,
+}
+
+/// Finds and plans MODEL, or the model that is built in.
+///
+/// # Errors
+/// As [`load`].
+pub fn plan_for(
+    argument: Option<&str>,
+    args: &LoadArgs,
+    company: Company,
+) -> anyhow::Result<Planned> {
     let (files, name, layers) = match argument {
         Some(model) => {
             let (files, found) = model_file::open_found(model, args.cache())?;
@@ -156,29 +206,11 @@ pub fn load_for(
     let quant = files.quantised_to().map(Recipe::name);
     let work = TokenWork::of(&files);
     company.set(&mut options.load);
-    let mut loader = Loader::new(files, &options)?;
-    out::note(format!("{}\n{}", out::plain(&name), loader.plan()));
-    if let Some(draft) = &args.draft {
-        let (files, found) = model_file::open_found(draft, args.cache())?;
-        let use_ngram = matches!(args.speculate, Speculate::Ngram);
-        loader = loader.with_draft(files, &options, use_ngram)?;
-        out::note(format!("draft: {}", out::plain(&found.name)));
-    }
-    if let Some(plan) = loader.draft_plan() {
-        out::note(plan);
-    }
-    for warning in &loader.plan().warnings {
-        out::note(format!("warning: {}", out::plain(warning)));
-    }
-    let bar = progress_bar(loader.plan().needs.file_bytes);
-    let model = loader.load(&mut |done, _| bar.set_position(done))?;
-    bar.finish_and_clear();
-    Ok(Loaded {
-        model,
+    let loader = Loader::new(files, &options)?;
+    Ok(Planned {
+        loader,
+        options,
         name,
-        load_time: started.elapsed(),
-        threads: options.threads,
-        isa: options.isa.name(),
         work,
         quant,
         layers,

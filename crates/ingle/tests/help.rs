@@ -10,7 +10,7 @@ fn help() {
     assert_eq!(program.code, 0);
     insta::assert_snapshot!("ingle", program.out);
     for command in [
-        "run", "show", "list", "embed", "tokenize", "template", "bench", "doctor", "pull",
+        "run", "show", "list", "embed", "tokenize", "template", "bench", "plan", "doctor", "pull",
         "quantize", "serve",
     ] {
         let done = run(&[command, "--help"]);

@@ -5,6 +5,7 @@ mod chat;
 pub mod doctor;
 pub mod embed;
 pub mod list;
+pub mod plan;
 pub mod pull;
 pub mod quantize;
 pub mod run;

@@ -1,7 +1,7 @@
 //! `ingle bench`: prompt and generation speed beside the machine's limits.
 
 mod force_text;
-mod limits;
+pub mod limits;
 mod report;
 mod runs;
 
