@@ -14,6 +14,7 @@ use crate::fetch::{Fetched, Fetcher, Sink, TensorRange, Urgency};
 use crate::kernel::choice::Choice;
 use crate::memory::Arena;
 use crate::pack::Layout;
+use crate::policy::NextUse;
 use ingle_formats::TensorType;
 use std::ops::Range;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -121,8 +122,8 @@ struct State {
     /// Units that were guessed and have not come.
     guessed: Vec<u32>,
     foresight: Foresight,
-    /// Counts uses.
-    now: u64,
+    /// Says who leaves; there once there are slots.
+    policy: Option<NextUse>,
     /// Counts what came.
     arrivals: u64,
     stats: Streamed,
@@ -134,7 +135,8 @@ struct Kind {
     matrices: [Shape; 3],
     bytes: usize,
     n_units: u64,
-    slots: Range<u32>,
+    /// Slots that hold nothing.
+    free: Vec<u32>,
 }
 
 /// Type, rows and columns.
@@ -142,6 +144,7 @@ type Shape = (TensorType, usize, usize);
 
 #[derive(Debug)]
 struct Unit {
+    layer: u32,
     kind: usize,
     ranges: [TensorRange; 3],
     place: Where,
@@ -161,12 +164,10 @@ enum Where {
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Slot {
-    unit: Option<u32>,
     /// It is being filled, or is needed by the batch that is computed.
     pinned: bool,
     /// Nobody needed it yet.
     guessed: bool,
-    used: u64,
 }
 
 impl Shelf {
@@ -181,39 +182,47 @@ impl Shelf {
 }
 
 impl State {
-    /// A slot for `unit`, pinned: a free one, or that of the unit that was used longest ago and is not
-    /// pinned.
+    /// A slot for `unit`, pinned: a free one, or that of a unit that is not pinned and is the least
+    /// likely to be needed soon.
     fn take_slot(&mut self, unit: u32) -> Option<u32> {
-        let kind = &self.kinds[self.units[unit as usize].kind];
-        let free = kind
-            .slots
-            .clone()
-            .filter(|s| !self.slots[*s as usize].pinned);
-        let oldest = free.min_by_key(|s| {
-            let slot = &self.slots[*s as usize];
-            slot.unit.map(|_| slot.used)
-        })?;
-        let slot = &mut self.slots[oldest as usize];
-        if let Some(old) = slot.unit {
-            self.units[old as usize].place = Where::OnDisk;
-        }
-        *slot = Slot {
-            unit: Some(unit),
+        let policy = self.policy.as_mut()?;
+        let kind = self.units[unit as usize].kind;
+        let slot = match self.kinds[kind].free.pop() {
+            Some(slot) => slot,
+            None => {
+                let (units, slots) = (&self.units, &self.slots);
+                let old = policy.victim(&|other| match &units[other as usize] {
+                    Unit {
+                        kind: of,
+                        place: Where::Here(slot),
+                        ..
+                    } => *of == kind && !slots[*slot as usize].pinned,
+                    _ => false,
+                })?;
+                let place = &mut self.units[old as usize].place;
+                let Where::Here(slot) = std::mem::replace(place, Where::OnDisk) else {
+                    return None; // not reached: only such may go
+                };
+                policy.remove(old);
+                slot
+            }
+        };
+        policy.insert(unit);
+        self.slots[slot as usize] = Slot {
             pinned: true,
             guessed: false,
-            used: self.now,
         };
-        Some(oldest)
+        Some(slot)
     }
 
-    fn free(&mut self, slot: u32) {
+    /// Takes the slot of a unit that did not come.
+    fn free(&mut self, unit: u32, slot: u32) {
+        if let Some(policy) = &mut self.policy {
+            policy.remove(unit);
+        }
         self.slots[slot as usize] = Slot::default();
-    }
-
-    fn pin(&mut self, slot: u32) {
-        self.now += 1;
-        let slot = &mut self.slots[slot as usize];
-        (slot.pinned, slot.guessed, slot.used) = (true, false, self.now);
+        let kind = self.units[unit as usize].kind;
+        self.kinds[kind].free.push(slot);
     }
 }
 
@@ -232,6 +241,7 @@ impl Stream {
     pub(super) fn register(&self, experts: Vec<[Spot; 3]>) -> Layer {
         let mut state = self.shelf.lock();
         let first = state.units.len() as u32;
+        let layer = state.units.last().map_or(0, |unit| unit.layer + 1);
         for spots in experts {
             let matrices = spots.each_ref().map(|s| (s.ty, s.rows, s.columns));
             let of = |(ty, rows, columns): Shape| Matrix::bytes(ty, rows, columns);
@@ -242,7 +252,7 @@ impl Stream {
                     matrices,
                     bytes,
                     n_units: 0,
-                    slots: 0..0,
+                    free: Vec::new(),
                 });
                 state.kinds.len() - 1
             });
@@ -253,6 +263,7 @@ impl Stream {
                 offset: s.offset,
             });
             state.units.push(Unit {
+                layer,
                 kind,
                 ranges,
                 place: Where::OnDisk,
@@ -278,9 +289,11 @@ impl Stream {
                     });
                     slots.push(Expert { gate, up, down });
                 }
-                kind.slots = first..slots.len() as u32;
+                kind.free = (first..slots.len() as u32).rev().collect();
             }
             state.slots = vec![Slot::default(); slots.len()];
+            let layers: Vec<u32> = state.units.iter().map(|unit| unit.layer).collect();
+            state.policy = Some(NextUse::new(&layers, slots.len()));
             slots
         })
     }
@@ -322,13 +335,19 @@ impl Stream {
         state.foresight.judge(layer.0.start, active, rows);
         for &(unit, ..) in &units.wanted {
             state.stats.needed += 1;
+            if let Some(policy) = &mut state.policy {
+                policy.used(unit);
+            }
             match state.units[unit as usize].place {
                 Where::Here(slot) => {
                     match state.slots[slot as usize].guessed {
                         true => state.stats.right += 1,
                         false => state.stats.hits += 1,
                     }
-                    state.pin(slot);
+                    state.slots[slot as usize] = Slot {
+                        pinned: true,
+                        guessed: false,
+                    };
                 }
                 Where::Coming { .. } => state.stats.right += 1,
                 _ => {}
@@ -469,7 +488,7 @@ impl Stream {
                             slot: Some(slot), ..
                         } = state.units[unit as usize].place
                         {
-                            state.free(slot);
+                            state.free(unit, slot);
                         }
                         state.units[unit as usize].place = Where::OnDisk;
                     }
@@ -539,7 +558,7 @@ impl Sink for Shelf {
                 Ok(slot)
             }
             (slot, outcome) => {
-                slot.into_iter().for_each(|slot| state.free(slot));
+                slot.into_iter().for_each(|slot| state.free(unit, slot));
                 Err(outcome.err())
             }
         };
