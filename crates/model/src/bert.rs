@@ -189,12 +189,12 @@ impl<O: Ops> Network<O> for Bert<O> {
         ops.embed(&w.tokens, batch, &mut s.x)?;
         if let Some(types) = &w.types {
             c.types(batch, &mut s.indices);
-            ops.rows(types, &s.indices, &mut s.h);
+            ops.rows(types, &s.indices, &mut s.h)?;
             ops.add(&mut s.x, &s.h);
         }
         s.indices.clear();
         s.indices.extend(batch.rows.iter().map(|row| row.position));
-        ops.rows(&w.positions, &s.indices, &mut s.h);
+        ops.rows(&w.positions, &s.indices, &mut s.h)?;
         ops.add(&mut s.x, &s.h);
         w.norm.apply(ops, &mut s.x, c);
 

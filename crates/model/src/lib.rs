@@ -160,6 +160,10 @@ pub struct Needs {
     pub native_len: u32,
     /// Bytes of all weights once packed, those of experts included.
     pub weight_bytes: u64,
+    /// Bytes of vectors once read, which are always held.
+    pub vector_bytes: u64,
+    /// Bytes once packed of tables of which single rows are taken, and which may stay on disk.
+    pub table_bytes: u64,
     /// The mixtures of experts, which may stay on disk.
     pub mixtures: Vec<MixtureNeeds>,
     /// Bytes of the tensors in the file that will be read: the total of `load`'s progress.
@@ -200,11 +204,11 @@ impl Needs {
         self.mixtures.iter().flat_map(|m| &m.experts).copied()
     }
 
-    /// Bytes of all weights once packed but those of experts.
+    /// Bytes of all weights once packed but those of experts and tables.
     pub fn resident_bytes(&self) -> u64 {
         let experts = self.experts().map(|expert| expert.packed_bytes);
-        self.weight_bytes
-            .saturating_sub(experts.fold(0, u64::saturating_add))
+        let on_disk = experts.fold(self.table_bytes, u64::saturating_add);
+        self.weight_bytes.saturating_sub(on_disk)
     }
 
     /// Bytes of keys and values of one position, all layers.
@@ -252,6 +256,9 @@ pub fn inspect<O: Ops>(
     });
     let mixtures: Vec<MixtureNeeds> = mixtures.collect();
     let experts = mixtures.iter().flat_map(|m| &m.experts);
+    let tables = measure.tables.borrow();
+    let tables = tables.iter().map(|&(ty, r, c)| ops.matrix_bytes(ty, r, c));
+    let table_bytes = tables.fold(0, u64::saturating_add);
     let expert_bytes = experts.fold(0_u64, |sum, e| sum.saturating_add(e.packed_bytes));
     let context_len = network.shape().context_len;
     let native_len = rope::native_len(&keys)?.unwrap_or(context_len);
@@ -262,7 +269,10 @@ pub fn inspect<O: Ops>(
         native_len: native_len.min(context_len),
         weight_bytes: matrices
             .fold(measure.vector_bytes.get(), u64::saturating_add)
-            .saturating_add(expert_bytes),
+            .saturating_add(expert_bytes)
+            .saturating_add(table_bytes),
+        vector_bytes: measure.vector_bytes.get(),
+        table_bytes,
         mixtures,
         file_bytes,
         buffer_bytes: measure.buffer_bytes.get().saturating_add(scratch_bytes),

@@ -159,8 +159,13 @@ impl<'a, O: Ops> Loader<'a, O> {
         n_vocab: usize,
         width: usize,
     ) -> Result<Embedding<O>, ModelError> {
-        let table = self.matrix("token_embd.weight", n_vocab, width)?;
+        let name = "token_embd.weight";
         if self.has("output.weight") {
+            self.check(name, &[width, n_vocab])?;
+            let table = self
+                .ops
+                .load_table(self.keys.source, name, n_vocab, width)?;
+            self.done(name);
             let head = self.linear("output", n_vocab, width)?;
             return Ok(Embedding {
                 own_table: Some(table),
@@ -168,7 +173,7 @@ impl<'a, O: Ops> Loader<'a, O> {
             });
         }
         let head = Linear {
-            weight: table,
+            weight: self.matrix(name, n_vocab, width)?,
             bias: None,
         };
         Ok(Embedding {

@@ -20,6 +20,8 @@ pub(crate) struct Measure {
     pub matrices: RefCell<Vec<Shape>>,
     /// For each mixture, and each of its experts: gate, up and down.
     pub experts: RefCell<Vec<Vec<[Shape; 3]>>>,
+    /// Every table of which single rows are taken, and nothing else.
+    pub tables: RefCell<Vec<Shape>>,
     /// Bytes of all vectors.
     pub vector_bytes: Cell<u64>,
     /// Bytes of all buffers.
@@ -95,6 +97,20 @@ impl Ops for Measure {
         Ok(())
     }
 
+    fn load_table(
+        &self,
+        source: &dyn WeightSource,
+        name: &str,
+        rows: usize,
+        columns: usize,
+    ) -> Result<(), LoadError> {
+        let info = source
+            .tensor(name)
+            .ok_or_else(|| LoadError::Missing(name.to_owned()))?;
+        self.tables.borrow_mut().push((info.ty, rows, columns));
+        Ok(())
+    }
+
     fn load_parts(
         &self,
         source: &dyn WeightSource,
@@ -119,7 +135,9 @@ impl Ops for Measure {
         0
     }
 
-    fn rows(&mut self, (): &(), _: &[u32], (): &mut ()) {}
+    fn rows(&mut self, (): &(), _: &[u32], (): &mut ()) -> Result<(), SourceError> {
+        Ok(())
+    }
     fn select(&mut self, (): &(), _: &[u32], (): &mut ()) {}
     fn layer_norm(&mut self, (): &mut (), (): &(), (): &(), _: f32) {}
     fn foresee(&mut self, _: &Routing, (): &(), (): &(), (): &(), _: (&(), f32)) {}

@@ -137,7 +137,7 @@ impl<O: Ops> Network<O> for NomicBert<O> {
         ops.embed(&w.tokens, batch, &mut s.x)?;
         if let Some(types) = &w.types {
             c.types(batch, &mut s.indices);
-            ops.rows(types, &s.indices, &mut s.h);
+            ops.rows(types, &s.indices, &mut s.h)?;
             ops.add(&mut s.x, &s.h);
         }
         w.norm.apply(ops, &mut s.x, c);

@@ -72,7 +72,7 @@ fn line(cpu: Option<Cpu>, threads: usize, ty: TensorType, rows: usize, columns: 
         let (mut x, mut out) = (cpu.buf(n, columns), cpu.buf(n, rows));
         cpu.scale(&mut x, 1.0);
         let indices = vec![0; n];
-        cpu.rows(&layers[0].weight, &indices, &mut x);
+        let _ = cpu.rows(&layers[0].weight, &indices, &mut x);
         let layers = &layers[..if n > 16 {
             2.min(layers.len())
         } else {

@@ -337,6 +337,17 @@ pub trait Ops: Send {
         rows: usize,
         columns: usize,
     ) -> Result<Self::Matrix, LoadError>;
+    /// As [`Ops::load_matrix`], for one that [`Ops::embed`] and [`Ops::rows`] alone take rows of: it may
+    /// stay on disk.
+    fn load_table(
+        &self,
+        source: &dyn WeightSource,
+        name: &str,
+        rows: usize,
+        columns: usize,
+    ) -> Result<Self::Matrix, LoadError> {
+        self.load_matrix(source, name, rows, columns)
+    }
     /// Makes the experts of a layer ready: reads and packs them, or remembers where they lie.
     fn load_experts(
         &self,
@@ -365,7 +376,12 @@ pub trait Ops: Send {
     fn matrix_bytes(&self, ty: TensorType, rows: usize, columns: usize) -> u64;
 
     /// `out = table[index]` for each index.
-    fn rows(&mut self, table: &Self::Matrix, indices: &[u32], out: &mut Self::Buf);
+    fn rows(
+        &mut self,
+        table: &Self::Matrix,
+        indices: &[u32],
+        out: &mut Self::Buf,
+    ) -> Result<(), SourceError>;
     /// `out = x[index]` for each index.
     fn select(&mut self, x: &Self::Buf, indices: &[u32], out: &mut Self::Buf);
     /// The rows of `table` that the batch's items name.

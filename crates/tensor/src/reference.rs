@@ -327,9 +327,10 @@ impl Ops for Reference {
         rows as u64 * columns as u64 * 4
     }
 
-    fn rows(&mut self, table: &Matrix, indices: &[u32], out: &mut Buf) {
+    fn rows(&mut self, table: &Matrix, indices: &[u32], out: &mut Buf) -> Result<(), SourceError> {
         let rows = indices.iter().flat_map(|&i| table.row(i as usize).to_vec());
         out.set(rows.collect());
+        Ok(())
     }
 
     fn select(&mut self, x: &Buf, indices: &[u32], out: &mut Buf) {

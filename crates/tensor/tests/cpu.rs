@@ -284,7 +284,7 @@ fn run<O: Ops>(ops: &mut O, case: &Case, lengths: [usize; 2], chunk: usize) -> V
         ops.gate(case.activation, &mut g, &u);
         ops.add(&mut x, &g);
         if !case.causal {
-            ops.rows(&embed.weight, &positions, &mut h);
+            ops.rows(&embed.weight, &positions, &mut h).unwrap();
             ops.add(&mut x, &h);
             ops.layer_norm(&mut x, &norm, &norm, 1e-5);
             ops.gelu(&mut x);
@@ -398,7 +398,8 @@ fn bits_do_not_depend_on_the_choice_of_kernels() {
             let weight = cpu.load_matrix(&source, "w", rows, columns).unwrap();
             let x = cpu.load_matrix(&source, "x", n, columns).unwrap();
             let (mut input, mut output) = (cpu.buf(n, columns), cpu.buf(n, rows));
-            cpu.rows(&x, &(0..n as u32).collect::<Vec<_>>(), &mut input);
+            cpu.rows(&x, &(0..n as u32).collect::<Vec<_>>(), &mut input)
+                .unwrap();
             cpu.linear(&input, &mut [(&Linear { weight, bias: None }, &mut output)])
                 .unwrap();
             let mut out = Vec::new();

@@ -248,7 +248,9 @@ impl Ops for FakeOps {
     fn matrix_bytes(&self, _: TensorType, _: usize, _: usize) -> u64 {
         0
     }
-    fn rows(&mut self, (): &(), _: &[u32], _: &mut Vec<f32>) {}
+    fn rows(&mut self, (): &(), _: &[u32], _: &mut Vec<f32>) -> Result<(), SourceError> {
+        Ok(())
+    }
     fn select(&mut self, _: &Vec<f32>, _: &[u32], _: &mut Vec<f32>) {}
     fn embed(&mut self, (): &(), _: &Batch<'_>, _: &mut Vec<f32>) -> Result<(), SourceError> {
         Ok(())

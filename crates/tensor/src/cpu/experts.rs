@@ -4,8 +4,8 @@
 //! row's sum is in router order either way.
 
 use super::activations::{Buf, Forms, form_bytes, grain};
-use super::matrix::{Matrix, checked};
-use super::stream::{Layer, Stream, Units};
+use super::matrix::{Matrix, Spot, checked};
+use super::stream::{Group, Stream, Units};
 use super::{Columns, Cpu, Product, Vector, multiply_all};
 use crate::importance::Place;
 use crate::kernel::Leaf;
@@ -25,35 +25,21 @@ pub struct Experts {
 
 #[derive(Debug)]
 enum Held {
-    InMemory(Vec<Expert>),
+    InMemory(Vec<Vec<Matrix>>),
     /// They are read while they are used.
-    OnDisk(Layer),
+    OnDisk(Group),
 }
 
-/// The matrices of one expert.
-#[derive(Debug)]
-pub(super) struct Expert {
-    /// `[ffn, width]`
-    pub gate: Matrix,
-    /// `[ffn, width]`
-    pub up: Matrix,
-    /// `[width, ffn]`
-    pub down: Matrix,
-}
+/// The matrices of one expert: gate and up, `[ffn, width]`, and down, `[width, ffn]`.
+type Expert = [Matrix];
 
-/// Where a matrix of an expert lies in its tensor.
-#[derive(Clone, Debug)]
-pub(super) struct Spot {
-    pub place: Place,
-    pub ty: TensorType,
-    /// Bytes from the tensor's start.
-    pub offset: u64,
-    pub rows: usize,
-    pub columns: usize,
-}
+/// Their places in it.
+const GATE: usize = 0;
+const UP: usize = 1;
+const DOWN: usize = 2;
 
 /// Gate, up and down of every expert.
-fn spots(source: &dyn WeightSource, tensors: &ExpertTensors) -> Result<Vec<[Spot; 3]>, LoadError> {
+fn spots(source: &dyn WeightSource, tensors: &ExpertTensors) -> Result<Vec<Vec<Spot>>, LoadError> {
     let n = tensors.n_experts;
     let stack = |(stack, rows, columns): (&ExpertStack, usize, usize)| {
         let spot = |place: Place, ty: TensorType| Spot {
@@ -82,7 +68,7 @@ fn spots(source: &dyn WeightSource, tensors: &ExpertTensors) -> Result<Vec<[Spot
     let [gate, up, down] = tensors.stacks().map(stack);
     let (gate, up, down) = (gate?, up?, down?);
     let all = gate.into_iter().zip(up).zip(down);
-    Ok(all.map(|((gate, up), down)| [gate, up, down]).collect())
+    Ok(all.map(|((gate, up), down)| vec![gate, up, down]).collect())
 }
 
 /// What the experts of one layer need; grows to the largest batch and stays.
@@ -252,18 +238,10 @@ impl Cpu {
             Some(stream) => Held::OnDisk(stream.register(spots)),
             None => {
                 let matrix = |spot: Spot| {
-                    let shape = (spot.rows, spot.columns);
                     let to = (&self.arena, &*self.team);
-                    let matrix = Matrix::load(source, spot.place, spot.ty, spot.offset, shape, to)?;
-                    Ok(matrix.choosing(&self.choice))
+                    Ok(Matrix::load(source, spot, to)?.choosing(&self.choice))
                 };
-                let expert = |[gate, up, down]: [Spot; 3]| {
-                    Ok(Expert {
-                        gate: matrix(gate)?,
-                        up: matrix(up)?,
-                        down: matrix(down)?,
-                    })
-                };
+                let expert = |spots: Vec<Spot>| spots.into_iter().map(matrix).collect();
                 let experts = spots.into_iter().map(expert);
                 Held::InMemory(experts.collect::<Result<_, SourceError>>()?)
             }
@@ -280,13 +258,17 @@ impl Cpu {
         out: &mut Buf,
     ) -> Result<(), SourceError> {
         let mut scratch = std::mem::take(&mut self.experts);
-        self.score(router, x, &mut scratch.routes, &mut scratch.columns);
+        let scored = self.score(router, x, &mut scratch.routes, &mut scratch.columns);
+        if scored.is_err() {
+            self.experts = scratch;
+            return scored;
+        }
         scratch.routes.route(routing, self.leaf, &self.team);
         scratch.routes.group(experts.n);
         let outcome = match (&experts.held, &self.stream) {
-            (Held::OnDisk(layer), Some(stream)) => {
+            (Held::OnDisk(group), Some(stream)) => {
                 let stream = stream.clone();
-                self.as_they_come(routing, &stream, layer, x, &mut scratch)
+                self.as_they_come(routing, &stream, group, x, &mut scratch)
             }
             (Held::OnDisk(_), None) => unreachable!("experts on disk without a stream"),
             (Held::InMemory(experts), _) => {
@@ -313,19 +295,24 @@ impl Cpu {
         &mut self,
         routing: &Routing,
         stream: &Stream,
-        layer: &Layer,
+        group: &Group,
         x: &Buf,
         scratch: &mut Scratch,
     ) -> Result<(), SourceError> {
         let mut units = std::mem::take(&mut scratch.units);
-        stream.begin(layer, &scratch.routes.active, x.rows, &mut units);
+        stream.begin(group, &scratch.routes.active, x.rows, &mut units);
         let outcome = loop {
             match stream.ready(&mut units) {
                 Ok([]) => break Ok(()),
                 Ok(ready) => {
                     scratch.wave.clear();
                     scratch.wave.extend_from_slice(ready);
-                    self.wave(routing, &|expert| stream.expert(&units, expert), x, scratch);
+                    self.wave(
+                        routing,
+                        &|expert| stream.matrices(&units, expert),
+                        x,
+                        scratch,
+                    );
                     stream.done(&mut units);
                 }
                 Err(error) => break Err(error),
@@ -344,7 +331,7 @@ impl Cpu {
         x: &Buf,
         (norm, eps): (&Vector, f32),
     ) {
-        let (Held::OnDisk(layer), Some(stream)) = (&experts.held, self.stream.clone()) else {
+        let (Held::OnDisk(group), Some(stream)) = (&experts.held, self.stream.clone()) else {
             return;
         };
         if !stream.guesses() {
@@ -360,15 +347,26 @@ impl Cpu {
             }
         });
         if let Some(ahead) = &scratch.ahead {
-            self.score(router, ahead, &mut scratch.foreseen, &mut scratch.columns);
+            // Where the router cannot be read nothing is foreseen; who needs it will hear why.
+            let scored = self.score(router, ahead, &mut scratch.foreseen, &mut scratch.columns);
+            if scored.is_err() {
+                self.experts = scratch;
+                return;
+            }
             scratch.foreseen.route(routing, self.leaf, &self.team);
             scratch.foreseen.group(experts.n);
-            stream.guess(layer, &scratch.foreseen.by_demand(routing.top_k), x.rows);
+            stream.guess(group, &scratch.foreseen.by_demand(routing.top_k), x.rows);
         }
         self.experts = scratch;
     }
 
-    fn score(&mut self, router: &Matrix, x: &Buf, routes: &mut Routes, columns: &mut Vec<Column>) {
+    fn score(
+        &mut self,
+        router: &Matrix,
+        x: &Buf,
+        routes: &mut Routes,
+        columns: &mut Vec<Column>,
+    ) -> Result<(), SourceError> {
         let scores = sized(&mut routes.scores, x.rows, router.rows);
         let form = router.activations();
         self.forms.make(form, x, self.leaf, &self.team);
@@ -383,7 +381,7 @@ impl Cpu {
             matrix: router,
             columns: 0..x.rows,
         };
-        multiply_all(self.leaf, &self.team, 1, &product, &Columns(columns));
+        self.multiply(1, &product, &Columns(columns))
     }
 
     /// Computes the active experts of `scratch.wave`; `expert` answers one by its number.
@@ -411,13 +409,13 @@ impl Cpu {
             return;
         };
         for &i in &scratch.wave {
-            let Expert { gate, up, down } = expert(scratch.routes.active[i as usize].0);
+            let expert = expert(scratch.routes.active[i as usize].0);
             let range = scratch.routes.range(i);
             let places = &scratch.routes.entries[range.clone()];
             let rows = places.iter().map(|p| x.row(*p as usize / routing.top_k));
-            recorder.add(&[&gate.place, &up.place], x.width, rows);
+            recorder.add(&[&expert[GATE].place, &expert[UP].place], x.width, rows);
             let rows = range.map(|entry| hidden.row(entry));
-            recorder.add(&[&down.place], hidden.width, rows);
+            recorder.add(&[&expert[DOWN].place], hidden.width, rows);
         }
     }
 
@@ -434,10 +432,10 @@ impl Cpu {
         };
         let (routes, wave) = (&scratch.routes, &scratch.wave);
         let of = |i: u32| expert(routes.active[i as usize].0);
-        let (places, ffn) = (routes.chosen.len(), of(first).gate.rows);
+        let (places, ffn) = (routes.chosen.len(), of(first)[GATE].rows);
         for form in [Activations::Blocks32, Activations::Blocks256] {
             let asks = |i: &u32| {
-                [&of(*i).gate, &of(*i).up]
+                [&of(*i)[GATE], &of(*i)[UP]]
                     .map(Matrix::activations)
                     .contains(&form)
             };
@@ -453,7 +451,7 @@ impl Cpu {
         scratch.rows.clear();
         for &i in wave {
             let expert = of(i);
-            for (matrix, out) in [(&expert.gate, gates), (&expert.up, ups)] {
+            for (matrix, out) in [(&expert[GATE], gates), (&expert[UP], ups)] {
                 scratch.starts.push(scratch.columns.len());
                 for entry in routes.range(i) {
                     let row = routes.entries[entry] as usize / routing.top_k;
@@ -472,11 +470,7 @@ impl Cpu {
         let product = |i: usize| {
             let expert = of(wave[i / 2]);
             Product {
-                matrix: if i.is_multiple_of(2) {
-                    &expert.gate
-                } else {
-                    &expert.up
-                },
+                matrix: &expert[i % 2],
                 columns: starts[i]..starts[i + 1],
             }
         };
@@ -498,7 +492,7 @@ impl Cpu {
             return;
         };
         let (routes, wave) = (&scratch.routes, &scratch.wave);
-        let of = |i: u32| &expert(routes.active[i as usize].0).down;
+        let of = |i: u32| &expert(routes.active[i as usize].0)[DOWN];
         let down = sized(&mut scratch.down, routes.chosen.len(), of(first).rows);
         let (stride, out) = (down.stride, down.shared());
         let Some(hidden) = &scratch.gate else { return };

@@ -1,5 +1,6 @@
 //! Weight matrices on the CPU: read, packed and multiplied by the panel.
 
+use super::stream::{Group, Stream};
 use crate::importance::Place;
 use crate::kernel::Leaf;
 use crate::kernel::choice::Choice;
@@ -20,6 +21,45 @@ const READ_BYTES: usize = 256 << 10;
 /// stay in the second-level cache.
 const PARTS: usize = 8;
 
+/// Where a matrix, or some of its rows, lies in a file.
+#[derive(Clone, Debug)]
+pub(super) struct Spot {
+    pub place: Place,
+    pub ty: TensorType,
+    /// Bytes from the tensor's start.
+    pub offset: u64,
+    pub rows: usize,
+    pub columns: usize,
+}
+
+/// Bytes of the parts in which a matrix is read that is not held, about.
+const PART_BYTES: usize = 2 << 20;
+
+impl Spot {
+    /// Its rows in parts of whole panels, and how many rows each part but the last has.
+    fn parts(&self) -> (usize, Vec<Self>) {
+        let row_bytes = Layout::new(self.ty).row_bytes(self.columns);
+        let panels = (PART_BYTES / (row_bytes * PANEL).max(1)).max(1);
+        let each = (panels * PANEL).min(self.rows.next_multiple_of(PANEL));
+        let part = |first: usize| Self {
+            offset: self.offset + (first * row_bytes) as u64,
+            rows: each.min(self.rows - first),
+            ..self.clone()
+        };
+        (each, (0..self.rows).step_by(each).map(part).collect())
+    }
+}
+
+/// Where the rows of a matrix are that is not held in memory.
+#[derive(Debug)]
+pub(super) struct Parts {
+    pub spot: Spot,
+    /// The units of the stream, unless single rows are all that is ever read.
+    pub group: Option<Group>,
+    /// Rows of each unit but the last.
+    pub rows: usize,
+}
+
 /// A matrix `[rows, columns]` in panels of sixteen rows; rows beyond the last are zero.
 #[derive(Debug)]
 pub struct Matrix {
@@ -32,6 +72,8 @@ pub struct Matrix {
     pub(super) place: Place,
     /// From so many columns on weights are unpacked first.
     unpack_from: usize,
+    /// `data` is empty, and its rows are read while they are used.
+    pub(super) on_disk: Option<Parts>,
 }
 
 impl Matrix {
@@ -44,12 +86,16 @@ impl Matrix {
     /// among the team.
     pub(super) fn load(
         source: &dyn WeightSource,
-        place: Place,
-        ty: TensorType,
-        offset: u64,
-        (rows, columns): (usize, usize),
+        spot: Spot,
         (arena, team): (&Arena, &Team),
     ) -> Result<Self, SourceError> {
+        let Spot {
+            place,
+            ty,
+            offset,
+            rows,
+            columns,
+        } = spot;
         let layout = Layout::new(ty);
         let panel_bytes = layout.panel_bytes(columns);
         let mut data = arena.take(Self::bytes(ty, rows, columns));
@@ -90,6 +136,7 @@ impl Matrix {
             data,
             place,
             unpack_from: usize::MAX,
+            on_disk: None,
         })
     }
 
@@ -105,7 +152,26 @@ impl Matrix {
             data: arena.take(Self::bytes(ty, rows, columns)),
             place: Place::whole(""),
             unpack_from: usize::MAX,
+            on_disk: None,
         }
+    }
+
+    /// A matrix whose rows stay on disk. Unless it is only a table, from which single rows are taken,
+    /// its parts are units of the stream.
+    pub(super) fn on_disk(spot: Spot, stream: &Stream, table: bool, arena: &Arena) -> Self {
+        let (rows, parts) = spot.parts();
+        let group = (!table).then(|| stream.register(parts.into_iter().map(|part| vec![part])));
+        Self {
+            rows: spot.rows,
+            place: spot.place.clone(),
+            ..Self::empty(spot.ty, (0, spot.columns), arena)
+        }
+        .lying_at(Parts { spot, group, rows })
+    }
+
+    fn lying_at(mut self, parts: Parts) -> Self {
+        self.on_disk = Some(parts);
+        self
     }
 
     /// Packs rows as they stand in a file into the room that [`Matrix::empty`] made.

@@ -13,7 +13,7 @@ pub use activations::Buf;
 pub use cache::Memory;
 pub use experts::Experts;
 pub use matrix::Matrix;
-pub use stream::{Clock, Streamed, Streaming};
+pub use stream::{Clock, OnDisk, Streamed, Streaming};
 
 use crate::importance::{Place, Recorder};
 use crate::kernel::choice::Choice;
@@ -29,6 +29,7 @@ use crate::team::Team;
 use crate::{SourceError, WeightSource};
 use activations::{Forms, grain};
 use ingle_formats::TensorType;
+use matrix::Spot;
 use std::sync::Arc;
 
 /// Bytes of weights, times columns, that one thread multiplies sooner than a second one comes.
@@ -46,11 +47,13 @@ pub struct Cpu {
     columns: Vec<Column>,
     angles: rope::Angles,
     experts: experts::Scratch,
-    /// Where experts come from that are not held in memory.
+    /// Where weights come from that are not held in memory.
     stream: Option<stream::Stream>,
     attention: attention::Scratch,
     /// Rows whose logits are wanted.
     outputs: Option<Buf>,
+    /// Tokens of a batch.
+    tokens: Vec<u32>,
     /// Is told what each matrix is multiplied by.
     recorder: Option<Recorder>,
     /// Is told of each operation.
@@ -98,6 +101,7 @@ impl Cpu {
             stream: None,
             attention: attention::Scratch::default(),
             outputs: None,
+            tokens: Vec::new(),
             recorder: None,
             observer: Observer::default(),
         })
@@ -137,7 +141,7 @@ impl Cpu {
         self.choosing(choice)
     }
 
-    /// Reads experts while they are used, from now on, for models that are loaded. What is computed
+    /// Reads weights while they are used, from now on, for models that are loaded. What is computed
     /// stays the same. Kernels have been chosen before.
     #[must_use]
     pub fn streaming(mut self, streaming: Streaming) -> Self {
@@ -145,7 +149,7 @@ impl Cpu {
         self
     }
 
-    /// What came of reading experts while they are used; `None` where all weights are in memory.
+    /// What came of reading weights while they are used; `None` where all weights are in memory.
     pub fn streamed(&self) -> Option<Streamed> {
         self.stream.as_ref().map(stream::Stream::stats)
     }
@@ -165,19 +169,137 @@ impl Cpu {
     ) -> Result<Vec<Matrix>, LoadError> {
         let mut first = 0; // row
         let load = |(place, n): &(Place, usize)| {
-            let at = ty.byte_len((first * columns) as u64).unwrap_or(0);
+            let offset = ty.byte_len((first * columns) as u64).unwrap_or(0);
             first += n;
-            Ok(Matrix::load(
+            let (place, rows) = (place.clone(), *n);
+            self.load_spot(
                 source,
-                place.clone(),
-                ty,
-                at,
-                (*n, columns),
-                (&self.arena, &self.team),
-            )?
-            .choosing(&self.choice))
+                Spot {
+                    place,
+                    ty,
+                    offset,
+                    rows,
+                    columns,
+                },
+            )
         };
         rows.iter().map(load).collect()
+    }
+
+    /// A matrix, held in memory or read while it is used.
+    fn load_spot(&self, source: &dyn WeightSource, spot: Spot) -> Result<Matrix, LoadError> {
+        match &self.stream {
+            Some(stream) if stream.on_disk() == OnDisk::All => {
+                Ok(Matrix::on_disk(spot, stream, false, &self.arena))
+            }
+            _ => {
+                let matrix = Matrix::load(source, spot, (&self.arena, &self.team))?;
+                Ok(matrix.choosing(&self.choice))
+            }
+        }
+    }
+
+    /// Computes `n` products, shared among the team by panels; those of matrices that are not held as
+    /// their parts come.
+    fn multiply<'a>(
+        &self,
+        n: usize,
+        product: &(dyn Fn(usize) -> Product<'a> + Sync),
+        columns: &Columns<'_>,
+    ) -> Result<(), SourceError> {
+        let Some(stream) = self.stream.as_ref().filter(|s| s.on_disk() == OnDisk::All) else {
+            multiply_all(self.leaf, &self.team, n, product, columns);
+            return Ok(());
+        };
+        for Product {
+            matrix,
+            columns: of,
+        } in (0..n).map(product)
+        {
+            let parts = matrix.on_disk.as_ref();
+            if let Some((group, rows)) = parts.and_then(|p| Some((p.group.as_ref()?, p.rows))) {
+                self.multiply_parts(stream, group, rows, columns.get(of))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Multiplies the parts of a matrix, of so many rows each, as they come.
+    fn multiply_parts(
+        &self,
+        stream: &stream::Stream,
+        group: &stream::Group,
+        rows: usize,
+        columns: &[Column],
+    ) -> Result<(), SourceError> {
+        let all: Vec<(u32, u32)> = (0..group.0.len() as u32).map(|i| (i, i + 1)).collect();
+        let (mut units, mut own) = (stream::Units::default(), Vec::new());
+        stream.begin(group, &all, columns.len(), &mut units);
+        let mut asked = false;
+        loop {
+            let ready = stream.ready(&mut units)?.to_vec();
+            if ready.is_empty() {
+                return Ok(());
+            }
+            if !asked {
+                stream.ahead(group);
+                asked = true;
+            }
+            own.clear();
+            for part in &ready {
+                let first = *part as usize * rows;
+                // SAFETY: a part's outputs lie in those of the matrix.
+                let moved = |c: &Column| unsafe {
+                    Column {
+                        out: c.out.add(first),
+                        ..*c
+                    }
+                };
+                own.extend(columns.iter().map(moved));
+            }
+            let n = columns.len();
+            let product = |i: usize| Product {
+                matrix: &stream.matrices(&units, ready[i])[0],
+                columns: i * n..(i + 1) * n,
+            };
+            multiply_all(self.leaf, &self.team, ready.len(), &product, &Columns(&own));
+            stream.done(&mut units);
+        }
+    }
+
+    /// Rows of a table that is not held: read, each once, and decoded into the rows of `out`.
+    fn read_rows(
+        &self,
+        stream: &stream::Stream,
+        spot: &Spot,
+        indices: &[u32],
+        out: &mut Buf,
+    ) -> Result<(), SourceError> {
+        let mut once = indices.to_vec();
+        once.sort_unstable();
+        once.dedup();
+        let rows = stream.rows(spot, &once)?;
+        for (i, index) in indices.iter().enumerate() {
+            let row = once.binary_search(index).ok().and_then(|at| rows.get(at));
+            // The lengths fit by construction, so that decoding cannot fail.
+            let _ = row.map(|row| quant::decode(spot.ty, row, out.row_mut(i)));
+        }
+        Ok(())
+    }
+
+    /// Row `indices[i]` of a table to row `i` of `out`.
+    fn take_rows(&self, table: &Matrix, indices: &[u32], out: &mut Buf) -> Result<(), SourceError> {
+        out.set_rows(indices.len());
+        if let (Some(parts), Some(stream)) = (&table.on_disk, &self.stream) {
+            return self.read_rows(stream, &parts.spot, indices, out);
+        }
+        let (stride, shared) = (out.stride, out.shared());
+        self.each_row(indices.len(), &|i| {
+            // SAFETY: each row is written by one member.
+            let row = unsafe { shared.slice(i * stride, table.columns) };
+            table.decode_row(indices[i] as usize, row);
+        });
+        Ok(())
     }
 
     /// Changes every row of `x` by `f`, shared among the team.
@@ -276,15 +398,35 @@ impl Ops for Cpu {
     ) -> Result<Matrix, LoadError> {
         let ty = matrix::checked(source, name, &[columns, rows])?;
         let place = Place::whole(name);
-        Ok(Matrix::load(
-            source,
+        let spot = Spot {
             place,
             ty,
-            0,
-            (rows, columns),
-            (&self.arena, &self.team),
-        )?
-        .choosing(&self.choice))
+            offset: 0,
+            rows,
+            columns,
+        };
+        self.load_spot(source, spot)
+    }
+
+    fn load_table(
+        &self,
+        source: &dyn WeightSource,
+        name: &str,
+        rows: usize,
+        columns: usize,
+    ) -> Result<Matrix, LoadError> {
+        let Some(stream) = &self.stream else {
+            return self.load_matrix(source, name, rows, columns);
+        };
+        let ty = matrix::checked(source, name, &[columns, rows])?;
+        let spot = Spot {
+            place: Place::whole(name),
+            ty,
+            offset: 0,
+            rows,
+            columns,
+        };
+        Ok(Matrix::on_disk(spot, stream, true, &self.arena))
     }
 
     fn load_experts(
@@ -339,15 +481,10 @@ impl Ops for Cpu {
         Matrix::bytes(ty, rows, columns) as u64
     }
 
-    fn rows(&mut self, table: &Matrix, indices: &[u32], out: &mut Buf) {
-        out.set_rows(indices.len());
-        let (stride, shared) = (out.stride, out.shared());
-        self.each_row(indices.len(), &|i| {
-            // SAFETY: each row is written by one member.
-            let row = unsafe { shared.slice(i * stride, table.columns) };
-            table.decode_row(indices[i] as usize, row);
-        });
+    fn rows(&mut self, table: &Matrix, indices: &[u32], out: &mut Buf) -> Result<(), SourceError> {
+        self.take_rows(table, indices, out)?;
         self.observer.done("rows");
+        Ok(())
     }
 
     fn select(&mut self, x: &Buf, indices: &[u32], out: &mut Buf) {
@@ -364,14 +501,12 @@ impl Ops for Cpu {
         batch: &Batch<'_>,
         out: &mut Buf,
     ) -> Result<(), SourceError> {
-        out.set_rows(batch.rows.len());
-        let (stride, shared) = (out.stride, out.shared());
-        self.each_row(batch.rows.len(), &|i| {
-            let token = batch.rows[i].item.token();
-            // SAFETY: each row is written by one member.
-            let row = unsafe { shared.slice(i * stride, table.columns) };
-            table.decode_row(token.0 as usize, row);
-        });
+        let mut tokens = std::mem::take(&mut self.tokens);
+        tokens.clear();
+        tokens.extend(batch.rows.iter().map(|row| row.item.token().0));
+        let taken = self.take_rows(table, &tokens, out);
+        self.tokens = tokens;
+        taken?;
         self.observer.done("embed");
         Ok(())
     }
@@ -454,13 +589,7 @@ impl Ops for Cpu {
             matrix: &layers[i].0.weight,
             columns: i * x.rows..(i + 1) * x.rows,
         };
-        multiply_all(
-            self.leaf,
-            &self.team,
-            layers.len(),
-            &product,
-            &Columns(&self.columns),
-        );
+        self.multiply(layers.len(), &product, &Columns(&self.columns))?;
         for (layer, out) in layers.iter_mut() {
             if let Some(bias) = &layer.bias {
                 let (stride, shared) = (out.stride, out.shared());
@@ -597,7 +726,7 @@ impl Ops for Cpu {
             matrix: &head.weight,
             columns: 0..n,
         };
-        multiply_all(self.leaf, &self.team, 1, &product, &Columns(&self.columns));
+        self.multiply(1, &product, &Columns(&self.columns))?;
         for i in 0..n {
             out.copy_within(i * stride..i * stride + n_vocab, i * n_vocab);
         }

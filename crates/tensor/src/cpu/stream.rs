@@ -1,14 +1,13 @@
-//! Experts that are read while they are used: a cache of packed experts over a [`Fetcher`].
+//! Weights that are read while they are used: a cache of packed weights over a [`Fetcher`].
 //!
-//! A *unit* is an expert of a layer, a *slot* memory for one. Units of the same types and shapes share
-//! slots. The computing thread says which units a batch needs ([`Stream::begin`]), computes those that
+//! A *unit* is an expert of a layer, or some rows of a matrix; a *slot* is memory for one. Units of the
+//! same types and shapes share slots. The computing thread says which units a batch needs ([`Stream::begin`]), computes those that
 //! are there, and then each as it comes ([`Stream::ready`]). Threads of the fetcher pack what they have
 //! read into slots, without a lock: a slot that is being filled or computed with is pinned, and only the
 //! one who pinned it touches it.
 
-use super::experts::{Expert, Spot};
 use super::foresight::Foresight;
-use super::matrix::Matrix;
+use super::matrix::{Matrix, Spot};
 use crate::SourceError;
 use crate::fetch::{Fetched, Fetcher, Sink, TensorRange, Urgency};
 use crate::kernel::choice::Choice;
@@ -20,15 +19,34 @@ use std::ops::Range;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+/// Where all is used in turn, so many units are looked at to find what is to be read next, and so many
+/// are asked for before they are needed.
+const AHEAD_UNITS: u32 = 4096;
+const AHEAD_READS: u32 = 16;
+
+/// Marks the tickets of rows.
+const ROWS: u64 = 1 << 63;
+
 /// The time since any fixed moment.
 pub type Clock = Arc<dyn Fn() -> Duration + Send + Sync>;
 
-/// How experts are read while they are used.
+/// Which weights are read while they are used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnDisk {
+    /// Experts, and the rows of an embedding that is not the head too.
+    Experts,
+    /// All matrices.
+    All,
+}
+
+/// How weights are read while they are used.
 #[derive(Clone)]
 pub struct Streaming {
     /// Reads them.
     pub fetcher: Arc<dyn Fetcher>,
-    /// Bytes of packed experts that are kept.
+    /// Which ones.
+    pub on_disk: OnDisk,
+    /// Bytes of packed weights that are kept.
     pub cache_bytes: u64,
     /// Measures waiting.
     pub clock: Clock,
@@ -37,6 +55,7 @@ pub struct Streaming {
 impl std::fmt::Debug for Streaming {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let mut all = f.debug_struct("Streaming");
+        all.field("on_disk", &self.on_disk);
         all.field("cache_bytes", &self.cache_bytes);
         all.finish_non_exhaustive()
     }
@@ -45,11 +64,12 @@ impl std::fmt::Debug for Streaming {
 /// What came of streaming so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Streamed {
-    /// Experts that batches needed; one that several rows of a batch need counts once.
+    /// Units that batches needed: experts, one that several rows of a batch need counts once, or parts
+    /// of matrices.
     pub needed: u64,
     /// Those that were in memory already, and not because they had been foreseen.
     pub hits: u64,
-    /// Experts that were foreseen, and asked for.
+    /// Units that were foreseen, and asked for.
     pub foreseen: u64,
     /// Those that were then needed.
     pub right: u64,
@@ -57,13 +77,13 @@ pub struct Streamed {
     pub fetched: Fetched,
     /// Time in which nothing could be computed until a read came.
     pub waited: Duration,
-    /// Experts that the cache has room for.
+    /// Units that the cache has room for.
     pub slots: u64,
-    /// Experts of the model.
+    /// Units of the model.
     pub units: u64,
 }
 
-/// A cache of experts. Clones are the same.
+/// A cache of weights. Clones are the same.
 #[derive(Clone, Debug)]
 pub(super) struct Stream {
     streaming: Streaming,
@@ -82,11 +102,11 @@ impl std::fmt::Debug for Sinks {
     }
 }
 
-/// The units of a layer, which stand together.
+/// The experts of a layer, or the parts of a matrix: units that stand together.
 #[derive(Clone, Debug)]
-pub(super) struct Layer(Range<u32>);
+pub(super) struct Group(pub Range<u32>);
 
-/// The units that one batch needs of a layer.
+/// The units that one batch needs of a group.
 #[derive(Debug, Default)]
 pub(super) struct Units {
     /// Unit, its index among the active experts, and whether it has been computed.
@@ -109,7 +129,8 @@ enum Action {
 /// What the computing thread and those of the fetcher share.
 #[derive(Debug, Default)]
 struct Shelf {
-    slots: OnceLock<Vec<Expert>>,
+    /// The matrices of a unit: gate, up and down of an expert, or one.
+    slots: OnceLock<Vec<Vec<Matrix>>>,
     state: Mutex<State>,
     came: Condvar,
 }
@@ -132,7 +153,7 @@ struct State {
 /// Units of the same types and shapes.
 #[derive(Debug)]
 struct Kind {
-    matrices: [Shape; 3],
+    matrices: Vec<Shape>,
     bytes: usize,
     n_units: u64,
     /// Slots that hold nothing.
@@ -144,9 +165,9 @@ type Shape = (TensorType, usize, usize);
 
 #[derive(Debug)]
 struct Unit {
-    layer: u32,
+    group: u32,
     kind: usize,
-    ranges: [TensorRange; 3],
+    ranges: Vec<TensorRange>,
     place: Where,
 }
 
@@ -176,8 +197,8 @@ impl Shelf {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn slot(&self, slot: u32) -> Option<&Expert> {
-        self.slots.get()?.get(slot as usize)
+    fn slot(&self, slot: u32) -> Option<&[Matrix]> {
+        Some(self.slots.get()?.get(slot as usize)?)
     }
 }
 
@@ -237,43 +258,49 @@ impl Stream {
         }
     }
 
-    /// Takes note of the experts of a layer. All are before the first batch.
-    pub(super) fn register(&self, experts: Vec<[Spot; 3]>) -> Layer {
+    /// Which weights are read while they are used.
+    pub(super) fn on_disk(&self) -> OnDisk {
+        self.streaming.on_disk
+    }
+
+    /// Takes note of a group, each unit by where its matrices lie. All are before the first batch.
+    pub(super) fn register(&self, units: impl IntoIterator<Item = Vec<Spot>>) -> Group {
         let mut state = self.shelf.lock();
         let first = state.units.len() as u32;
-        let layer = state.units.last().map_or(0, |unit| unit.layer + 1);
-        for spots in experts {
-            let matrices = spots.each_ref().map(|s| (s.ty, s.rows, s.columns));
-            let of = |(ty, rows, columns): Shape| Matrix::bytes(ty, rows, columns);
+        let group = state.units.last().map_or(0, |unit| unit.group + 1);
+        for spots in units {
+            let shape = |s: &Spot| (s.ty, s.rows, s.columns);
+            let matrices: Vec<Shape> = spots.iter().map(shape).collect();
+            let of = |&(ty, rows, columns): &Shape| Matrix::bytes(ty, rows, columns);
             let found = state.kinds.iter().position(|k| k.matrices == matrices);
             let kind = found.unwrap_or_else(|| {
-                let bytes = matrices.map(|m| of(m).next_multiple_of(64)).iter().sum();
+                let bytes = matrices.iter().map(|m| of(m).next_multiple_of(64));
                 state.kinds.push(Kind {
+                    bytes: bytes.sum(),
                     matrices,
-                    bytes,
                     n_units: 0,
                     free: Vec::new(),
                 });
                 state.kinds.len() - 1
             });
             state.kinds[kind].n_units += 1;
-            let ranges = spots.map(|s| TensorRange {
+            let ranges = spots.into_iter().map(|s| TensorRange {
                 len: Layout::new(s.ty).row_bytes(s.columns) * s.rows,
                 name: s.place.name,
                 offset: s.offset,
             });
             state.units.push(Unit {
-                layer,
+                group,
                 kind,
-                ranges,
+                ranges: ranges.collect(),
                 place: Where::OnDisk,
             });
         }
-        Layer(first..state.units.len() as u32)
+        Group(first..state.units.len() as u32)
     }
 
     /// Makes the slots, before the first batch.
-    fn slots(&self) -> &[Expert] {
+    fn slots(&self) -> &[Vec<Matrix>] {
         self.shelf.slots.get_or_init(|| {
             let mut state = self.shelf.lock();
             let state = &mut *state;
@@ -284,15 +311,15 @@ impl Stream {
                 let n = (share / u128::from(all.max(1))) as u64;
                 let first = slots.len() as u32;
                 for _ in 0..n.clamp(1, kind.n_units) {
-                    let [gate, up, down] = kind.matrices.map(|(ty, rows, columns)| {
+                    let matrix = |&(ty, rows, columns): &Shape| {
                         Matrix::empty(ty, (rows, columns), &arena).choosing(&self.choice)
-                    });
-                    slots.push(Expert { gate, up, down });
+                    };
+                    slots.push(kind.matrices.iter().map(matrix).collect());
                 }
                 kind.free = (first..slots.len() as u32).rev().collect();
             }
             state.slots = vec![Slot::default(); slots.len()];
-            let layers: Vec<u32> = state.units.iter().map(|unit| unit.layer).collect();
+            let layers: Vec<u32> = state.units.iter().map(|unit| unit.group).collect();
             state.policy = Some(NextUse::new(&layers, slots.len()));
             slots
         })
@@ -310,29 +337,29 @@ impl Stream {
         }
     }
 
-    /// The expert in a slot that the batch has pinned.
-    pub(super) fn expert<'a>(&'a self, units: &Units, expert: u32) -> &'a Expert {
-        &self.slots()[units.slots[expert as usize] as usize]
+    /// The matrices of a unit of the group that are ready.
+    pub(super) fn matrices<'a>(&'a self, units: &Units, unit: u32) -> &'a [Matrix] {
+        &self.slots()[units.slots[unit as usize] as usize]
     }
 
-    /// Begins with the active experts of a layer: pins those that are here and asks for the others.
+    /// Begins with the active units of a group, ascending: pins those that are here.
     pub(super) fn begin(
         &self,
-        layer: &Layer,
+        group: &Group,
         active: &[(u32, u32)],
         rows: usize,
         units: &mut Units,
     ) {
         self.slots();
-        units.first = layer.0.start;
-        units.slots.resize(layer.0.len(), u32::MAX);
+        units.first = group.0.start;
+        units.slots.resize(group.0.len(), u32::MAX);
         units.wanted.clear();
         let all = (0..)
             .zip(active)
-            .map(|(i, (expert, _))| (layer.0.start + expert, i, false));
+            .map(|(i, (expert, _))| (group.0.start + expert, i, false));
         units.wanted.extend(all);
         let mut state = self.shelf.lock();
-        state.foresight.judge(layer.0.start, active, rows);
+        state.foresight.judge(group.0.start, active, rows);
         for &(unit, ..) in &units.wanted {
             state.stats.needed += 1;
             if let Some(policy) = &mut state.policy {
@@ -497,19 +524,64 @@ impl Stream {
         }
     }
 
+    /// Asks for what comes after a group where all is used in turn, as far as a few reads go.
+    pub(super) fn ahead(&self, group: &Group) {
+        let mut actions = Vec::new();
+        let mut state = self.shelf.lock();
+        let n = state.units.len() as u32;
+        let mut coming = 0;
+        for i in 0..n.min(AHEAD_UNITS) {
+            let unit = (group.0.end + i) % n;
+            let place = &mut state.units[unit as usize].place;
+            match place {
+                Where::OnDisk => {
+                    let (slot, awaited) = (None, false);
+                    *place = Where::Coming { slot, awaited };
+                    state.stats.foreseen += 1;
+                    actions.push(Action::Fetch(unit, Urgency::Likely));
+                    coming += 1;
+                }
+                Where::Coming { .. } => coming += 1,
+                Where::Here(_) | Where::Failed(_) => {}
+            }
+            if coming >= AHEAD_READS {
+                break;
+            }
+        }
+        drop(state);
+        self.act(&mut actions);
+    }
+
+    /// A row of a matrix, as it lies in the file.
+    pub(super) fn rows(&self, matrix: &Spot, rows: &[u32]) -> Result<Vec<Vec<u8>>, SourceError> {
+        let sink = Arc::new(Rows::default());
+        let as_sink: Arc<dyn Sink> = Arc::<Rows>::clone(&sink);
+        let row_bytes = Layout::new(matrix.ty).row_bytes(matrix.columns);
+        for (i, row) in (0..).zip(rows) {
+            let range = TensorRange {
+                name: Arc::clone(&matrix.place.name),
+                offset: matrix.offset + u64::from(*row) * row_bytes as u64,
+                len: row_bytes,
+            };
+            let fetcher = &self.streaming.fetcher;
+            fetcher.fetch(ROWS | i, &[range], Urgency::Awaited, &as_sink);
+        }
+        sink.wait(rows.len(), &self.streaming.clock, &self.shelf)
+    }
+
     /// Whether looking ahead may pay.
     pub(super) fn guesses(&self) -> bool {
         self.shelf.lock().foresight.may_pay()
     }
 
     /// Asks for experts that are likely to be needed next, the likeliest first.
-    pub(super) fn guess(&self, layer: &Layer, experts: &[u32], rows: usize) {
+    pub(super) fn guess(&self, group: &Group, experts: &[u32], rows: usize) {
         self.slots();
         let mut actions = Vec::new();
         let mut state = self.shelf.lock();
-        let likely = state.foresight.foretell(layer.0.start, experts, rows);
+        let likely = state.foresight.foretell(group.0.start, experts, rows);
         for expert in &experts[..likely] {
-            let unit = layer.0.start + expert;
+            let unit = group.0.start + expert;
             let here = &mut state.units[unit as usize].place;
             if let Where::OnDisk | Where::Failed(_) = here {
                 *here = Where::Coming {
@@ -523,6 +595,38 @@ impl Stream {
         }
         drop(state);
         self.act(&mut actions);
+    }
+}
+
+/// Rows that were asked for by themselves.
+#[derive(Default)]
+struct Rows {
+    came: Mutex<Vec<(u64, Result<Vec<u8>, SourceError>)>>,
+    bell: Condvar,
+}
+
+impl Rows {
+    /// Waits for `n` rows; answers them in order.
+    fn wait(&self, n: usize, clock: &Clock, shelf: &Shelf) -> Result<Vec<Vec<u8>>, SourceError> {
+        let since = clock();
+        let mut came = self.came.lock().unwrap_or_else(PoisonError::into_inner);
+        while came.len() < n {
+            came = self.bell.wait(came).unwrap_or_else(PoisonError::into_inner);
+        }
+        let mut rows = std::mem::take(&mut *came);
+        shelf.lock().stats.waited += clock().saturating_sub(since);
+        rows.sort_unstable_by_key(|(ticket, _)| *ticket);
+        rows.into_iter().map(|(_, row)| row).collect()
+    }
+}
+
+impl Sink for Rows {
+    fn arrived(&self, ticket: u64, outcome: Result<&[&[u8]], SourceError>) {
+        let row = outcome.map(|parts| parts.concat());
+        let mut came = self.came.lock().unwrap_or_else(PoisonError::into_inner);
+        came.push((ticket, row));
+        drop(came);
+        self.bell.notify_all();
     }
 }
 
@@ -546,13 +650,9 @@ impl Sink for Shelf {
                     awaited,
                 };
                 drop(state);
-                if let (Some(expert), [gate, up, down]) = (self.slot(slot), parts) {
+                for (matrix, rows) in self.slot(slot).into_iter().flatten().zip(parts) {
                     // SAFETY: this thread fills the slot, which stays pinned until then.
-                    unsafe {
-                        expert.gate.fill(gate);
-                        expert.up.fill(up);
-                        expert.down.fill(down);
-                    }
+                    unsafe { matrix.fill(rows) }
                 }
                 state = self.lock();
                 Ok(slot)
