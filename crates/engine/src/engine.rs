@@ -196,6 +196,11 @@ impl<O: Ops + 'static> Engine<O> {
         }
     }
 
+    /// What computes.
+    pub fn ops(&self) -> &O {
+        &self.ops
+    }
+
     /// The model's vocabulary.
     pub fn vocabulary(&self) -> &Arc<Vocabulary> {
         &self.vocabulary

@@ -6,6 +6,7 @@ use crate::streamed::{self, ReadBuffers, StreamPlan};
 use ingle_formats::gguf::Metadata;
 use ingle_model::{Head, ModelError, Needs, Pooling, inspect};
 use ingle_tensor::WeightSource;
+use ingle_tensor::cpu::OnDisk;
 use ingle_tensor::ops::{KvType, Ops, PAGE_LEN};
 
 /// The context where nobody asked for one, if the model was trained for that many positions and
@@ -113,9 +114,9 @@ pub enum PlanError {
         /// Bytes that may be used.
         free: u64,
     },
-    /// Not even what must be in memory fits, with all experts on disk.
+    /// Not even what must be in memory fits, with all else on disk.
     #[error(
-        "this model does not fit, not even with its experts on disk: {} is allowed or free, and the smallest that would do is {}, of which {} are weights that every token needs; allow more with --memory, or use a smaller model or quantisation",
+        "this model does not fit, not even with its weights on disk: {} is allowed or free, and the smallest that would do is {}, of which {} are weights that are always held; allow more with --memory, or use a smaller model or quantisation",
         size(*free), size(*smallest), size(*resident)
     )]
     Budget {
@@ -192,7 +193,7 @@ impl Plan {
         let options = checked(options)?;
         let mut plan = Self::measured(metadata, source, ops, options, free)?;
         match plan.options.streaming {
-            Some(buffers) if !plan.fits() && !plan.needs.mixtures.is_empty() => {
+            Some(buffers) if !plan.fits() && plan.needs.causal => {
                 let options = plan.options;
                 return streamed::plan(metadata, source, ops, &options, buffers, free);
             }
@@ -494,17 +495,16 @@ impl std::fmt::Display for Plan {
             None => lines.push(("weights", self.needs.weight_bytes, architecture)),
             Some(s) => {
                 let share = 100.0 * s.cached_share();
+                let (name, what) = match s.on_disk {
+                    OnDisk::Experts => (", all but experts", format!("{} experts", s.n_experts)),
+                    OnDisk::All => (", vectors alone", "all matrices".to_owned()),
+                };
                 let cached = format!(
-                    "{share:.0}% of {} experts ({}); the others are read while they are used",
-                    s.n_experts,
-                    size(s.expert_bytes)
+                    "{share:.0}% of {what} ({}); the rest is read while it is used",
+                    size(s.streamed_bytes)
                 );
-                lines.push((
-                    "weights",
-                    s.resident_bytes,
-                    architecture + ", all but experts",
-                ));
-                lines.push(("experts", s.cache_bytes, cached));
+                lines.push(("weights", s.resident_bytes, architecture + name));
+                lines.push(("cache", s.cache_bytes, cached));
                 lines.push(("reads", s.read_bytes, String::new()));
                 lines.push(("process", s.process_bytes, String::new()));
             }

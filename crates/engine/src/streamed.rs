@@ -1,10 +1,12 @@
-//! The plan of a model whose experts stay on disk: what is held, what is cached, and how large batches are.
+//! The plan of a model whose weights stay on disk in part: what is held, what is cached, and how large
+//! batches are.
 
 use crate::memory::pages_for;
 use crate::plan::{LoadOptions, Plan, PlanError};
 use ingle_formats::gguf::Metadata;
-use ingle_model::Needs;
+use ingle_model::{MixtureNeeds, Needs};
 use ingle_tensor::WeightSource;
+use ingle_tensor::cpu::OnDisk;
 use ingle_tensor::ops::{Ops, PAGE_LEN};
 
 /// Memory in which experts arrive that are read while they are used.
@@ -28,24 +30,28 @@ impl ReadBuffers {
     }
 }
 
-/// What a model takes whose experts are read while they are used.
+/// What a model takes some of whose weights are read while they are used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StreamPlan {
-    /// Bytes of the weights that are held: all but experts.
+    /// Which ones.
+    pub on_disk: OnDisk,
+    /// Bytes of the weights that are held.
     pub resident_bytes: u64,
-    /// Bytes of the cache of experts.
+    /// Bytes of the cache.
     pub cache_bytes: u64,
-    /// Bytes of all experts, packed as they are in the cache.
-    pub expert_bytes: u64,
+    /// Bytes of all that is on disk, packed as it is in the cache.
+    pub streamed_bytes: u64,
+    /// Bytes in the file of the largest that is read at once.
+    pub largest_read: u64,
     /// Bytes of buffers for reads.
     pub read_bytes: u64,
     /// Bytes of the process itself.
     pub process_bytes: u64,
-    /// Experts of all layers.
+    /// Experts of all layers; 0 in a model that has none.
     pub n_experts: u64,
     /// Experts that a token needs, of all layers.
     pub per_token: u64,
-    /// Bytes of these in the file.
+    /// Bytes in the file of what a token needs of that which is on disk.
     pub token_bytes: u64,
 }
 
@@ -53,28 +59,35 @@ impl StreamPlan {
     /// The program, its stacks and what its allocator holds back: measured at 20 MiB to 40 MiB.
     const PROCESS: u64 = 48 << 20;
 
-    fn new(needs: &Needs, buffers: ReadBuffers) -> Self {
-        let largest = needs.experts().map(|e| e.file_bytes).max().unwrap_or(0);
-        let sum = |bytes: fn(&ingle_model::ExpertNeeds) -> u64| {
-            needs
-                .experts()
-                .map(|e| bytes(&e))
-                .fold(0, u64::saturating_add)
-        };
-        let mean = |m: &ingle_model::MixtureNeeds| {
+    fn new(needs: &Needs, buffers: ReadBuffers, on_disk: OnDisk) -> Self {
+        let experts = needs.experts().map(|e| e.file_bytes);
+        let mean = |m: &MixtureNeeds| {
             let all: u64 = m.experts.iter().map(|e| e.file_bytes).sum();
             all / m.experts.len().max(1) as u64
         };
-        let top = |m: &ingle_model::MixtureNeeds| m.top_k.min(m.experts.len()) as u64;
+        let top = |m: &MixtureNeeds| m.top_k.min(m.experts.len()) as u64;
+        let chosen: u64 = needs.mixtures.iter().map(|m| top(m) * mean(m)).sum();
+        let held = needs.resident_bytes();
+        let (resident_bytes, largest, token_bytes) = match on_disk {
+            OnDisk::Experts => (held, experts.max().unwrap_or(0), chosen),
+            OnDisk::All => {
+                let part = experts.max().unwrap_or(0).max(LARGEST_PART);
+                let matrices = held.saturating_sub(needs.vector_bytes);
+                (needs.vector_bytes, part, chosen.saturating_add(matrices))
+            }
+        };
+        let on_disk_bytes = needs.weight_bytes.saturating_sub(needs.table_bytes);
         Self {
-            resident_bytes: needs.resident_bytes(),
+            on_disk,
+            resident_bytes,
             cache_bytes: 0,
-            expert_bytes: sum(|e| e.packed_bytes),
+            streamed_bytes: on_disk_bytes.saturating_sub(resident_bytes),
+            largest_read: largest,
             read_bytes: buffers.bytes(largest),
             process_bytes: Self::PROCESS,
             n_experts: needs.experts().count() as u64,
             per_token: needs.mixtures.iter().map(top).sum(),
-            token_bytes: needs.mixtures.iter().map(|m| top(m) * mean(m)).sum(),
+            token_bytes,
         }
     }
 
@@ -89,9 +102,9 @@ impl StreamPlan {
         parts.into_iter().fold(0, u64::saturating_add)
     }
 
-    /// Share of all experts that the cache holds.
+    /// Share of what is on disk that the cache holds.
     pub fn cached_share(&self) -> f64 {
-        self.cache_bytes as f64 / self.expert_bytes.max(1) as f64
+        self.cache_bytes as f64 / self.streamed_bytes.max(1) as f64
     }
 }
 
@@ -103,13 +116,33 @@ const FEWEST_ROWS: u32 = 16;
 /// them, unless more was asked for.
 const PART: u64 = 8;
 
-/// Plans a load whose experts stay on disk.
+/// The largest part of a matrix that is read at once, about; and what a cache of such parts has at least:
+/// one of each kind, and those that are read ahead.
+const LARGEST_PART: u64 = 4 << 20;
+const SMALLEST_PARTS: u64 = 96 << 20;
+
+/// Plans a load whose weights stay on disk: the experts, or all where the others do not fit either.
 pub(crate) fn plan<O: Ops + 'static>(
     metadata: &Metadata,
     source: &dyn WeightSource,
     ops: &O,
     options: &LoadOptions,
     buffers: ReadBuffers,
+    free: u64,
+) -> Result<Plan, PlanError> {
+    let with = |on_disk| plan_with(metadata, source, ops, options, (buffers, on_disk), free);
+    match with(OnDisk::Experts) {
+        Err(PlanError::Budget { .. }) => with(OnDisk::All),
+        planned => planned,
+    }
+}
+
+fn plan_with<O: Ops + 'static>(
+    metadata: &Metadata,
+    source: &dyn WeightSource,
+    ops: &O,
+    options: &LoadOptions,
+    (buffers, on_disk): (ReadBuffers, OnDisk),
     free: u64,
 ) -> Result<Plan, PlanError> {
     let fewest = FEWEST_ROWS.max(options.max_sequences);
@@ -121,7 +154,7 @@ pub(crate) fn plan<O: Ops + 'static>(
             ..options.clone()
         };
         let mut plan = Plan::measured(metadata, source, ops, options, free)?;
-        plan.streamed = Some(StreamPlan::new(&plan.needs, buffers));
+        plan.streamed = Some(StreamPlan::new(&plan.needs, buffers, on_disk));
         let last = rows / 2 < fewest;
         if share_out(&mut plan, last)? {
             return Ok(plan);
@@ -136,7 +169,7 @@ fn share_out(plan: &mut Plan, last: bool) -> Result<bool, PlanError> {
         return Ok(true);
     };
     let page = plan.page_bytes().max(1);
-    let smallest_cache = smallest_cache(&plan.needs);
+    let smallest_cache = smallest_cache(&plan.needs, &streamed);
     let smallest = plan
         .fixed()
         .saturating_add(smallest_cache)
@@ -178,7 +211,7 @@ fn share_out(plan: &mut Plan, last: bool) -> Result<bool, PlanError> {
     plan.set_context_within(context, room);
     let cache_bytes = left - plan.sequence_bytes;
     plan.streamed = Some(StreamPlan {
-        cache_bytes: cache_bytes.min(streamed.expert_bytes),
+        cache_bytes: cache_bytes.min(streamed.streamed_bytes),
         ..streamed
     });
     plan.warn_of_context(context, default);
@@ -186,17 +219,21 @@ fn share_out(plan: &mut Plan, last: bool) -> Result<bool, PlanError> {
 }
 
 /// Room for the experts of one row of the widest layer, and as many that come meanwhile.
-fn smallest_cache(needs: &Needs) -> u64 {
-    let of = |m: &ingle_model::MixtureNeeds| {
+fn smallest_cache(needs: &Needs, streamed: &StreamPlan) -> u64 {
+    let of = |m: &MixtureNeeds| {
         let largest = m.experts.iter().map(|e| e.packed_bytes).max().unwrap_or(0);
         largest.saturating_mul(2 * m.top_k as u64)
     };
-    needs.mixtures.iter().map(of).max().unwrap_or(0)
+    let experts = needs.mixtures.iter().map(of).max().unwrap_or(0);
+    match streamed.on_disk {
+        OnDisk::Experts => experts,
+        OnDisk::All => experts.saturating_add(SMALLEST_PARTS.min(streamed.streamed_bytes)),
+    }
 }
 
 fn too_small(plan: &Plan, smallest: u64) -> PlanError {
     PlanError::Budget {
-        resident: plan.needs.resident_bytes(),
+        resident: plan.streamed.map_or(0, |s| s.resident_bytes),
         smallest,
         free: plan.free,
     }

@@ -1,12 +1,12 @@
 //! From an argument to a loaded model: the plan first, then progress, all on stderr.
 
-use crate::machine::{MachineArgs, Memory, advice};
+use crate::machine::{MachineArgs, Memory, advice, disks};
 use crate::work::TokenWork;
 use crate::{Usage, model_file, out};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use ingle::engine::Pooling;
 use ingle::store::quantize::{QuantizeError, Recipe};
-use ingle::store::{CachePolicy, Layers, Place};
+use ingle::store::{CachePolicy, Layers, Place, ReadSetup};
 use ingle::{KvType, LoadOptions, Loader, Model, ModelFiles, Options};
 use std::time::{Duration, Instant};
 
@@ -174,6 +174,8 @@ pub struct Planned {
     pub name: String,
     /// What computing one token takes at least.
     pub work: TokenWork,
+    /// How weights are read that stay on disk, if any do.
+    pub disk: Option<ReadSetup>,
     quant: Option<&'static str>,
     layers: Option<Layers>,
 }
@@ -206,9 +208,16 @@ pub fn plan_for(
     let quant = files.quantised_to().map(Recipe::name);
     let work = TokenWork::of(&files);
     company.set(&mut options.load);
-    let loader = Loader::new(files, &options)?;
+    let mut loader = Loader::new(files, &options)?;
+    let mut disk = None;
+    if loader.plan().streamed.is_some() {
+        let setup = disks::setup_for(loader.files())?;
+        loader = loader.reading(setup)?;
+        disk = Some(setup);
+    }
     Ok(Planned {
         loader,
+        disk,
         options,
         name,
         work,
@@ -306,6 +315,7 @@ impl LoadArgs {
             threads: self.machine.threads(),
             isa: self.machine.isa().0,
             memory: free,
+            reads: Some(ReadSetup::default()),
             load: LoadOptions {
                 context: self.ctx,
                 kv: match self.kv {

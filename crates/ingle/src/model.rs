@@ -2,14 +2,14 @@
 
 use crate::Chat;
 use ingle_engine::{
-    Budget, Draft, Engine, EngineError, LoadOptions, Plan, PlanError, Refusal, Request,
+    Budget, Draft, Engine, EngineError, LoadOptions, Plan, PlanError, ReadBuffers, Refusal, Request,
 };
 use ingle_formats::TokenId;
 use ingle_formats::prompt::{Prompt, PromptError, Prompter};
 use ingle_formats::template::LocalTime;
 use ingle_formats::vocabulary::Vocabulary;
-use ingle_store::{ModelFiles, StoreError};
-use ingle_tensor::cpu::Cpu;
+use ingle_store::{ModelFiles, ReadSetup, StoreError};
+use ingle_tensor::cpu::{Cpu, Streamed, Streaming};
 use ingle_tensor::kernel::Isa;
 use ingle_tensor::team::Team;
 use std::path::Path;
@@ -28,6 +28,9 @@ pub struct Options {
     pub memory: u64,
     /// Context, batch and number of sequences.
     pub load: LoadOptions,
+    /// How weights are read that stay on disk, where not all fit; `None`: a model that does not fit is
+    /// refused.
+    pub reads: Option<ReadSetup>,
 }
 
 impl Default for Options {
@@ -38,6 +41,7 @@ impl Default for Options {
             isa: Isa::best(),
             memory: u64::MAX,
             load: LoadOptions::default(),
+            reads: Some(ReadSetup::default()),
         }
     }
 }
@@ -66,7 +70,8 @@ pub enum Error {
 /// A model that has been planned and not yet loaded.
 #[derive(Debug)]
 pub struct Loader {
-    files: ModelFiles,
+    files: Arc<ModelFiles>,
+    options: Options,
     ops: Cpu,
     plan: Plan,
     budget: Budget,
@@ -97,21 +102,33 @@ impl Loader {
         let ops = Cpu::new(options.isa, Arc::clone(&team))
             .ok_or(Error::Isa(options.isa))?
             .measuring(&|| start.elapsed());
-        let plan = Plan::new(
-            files.metadata(),
-            &files,
-            &ops,
-            &options.load,
-            options.memory,
-        )?;
+        let (files, options) = (Arc::new(files), options.clone());
+        let budget = Budget::new(options.memory);
+        let plan = plan(&files, &ops, &options)?;
         Ok(Self {
             files,
+            options,
             ops,
             plan,
-            budget: Budget::new(options.memory),
+            budget,
             team,
             draft: None,
         })
+    }
+
+    /// Plans anew for weights that are read as `setup` says, where some stay on disk.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn reading(mut self, setup: ReadSetup) -> Result<Self, Error> {
+        self.options.reads = Some(setup);
+        self.plan = plan(&self.files, &self.ops, &self.options)?;
+        Ok(self)
+    }
+
+    /// The model's files.
+    pub fn files(&self) -> &Arc<ModelFiles> {
+        &self.files
     }
 
     /// Lets a smaller model of the very same vocabulary guess how texts go on; with `use_ngram` only
@@ -163,13 +180,15 @@ impl Loader {
     pub fn load(self, progress: &mut dyn FnMut(u64, u64)) -> Result<Model, Error> {
         let Self {
             files,
+            options,
             ops,
             plan,
             budget,
             draft,
             ..
         } = self;
-        let mut engine = Engine::load(files.metadata(), &files, ops, plan, &budget, progress)?;
+        let ops = streaming(ops, &files, &options, &plan)?;
+        let mut engine = Engine::load(files.metadata(), &*files, ops, plan, &budget, progress)?;
         if let Some(draft) = draft {
             let target = (&**engine.vocabulary(), engine.plan().needs.weight_bytes);
             let (metadata, use_ngram) = (draft.files.metadata(), draft.use_ngram);
@@ -188,6 +207,43 @@ impl Loader {
         let prompter = Prompter::new(engine.vocabulary().clone()).map_err(EngineError::from)?;
         Ok(Model { engine, prompter })
     }
+}
+
+fn plan(files: &ModelFiles, ops: &Cpu, options: &Options) -> Result<Plan, Error> {
+    let buffers = |setup: ReadSetup| ReadBuffers {
+        in_flight: setup.in_flight_bytes(),
+        requests: setup.requests(),
+    };
+    let load = LoadOptions {
+        streaming: options.reads.map(buffers),
+        ..options.load.clone()
+    };
+    Ok(Plan::new(
+        files.metadata(),
+        files,
+        ops,
+        &load,
+        options.memory,
+    )?)
+}
+
+/// Operations that read what the plan leaves on disk.
+fn streaming(
+    ops: Cpu,
+    files: &Arc<ModelFiles>,
+    options: &Options,
+    plan: &Plan,
+) -> Result<Cpu, Error> {
+    let (Some(streamed), Some(setup)) = (plan.streamed, options.reads) else {
+        return Ok(ops);
+    };
+    let start = Instant::now();
+    Ok(ops.streaming(Streaming {
+        fetcher: files.fetcher(&setup, streamed.largest_read)?,
+        on_disk: streamed.on_disk,
+        cache_bytes: streamed.cache_bytes,
+        clock: Arc::new(move || start.elapsed()),
+    }))
 }
 
 /// A loaded model.
@@ -248,6 +304,11 @@ impl Model {
     /// How the model was loaded.
     pub fn plan(&self) -> &Plan {
         self.engine.plan()
+    }
+
+    /// What came of reading weights while they are used; `None` where all are in memory.
+    pub fn streamed(&self) -> Option<Streamed> {
+        self.engine.ops().streamed()
     }
 
     /// The engine, for many requests at once.

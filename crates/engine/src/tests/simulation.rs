@@ -132,6 +132,8 @@ fn engine(
     network.faults = Arc::clone(faults);
     let needs = Needs {
         mixtures: Vec::new(),
+        vector_bytes: 0,
+        table_bytes: 0,
         architecture: "fake".into(),
         shape: network.shape(),
         layers: network.layers(),

@@ -47,7 +47,6 @@ pub struct Disks {
 ///
 /// # Errors
 /// The model's files are not there any more.
-#[allow(dead_code, reason = "called where a model is streamed")]
 pub fn setup_for(files: &Arc<ModelFiles>) -> anyhow::Result<ReadSetup> {
     let environment = Environment::of_process();
     let kept = environment.disks_file();

@@ -76,6 +76,17 @@ impl ReadSetup {
         one.saturating_mul(self.buffers(largest) as u64)
     }
 
+    /// Bytes of reads in flight.
+    pub fn in_flight_bytes(&self) -> u64 {
+        u64::from(self.depth()) * self.read_size() as u64
+    }
+
+    /// Requests in memory at most beside those that [`Self::in_flight_bytes`] are part of: one begun, one that is
+    /// next, and those that are delivered.
+    pub fn requests(&self) -> u64 {
+        2 + self.deliverers() as u64
+    }
+
     /// Bytes of one buffer.
     pub(crate) fn capacity(largest: u64) -> usize {
         usize::try_from(largest.saturating_add(SLACK)).unwrap_or(usize::MAX)
@@ -83,8 +94,7 @@ impl ReadSetup {
 
     /// Requests that are in memory: those that are read, one that is next, and those that are delivered.
     pub(crate) fn buffers(&self, largest: u64) -> usize {
-        let in_flight = u64::from(self.depth()) * self.read_size() as u64;
-        let requests = in_flight.div_ceil(largest.max(1));
+        let requests = self.in_flight_bytes().div_ceil(largest.max(1));
         let requests = requests.min(u64::from(self.depth()));
         // At most 256: it fits.
         requests as usize + 1 + self.deliverers()

@@ -132,7 +132,9 @@ mod tests {
         StreamPlan {
             resident_bytes: 1 << 30,
             cache_bytes: 8 << 30,
-            expert_bytes: 16 << 30,
+            streamed_bytes: 16 << 30,
+            on_disk: ingle::tensor::cpu::OnDisk::Experts,
+            largest_read: 3 << 20,
             read_bytes: 1 << 20,
             process_bytes: 1 << 20,
             n_experts: 6144,

@@ -46,7 +46,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let machine = args.load.machine();
     let limits = Limits::measure(machine.isa().0, &machine.team())?;
     let plan = planned.loader.plan().clone();
-    let disk = None;
+    let rate = planned.disk.map(|disk| disk.bytes_per_second as f64);
+    let disk = rate.filter(|rate| *rate > 0.0);
     let expected = Expected::new(&planned.work, plan.streamed.as_ref(), &limits, disk, None);
     let report = Report {
         name: planned.name,

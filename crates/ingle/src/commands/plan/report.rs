@@ -27,7 +27,7 @@ impl Report {
             "total_bytes": plan.total(),
             "resident_bytes": s.map_or(plan.needs.weight_bytes, |s| s.resident_bytes),
             "experts": s.map(|s| json!({
-                "number": s.n_experts, "bytes": s.expert_bytes, "per_token": s.per_token,
+                "number": s.n_experts, "bytes": s.streamed_bytes, "per_token": s.per_token,
                 "cache_bytes": s.cache_bytes, "cached_share": s.cached_share(),
                 "read_buffer_bytes": s.read_bytes, "process_bytes": s.process_bytes,
             })),
