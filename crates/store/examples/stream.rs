@@ -144,7 +144,6 @@ fn main() {
         );
     };
     line(Io::Native, setup);
-    let direct = true;
     for (depth, read_size) in [(1, 512), (2, 512), (4, 512), (8, 512), (16, 512), (32, 512)]
         .into_iter()
         .chain([(8, 128), (8, 256), (4, 1024), (2, 2048)])
@@ -153,7 +152,6 @@ fn main() {
         line(
             Io::Native,
             ReadSetup {
-                direct,
                 depth,
                 read_size,
                 ..setup

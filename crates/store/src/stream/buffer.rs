@@ -5,7 +5,7 @@ use ingle_tensor::Aligned;
 /// Where memory for direct reads begins, and what their offsets and lengths are multiples of at least.
 pub(crate) const PAGE: usize = 4096;
 
-/// Bytes at an address that is a multiple of [`PAGE`]. Those that nothing was read into take no memory.
+/// Bytes at an address that is a multiple of [`PAGE`].
 pub(crate) struct Buffer {
     memory: Aligned,
     /// From the start of `memory` to the first page.
@@ -14,12 +14,17 @@ pub(crate) struct Buffer {
 }
 
 impl Buffer {
-    /// `len` bytes, rounded up to pages.
+    /// `len` bytes, rounded up to pages, which are there: the system gives pages when they are first written to, and
+    /// the first reads would wait for it.
     pub(crate) fn new(len: usize) -> Self {
         let len = len.div_ceil(PAGE).saturating_mul(PAGE);
         let memory = Aligned::zeroed(len.saturating_add(PAGE));
         let skip = memory.bytes().as_ptr().align_offset(PAGE).min(PAGE);
-        Self { memory, skip, len }
+        let mut buffer = Self { memory, skip, len };
+        for page in buffer.bytes_mut().chunks_mut(PAGE) {
+            page.fill(0);
+        }
+        buffer
     }
 
     /// With room for `len` bytes: what was in it is lost where it had less.

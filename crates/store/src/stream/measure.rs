@@ -17,9 +17,11 @@ pub type Clock<'a> = dyn Fn() -> Duration + 'a;
 const UNIT: u64 = 2 << 20;
 /// A file with less says nothing about its disk.
 const LEAST_FILE: u64 = 64 << 20;
-/// Bytes that a trial reads: a twentieth of a second's, but no less and no more than this.
+/// Bytes that a trial reads: a part of what a second brings, but no less and no more than this.
 const TRIAL: std::ops::RangeInclusive<u64> = 8 << 20..=64 << 20;
-const TRIAL_PART: u64 = 20;
+const TRIAL_PART: u64 = 40;
+/// Each is tried so often, in turn, and its fastest counts: what disturbs a disk makes it slower, never faster.
+const ROUNDS: usize = 2;
 /// Bytes of the last trial, whose speed is told.
 const LAST: u64 = 128 << 20;
 /// No trial begins later than this.
@@ -30,8 +32,8 @@ const TRIAL_TIME: Duration = Duration::from_millis(250);
 const IN_FLIGHT: u64 = 32 << 20;
 /// Reads in flight, in the order in which they are tried.
 const DEPTHS: [u32; 6] = [8, 16, 4, 32, 2, 1];
-/// Bytes of one read, all but the one that the depths are tried with.
-const SIZES: [u32; 4] = [1 << 20, 256 << 10, 2 << 20, 128 << 10];
+/// Bytes of one read.
+const SIZES: [u32; 5] = [512 << 10, 1 << 20, 256 << 10, 2 << 20, 128 << 10];
 /// Parts of a hundred that smaller reads, or fewer, may be slower than the fastest: they take less memory, and what
 /// is urgent waits for less.
 const NEARLY: u64 = 94;
@@ -87,53 +89,50 @@ struct Trials<'a> {
 impl Trials<'_> {
     fn run(&mut self) -> Result<Measured, StoreError> {
         let mut setup = ReadSetup::default();
-        let mut way = Way::Source;
-        let mut tried = Vec::new();
         // Not counted: the disk wakes up, and the length of the next trials is found.
-        self.trial(&setup)?;
-        for depth in DEPTHS {
-            let trial = ReadSetup { depth, ..setup };
-            let Some((speed, how)) = self.trial(&trial)? else {
-                continue;
-            };
-            way = how;
-            tried.push((u64::from(depth), speed));
-        }
-        setup.depth = smallest(&tried).unwrap_or(u64::from(setup.depth)) as u32;
+        let mut way = self.trial(&setup)?.map_or(Way::Source, |(_, way)| way);
+        let depth = |depth| ReadSetup { depth, ..setup };
+        setup.depth = self.smallest(&DEPTHS, depth)?.unwrap_or(setup.depth);
         if matches!(way, Way::IoUring { .. }) {
-            let now = |speed: &&(u64, u64)| speed.0 == u64::from(setup.depth);
-            let speed = tried.iter().find(now).map_or(0, |(_, speed)| *speed);
-            let mut tried = vec![(u64::from(setup.read_size), speed)];
-            for read_size in SIZES {
-                let trial = ReadSetup { read_size, ..setup };
-                let Some((speed, _)) = self.trial(&trial)? else {
-                    continue;
-                };
-                tried.push((u64::from(read_size), speed));
-            }
-            setup.read_size = smallest(&tried).unwrap_or(u64::from(setup.read_size)) as u32;
+            let size = |read_size| ReadSetup { read_size, ..setup };
+            setup.read_size = self.smallest(&SIZES, size)?.unwrap_or(setup.read_size);
         }
-        let direct = matches!(
-            way,
-            Way::IoUring { direct: true } | Way::Positioned { direct: true }
-        );
-        let cached_per_second = match direct {
+        setup.direct = way.is_direct();
+        let cached_per_second = match setup.direct {
             true => self.cached(&setup)?,
             false => 0,
         };
-        setup.direct = direct;
         let last = self.timed(&setup, LAST)?;
-        let direct_per_second = last.map_or(self.best, |(speed, _)| speed);
-        setup.bytes_per_second = direct_per_second;
-        if cached_per_second > direct_per_second / 100 * CACHED {
+        setup.bytes_per_second = last.map_or(self.best, |(speed, _)| speed);
+        if cached_per_second > setup.bytes_per_second / 100 * CACHED {
             setup.direct = false;
             setup.bytes_per_second = cached_per_second;
+            way = way.cached();
         }
         Ok(Measured {
             setup,
             way,
             cached_per_second,
         })
+    }
+
+    /// The smallest of some values of a setup that is nearly as fast as the fastest.
+    fn smallest(
+        &mut self,
+        values: &[u32],
+        setup: impl Fn(u32) -> ReadSetup,
+    ) -> Result<Option<u32>, StoreError> {
+        let mut tried: Vec<(u32, u64)> = values.iter().map(|value| (*value, 0)).collect();
+        for _ in 0..ROUNDS {
+            for (value, best) in &mut tried {
+                if let Some((speed, _)) = self.trial(&setup(*value))? {
+                    *best = speed.max(*best);
+                }
+            }
+        }
+        let best = tried.iter().map(|(_, speed)| *speed).max().unwrap_or(0);
+        let fast = |(_, speed): &&(u32, u64)| *speed > 0 && *speed >= best / 100 * NEARLY;
+        Ok(tried.iter().filter(fast).map(|(value, _)| *value).min())
     }
 
     /// The speed through the page cache, with nothing of the file in it.
@@ -203,13 +202,6 @@ fn drop_pages(files: &ModelFiles, units: &[TensorRange]) {
             part.release(start, unit.len as u64);
         }
     }
-}
-
-/// The smallest of what is nearly as fast as the fastest.
-fn smallest(tried: &[(u64, u64)]) -> Option<u64> {
-    let best = tried.iter().map(|(_, speed)| *speed).max()?;
-    let fast = |(_, speed): &&(u64, u64)| *speed >= best / 100 * NEARLY;
-    tried.iter().filter(fast).map(|(size, _)| *size).min()
 }
 
 fn speed(bytes: u64, took: Duration) -> u64 {

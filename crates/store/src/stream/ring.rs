@@ -150,7 +150,7 @@ struct Begun {
 }
 
 /// A read that has not ended: a piece of one range.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 struct Read {
     /// Index in `begun`.
     request: usize,
@@ -474,5 +474,111 @@ impl Begun {
             Some(file) => file.failed(&name, at, error),
             None => SourceError::Missing { name },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Deaf;
+
+    impl Sink for Deaf {
+        fn arrived(&self, _: u64, _: Result<&[&[u8]], SourceError>) {}
+    }
+
+    /// A request for bytes 5000 to 25000 of the only tensor of a model in a file, and the file.
+    fn begun(folder: &std::path::Path, direct: bool) -> Option<(Begun, Arc<[Opened]>)> {
+        let path = folder.join("m.gguf");
+        let writer =
+            ingle_formats::gguf::Writer::new().tensor("a", &[8000], ingle_formats::TensorType::F32);
+        std::fs::write(&path, writer.file([[1_u8; 32_000]]).unwrap()).unwrap();
+        let model = ModelFiles::open(&path).unwrap();
+        let files = model.opened(direct).unwrap();
+        if files.first()?.direct() != direct {
+            println!("skipped: no direct reads here");
+            return None;
+        }
+        let ranges = vec![TensorRange {
+            name: "a".into(),
+            offset: 5000,
+            len: 20_000,
+        }];
+        let begun = Begun {
+            ticket: 1,
+            layout: Layout::of(&model, &files, &ranges).unwrap(),
+            request: Request {
+                ranges,
+                sink: Arc::new(Deaf),
+            },
+            lent: 0,
+            next: (0, 0),
+            reads: 0,
+            error: None,
+        };
+        Some((begun, files))
+    }
+
+    const READ: Read = Read {
+        request: 0,
+        range: 0,
+        offset: 4096,
+        len: 8192,
+        vain: 0,
+    };
+
+    #[test]
+    fn a_read_that_was_cut_short_goes_on_where_it_may() {
+        let folder = tempfile::tempdir().unwrap();
+        for direct in [true, false] {
+            let Some((begun, files)) = begun(folder.path(), direct) else {
+                continue;
+            };
+            let rest = |outcome| begun.rest(&files, READ, outcome);
+            let place = |outcome| {
+                let read = rest(outcome).unwrap().unwrap();
+                (read.offset, read.len)
+            };
+            assert!(rest(Ok(8192)).unwrap().is_none());
+            assert_eq!(place(Ok(4096)), (8192, 4096));
+            let odd = if direct { (8192, 4096) } else { (9096, 3192) };
+            assert_eq!(place(Ok(5000)), odd);
+            assert_eq!(
+                rest(Ok(0)).unwrap_err().kind(),
+                io::ErrorKind::UnexpectedEof
+            );
+            // What was read of a block at the end of a file is all that will come.
+            assert_eq!(rest(Ok(100)).is_err(), direct);
+        }
+    }
+
+    #[test]
+    fn what_goes_better_later_is_tried_again_and_not_for_ever() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut begun, files) = begun(folder.path(), false).unwrap();
+        let interrupted = || Err(io::ErrorKind::Interrupted.into());
+        let again = begun.rest(&files, READ, interrupted()).unwrap().unwrap();
+        assert_eq!((again.offset, again.len, again.vain), (4096, 8192, 1));
+        let tired = Read {
+            vain: PATIENCE,
+            ..READ
+        };
+        assert!(begun.rest(&files, tired, interrupted()).is_err());
+        let broken = || Err(io::Error::from_raw_os_error(5));
+        let error = begun.rest(&files, READ, broken()).unwrap_err();
+        begun.fail(&files, READ, error);
+        let first = begun.layout.ranges.first().unwrap().start;
+        let message = begun.error.as_ref().unwrap().to_string();
+        assert!(
+            message.contains("m.gguf") && message.contains("tensor `a`"),
+            "{message}"
+        );
+        assert!(
+            message.contains(&format!("at byte {}", first + 4096)),
+            "{message}"
+        );
+        // The others of its reads end, however they do.
+        assert!(begun.rest(&files, READ, Ok(17)).unwrap().is_none());
+        assert!(begun.rest(&files, READ, broken()).unwrap().is_none());
     }
 }

@@ -54,6 +54,25 @@ pub enum Way {
     Source,
 }
 
+impl Way {
+    /// Whether it is past the page cache.
+    pub fn is_direct(self) -> bool {
+        let (Self::IoUring { direct } | Self::Positioned { direct }) = self else {
+            return false;
+        };
+        direct
+    }
+
+    /// The same through the page cache.
+    pub(crate) fn cached(self) -> Self {
+        match self {
+            Self::IoUring { .. } => Self::IoUring { direct: false },
+            Self::Positioned { .. } => Self::Positioned { direct: false },
+            Self::Source => Self::Source,
+        }
+    }
+}
+
 impl std::fmt::Display for Way {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let (how, direct) = match self {
