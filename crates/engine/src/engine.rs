@@ -4,6 +4,8 @@ use crate::budget::{Budget, Lease, OverBudget};
 use crate::embed::{EmbedRequest, Embedder, Want};
 use crate::guess::Guesser;
 use crate::memory::Memory;
+use crate::pace::Pace;
+use crate::pass::Passes;
 use crate::plan::Plan;
 use crate::request::{Event, FinishReason, Refusal, Request, RequestId};
 use crate::rerank::RerankPrompt;
@@ -16,7 +18,7 @@ use ingle_formats::gguf::Metadata;
 use ingle_formats::vocabulary::{Encode, Vocabulary, VocabularyError};
 use ingle_model::{Head, ModelError, Network};
 use ingle_tensor::WeightSource;
-use ingle_tensor::ops::{Ops, Row};
+use ingle_tensor::ops::Ops;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -80,8 +82,11 @@ pub struct Engine<O: Ops> {
     rerank: Option<RerankPrompt>,
     pub(crate) plan: Plan,
     pub(crate) guesser: Option<Box<dyn Guesser>>,
-    /// Requests that get pages, oldest first.
+    /// Requests that get pages and are in no batch, oldest first.
     pub(crate) running: Vec<Sequence>,
+    /// Those that are in one.
+    pub(crate) passes: Passes,
+    pub(crate) pace: Pace,
     /// Requests that have none, oldest first.
     pub(crate) waiting: VecDeque<Sequence>,
     /// Events of cancelled requests, for the next step.
@@ -89,8 +94,10 @@ pub struct Engine<O: Ops> {
     /// Requests that get no rows.
     pub(crate) paused: Vec<RequestId>,
     next_id: u64,
-    /// Batches computed.
+    /// Batches begun.
     pub(crate) steps: u64,
+    /// Parts of them computed.
+    pub(crate) parts: u64,
     /// How often a sequence gave way to an older one.
     pub(crate) preemptions: u64,
     pub(crate) speculated: Speculated,
@@ -115,8 +122,6 @@ pub(crate) struct Scratch {
     pub behind: Vec<usize>,
     /// Known tokens of each running sequence that are computed.
     pub counts: Vec<usize>,
-    pub rows: Vec<Row>,
-    pub outputs: Vec<u32>,
     pub logits: Vec<f32>,
     /// Hidden rows of one sequence.
     pub hidden: Vec<f32>,
@@ -147,12 +152,11 @@ impl<O: Ops + 'static> Engine<O> {
         }
         let lease = budget.take(plan.total())?;
         let total = plan.needs.file_bytes;
-        let max_rows = plan.options.max_batch_rows as usize;
         let network = ingle_model::load(
             metadata,
             source,
             &ops,
-            max_rows,
+            plan.rows(),
             plan.context,
             &mut |done| {
                 progress(done, total);
@@ -182,13 +186,22 @@ impl<O: Ops + 'static> Engine<O> {
                 0 => None,
                 _ => Some(Box::new(Ngram::default())),
             },
+            pace: Pace::new(
+                parts
+                    .plan
+                    .options
+                    .max_stall
+                    .filter(|_| parts.plan.needs.causal),
+            ),
             plan: parts.plan,
             running: Vec::new(),
+            passes: Passes::default(),
             waiting: VecDeque::new(),
             cancelled: Vec::new(),
             paused: Vec::new(),
             next_id: 0,
             steps: 0,
+            parts: 0,
             preemptions: 0,
             speculated: Speculated::default(),
             step: Scratch::default(),
@@ -218,26 +231,34 @@ impl<O: Ops + 'static> Engine<O> {
 
     /// Whether a step would do nothing.
     pub fn is_idle(&self) -> bool {
-        self.running.is_empty() && self.waiting.is_empty() && self.cancelled.is_empty()
+        self.running() == 0 && self.waiting.is_empty() && self.cancelled.is_empty()
     }
 
     /// Whether a step would do nothing although there are requests: nobody reads the answers of
     /// those that run, or nobody that waits can begin.
     pub fn is_stalled(&self) -> bool {
         let working = |s: &Sequence| !self.is_paused(s);
-        let places = self.running.len() < self.plan.options.max_sequences as usize;
+        let places = self.running() < self.plan.options.max_sequences as usize;
         let can_begin = places && self.waiting.iter().any(working);
-        !can_begin && !self.running.iter().any(working) && self.cancelled.is_empty()
+        !self.passes.main.is_under_way()
+            && !can_begin
+            && !self.running.iter().any(working)
+            && self.cancelled.is_empty()
     }
 
     /// Requests that are worked on.
     pub fn running(&self) -> usize {
-        self.running.len()
+        self.running.len() + self.passes.main.members.len()
     }
 
-    /// Batches computed so far.
+    /// Batches begun so far.
     pub fn steps(&self) -> u64 {
         self.steps
+    }
+
+    /// Parts of them computed: as many as batches, where passes are not cut.
+    pub fn parts(&self) -> u64 {
+        self.parts
     }
 
     /// How often a sequence gave its pages to an older one and began again.
@@ -261,7 +282,8 @@ impl<O: Ops + 'static> Engine<O> {
     /// pages until others need them.
     pub fn pause(&mut self, id: RequestId, paused: bool) {
         self.paused.retain(|other| *other != id);
-        let mut all = self.running.iter().chain(&self.waiting);
+        let inside = self.passes.main.members.iter().map(|m| &m.sequence);
+        let mut all = self.running.iter().chain(&self.waiting).chain(inside);
         if paused && all.any(|s| s.id == id) {
             self.paused.push(id);
         }
@@ -373,12 +395,14 @@ impl<O: Ops + 'static> Engine<O> {
         } else if let Some(i) = self.waiting.iter().position(|s| s.id == id) {
             self.waiting.remove(i)
         } else {
-            None
+            let pass = &mut self.passes.main;
+            pass.find(id).map(|i| pass.leave(i))
         };
         let Some(mut sequence) = sequence else {
             return false;
         };
         self.pause(id, false);
+        sequence.stay(&mut self.memory);
         self.cancelled
             .push(sequence.finished(FinishReason::Cancelled, now));
         sequence.release(&mut self.memory);
@@ -396,8 +420,15 @@ impl<O: Ops + 'static> Engine<O> {
     /// What is wrong: a fault in this crate.
     pub fn check(&self) -> Result<(), String> {
         let all = self.running.iter().chain(&self.waiting);
-        self.memory
-            .check(all.map(|s| (&s.held, s.keeps(), s.computed())))?;
+        let all = all.map(|s| (&s.held, s.keeps(), s.computed(), s.computed().len()));
+        let inside = self.passes.main.members.iter().map(|m| {
+            let s = &m.sequence;
+            (&s.held, s.keeps(), s.computed(), m.positions())
+        });
+        self.memory.check(all.chain(inside))?;
+        if self.passes.side.is_under_way() {
+            return Err("a batch beside a pass has not ended".into());
+        }
         if !self.running.is_sorted_by_key(|s| s.id) {
             return Err("running sequences are out of order".into());
         }

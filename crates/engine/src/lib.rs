@@ -11,6 +11,7 @@
 
 mod budget;
 mod checks;
+mod compute;
 mod embed;
 mod engine;
 mod generation;
@@ -18,6 +19,8 @@ mod guess;
 mod handle;
 mod mailbox;
 mod memory;
+mod pace;
+mod pass;
 mod plan;
 pub mod reasoning;
 mod request;

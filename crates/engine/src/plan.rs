@@ -4,10 +4,11 @@ use crate::memory::pages_for;
 use crate::speculate::Ngram;
 use crate::streamed::{self, ReadBuffers, StreamPlan};
 use ingle_formats::gguf::Metadata;
-use ingle_model::{Head, ModelError, Needs, Pooling, inspect};
+use ingle_model::{Head, ModelError, Needs, Pooling, Rows, inspect};
 use ingle_tensor::WeightSource;
 use ingle_tensor::cpu::OnDisk;
 use ingle_tensor::ops::{KvType, Ops, PAGE_LEN};
+use std::time::Duration;
 
 /// The context where nobody asked for one, if the model was trained for that many positions and
 /// they fit: enough for a conversation, small enough for most machines.
@@ -37,6 +38,11 @@ pub struct LoadOptions {
     /// Guessed tokens that one step checks, of all sequences together: see [`crate::Guesser`]. 0:
     /// every token is a step of its own. Guesses change speed, never an answer.
     pub max_guesses: u32,
+    /// Where weights are read while they are used, a batch whose layers take longer than this is
+    /// computed in parts, and others' next tokens come between them, so that none is waited for
+    /// longer than this where one layer and one batch of next tokens take less. `None`: batches are
+    /// not cut; a plan has it wherever all weights are held in memory.
+    pub max_stall: Option<Duration>,
     /// Requests that may wait for a place.
     pub max_waiting: u32,
     /// How the rows of a text become its embedding; `None`: as the file says, or as its kind of
@@ -56,6 +62,7 @@ impl Default for LoadOptions {
             max_sequences: 1,
             contexts: None,
             max_guesses: 32,
+            max_stall: Some(Duration::from_secs(2)),
             max_waiting: 128,
             pooling: None,
             streaming: None,
@@ -191,10 +198,13 @@ impl Plan {
         free: u64,
     ) -> Result<Self, PlanError> {
         let options = checked(options)?;
-        let mut plan = Self::measured(metadata, source, ops, options, free)?;
-        match plan.options.streaming {
+        let held = LoadOptions {
+            max_stall: None, // no layer takes long
+            ..options.clone()
+        };
+        let mut plan = Self::measured(metadata, source, ops, held, free)?;
+        match options.streaming {
             Some(buffers) if !plan.fits() && plan.needs.causal => {
-                let options = plan.options;
                 return streamed::plan(metadata, source, ops, &options, buffers, free);
             }
             _ => plan.choose_context()?,
@@ -210,7 +220,7 @@ impl Plan {
         mut options: LoadOptions,
         free: u64,
     ) -> Result<Self, PlanError> {
-        let mut needs = inspect(metadata, source, ops, options.max_batch_rows as usize)?;
+        let mut needs = inspect(metadata, source, ops, rows(&options))?;
         if !needs.causal {
             let n_texts = options.max_sequences.max(TEXTS_AT_ONCE);
             let context = encoder_context(&needs, options.context)?;
@@ -219,9 +229,10 @@ impl Plan {
                 kv: KvType::F32, // a page is read once and by one layer: exactness costs little
                 max_batch_rows: options.max_batch_rows.max(context).max(n_texts),
                 max_sequences: n_texts,
+                max_stall: None,
                 ..options
             };
-            needs = inspect(metadata, source, ops, options.max_batch_rows as usize)?;
+            needs = inspect(metadata, source, ops, rows(&options))?;
         }
         let kv = options.kv;
         if let Some(layer) = needs.layers.iter().find(|l| !kv.holds(l.head_dim)) {
@@ -260,6 +271,11 @@ impl Plan {
             needs,
         };
         Ok(plan)
+    }
+
+    /// The most rows of a batch, and of one between the parts of another.
+    pub fn rows(&self) -> Rows {
+        rows(&self.options)
     }
 
     /// Whether the model writes text.
@@ -413,6 +429,17 @@ impl Plan {
     /// Bytes of weights, sequence memory, buffers and vocabulary together.
     pub fn total(&self) -> u64 {
         self.fixed().saturating_add(self.sequence_bytes)
+    }
+}
+
+fn rows(options: &LoadOptions) -> Rows {
+    let beside = options.max_sequences.saturating_add(options.max_guesses);
+    let side = options
+        .max_stall
+        .map_or(0, |_| beside.min(options.max_batch_rows));
+    Rows {
+        main: options.max_batch_rows as usize,
+        side: side as usize,
     }
 }
 

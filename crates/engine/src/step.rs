@@ -1,40 +1,72 @@
-//! One batch: who gets rows, who gets pages, and what comes of it.
+//! One batch: who gets rows, and who gets pages.
 //!
 //! Requests are served in the order in which they came. One that waits begins when there are pages
 //! for what is known of it; it gets them as it grows. Where there are no more, texts that nobody
 //! runs on go first, then the youngest sequence that runs gives way: it waits at the front of the
 //! queue and begins again, with what is left of its text in the tree. So the oldest always goes on
 //! to its end, and everyone becomes the oldest.
+//!
+//! Where a pass is cut (`pace.rs`), a batch of those who are not in it may come between two parts.
 
 use crate::engine::Engine;
 use crate::memory::pages_for;
-use crate::request::{Event, FinishReason};
+use crate::request::Event;
 use crate::schedule::share;
-use crate::sequence::{Computed, Sequence};
-use ingle_model::Head;
-use ingle_tensor::SourceError;
-use ingle_tensor::ops::{Batch, Ops, PageId};
+use crate::sequence::Sequence;
+use ingle_model::Lane;
+use ingle_tensor::ops::Ops;
 use std::time::Duration;
 
 impl<O: Ops + 'static> Engine<O> {
-    /// Computes one batch, and answers what came of it.
+    /// Computes one batch, or a part of one where passes are cut, and answers what came of it.
     pub fn step(&mut self, now: Duration) -> Vec<Event> {
         let mut events = std::mem::take(&mut self.cancelled);
-        self.admit();
-        self.take();
-        self.schedule();
-        self.extend();
-        self.isolate();
-        self.guess(now);
-        self.fill(now);
-        if !self.step.rows.is_empty() {
-            self.steps += 1;
-            match self.forward() {
-                Ok(()) => self.choose(now, &mut events),
-                Err(error) => self.fail(&error, now, &mut events),
+        self.pace.note(now);
+        if !self.passes.main.is_under_way() {
+            self.gather(Lane::Main, now);
+        } else if self.pace.is_others_turn(now, self.layers_left()) {
+            self.part_with_next();
+            self.gather(Lane::Side, now);
+            if !self.passes.side.is_under_way() {
+                self.pace.nobody_waits(now);
             }
         }
+        if self.passes.side.is_under_way() {
+            self.compute(Lane::Side, now, &mut events);
+        } else if self.passes.main.is_under_way() {
+            self.compute(Lane::Main, now, &mut events);
+        }
+        if self.is_idle() || self.is_stalled() {
+            self.pace.forget();
+        }
         events
+    }
+
+    /// Puts a batch together of the sequences that are in none.
+    fn gather(&mut self, lane: Lane, now: Duration) {
+        self.admit();
+        self.take();
+        self.schedule(lane);
+        self.extend();
+        self.isolate();
+        self.guess(lane, now);
+        self.fill(lane, now);
+    }
+
+    /// Those that come to their next token leave a pass that takes too long.
+    fn part_with_next(&mut self) {
+        let pass = &mut self.passes.main;
+        if pass.members.iter().all(|m| m.comes_to_next()) {
+            return;
+        }
+        for i in (0..pass.members.len()).rev() {
+            if pass.members[i].comes_to_next() {
+                let mut sequence = pass.leave(i);
+                sequence.stay(&mut self.memory);
+                self.running.push(sequence);
+            }
+        }
+        self.running.sort_unstable_by_key(|s| s.id);
     }
 
     pub(crate) fn is_paused(&self, sequence: &Sequence) -> bool {
@@ -44,13 +76,15 @@ impl<O: Ops + 'static> Engine<O> {
     /// Starts the requests that have waited longest. Nobody is passed over but those whose answer
     /// nobody reads, so nobody waits for ever.
     fn admit(&mut self) {
-        while self.running.len() < self.plan.options.max_sequences as usize
+        while self.running() < self.plan.options.max_sequences as usize
             && let Some(first) = self.waiting.iter().position(|s| !self.is_paused(s))
         {
             let to_come = |s: &Sequence| {
                 pages_for(s.needs() as u64).saturating_sub(s.held.pages().len() as u64)
             };
-            let working = self.running.iter().filter(|s| !self.is_paused(s));
+            let inside = self.passes.main.members.iter().map(|m| &m.sequence);
+            let working = self.running.iter().chain(inside);
+            let working = working.filter(|s| !self.is_paused(s));
             let promised: u64 = working.map(to_come).sum();
             let sequence = &self.waiting[first];
             let pages = promised + pages_for(sequence.needs() as u64);
@@ -81,19 +115,31 @@ impl<O: Ops + 'static> Engine<O> {
         }
     }
 
-    /// Says how many rows each sequence computes. What an older one is computing is awaited.
-    fn schedule(&mut self) {
+    /// Says how many rows each sequence computes. What an older one is computing is awaited, and what
+    /// a pass is computing that is under way.
+    fn schedule(&mut self, lane: Lane) {
         let (running, step) = (&self.running, &mut self.step);
         let works = |s: &&Sequence| !self.paused.contains(&s.id);
+        let inside = &self.passes.main.members;
         step.behind.clear();
         step.behind.extend(running.iter().enumerate().map(|(i, s)| {
             let mut older = running[..i].iter().filter(works);
-            match works(&s) && !older.any(|older| s.repeats(older)) {
+            let mut inside = inside.iter().map(|m| &m.sequence);
+            let awaits = older.any(|other| s.repeats(other)) || inside.any(|m| s.repeats(m));
+            match works(&s) && !awaits {
                 true => s.behind(),
                 false => 0,
             }
         }));
-        let max_rows = self.plan.options.max_batch_rows as usize;
+        let mut max_rows = self.plan.options.max_batch_rows as usize;
+        if lane == Lane::Side {
+            // Prompts go beside a pass only if they are short, and by as many rows as cost little.
+            let most = self.plan.rows().side;
+            let long = step.behind.iter_mut().filter(|behind| **behind > most);
+            long.for_each(|behind| *behind = 0);
+            let next = step.behind.iter().filter(|behind| **behind == 1).count();
+            max_rows = most.min(next + self.pace.prompt_rows());
+        }
         let whole = !self.plan.needs.causal;
         share(max_rows, whole, &step.behind, &mut step.counts);
     }
@@ -159,14 +205,19 @@ impl<O: Ops + 'static> Engine<O> {
     }
 
     /// Fills what is left of the batch with guesses, for those that come to their next token.
-    fn guess(&mut self, now: Duration) {
+    fn guess(&mut self, lane: Lane, now: Duration) {
         let Some(guesser) = self.guesser.as_deref_mut() else {
             return;
         };
-        let options = &self.plan.options;
+        let rows = self.plan.rows();
+        let max_rows = if lane == Lane::Side {
+            rows.side
+        } else {
+            rows.main
+        };
         let given: usize = self.step.counts.iter().sum();
         guesser.begin(now, given);
-        let mut left = (options.max_batch_rows as usize - given).min(options.max_guesses as usize);
+        let mut left = (max_rows - given).min(self.plan.options.max_guesses as usize);
         let all = self.running.iter_mut().zip(&self.step.counts);
         // A wrong guess may need weights that the text itself does not.
         let ready = |(s, n): &(&mut Sequence, &usize)| **n > 0 && **n == s.behind() && !s.alone;
@@ -178,108 +229,17 @@ impl<O: Ops + 'static> Engine<O> {
     }
 
     /// Puts the rows together.
-    fn fill(&mut self, now: Duration) {
-        let step = &mut self.step;
-        step.rows.clear();
-        step.outputs.clear();
-        for (index, (sequence, &n)) in self.running.iter_mut().zip(&step.counts).enumerate() {
-            if n > 0 {
-                sequence.rows(n, index as u32, now, &mut step.rows, &mut step.outputs);
-            }
+    fn fill(&mut self, lane: Lane, now: Duration) {
+        let pass = self.passes.of_mut(lane);
+        let counts = &self.step.counts;
+        let mut each = counts.iter();
+        let computes = |_: &mut Sequence| each.next().is_some_and(|n| *n > 0);
+        let chosen = self.running.extract_if(.., computes);
+        for (sequence, &n) in chosen.zip(counts.iter().filter(|n| **n > 0)) {
+            pass.add(sequence, n, now);
         }
         if let Some(guesser) = &mut self.guesser {
-            guesser.filled(step.rows.len(), step.outputs.len());
+            guesser.filled(pass.rows.len(), pass.outputs.len());
         }
-    }
-
-    fn forward(&mut self) -> Result<(), SourceError> {
-        let s = &mut self.step;
-        let sequences: Vec<&[PageId]> = self.running.iter().map(|q| q.held.pages()).collect();
-        let mut computed = self.running.iter().zip(&s.counts);
-        let batch = Batch {
-            rows: &s.rows,
-            sequences: &sequences,
-            outputs: &s.outputs,
-            hidden: computed.any(|(q, n)| *n > 0 && q.wants_rows()),
-        };
-        self.network
-            .forward(&mut self.ops, &mut self.cache, &batch, &mut s.logits)
-    }
-
-    /// Nothing came of a batch, because weights could not be read. One sequence by itself ends;
-    /// several, or one with guesses, have not gone on, and are computed alone.
-    fn fail(&mut self, error: &SourceError, now: Duration, events: &mut Vec<Event>) {
-        let counts = &self.step.counts;
-        let computed = || self.running.iter().zip(counts).filter(|(_, n)| **n > 0);
-        let alone = computed().count() == 1 && computed().all(|(s, _)| s.guesses() == 0);
-        let (mut counts, memory) = (counts.iter(), &mut self.memory);
-        let guesser = &mut self.guesser;
-        self.running.retain_mut(|sequence| {
-            if counts.next().is_none_or(|n| *n == 0) {
-                return true;
-            }
-            sequence.stay(memory);
-            sequence.alone = true;
-            if !alone {
-                return true;
-            }
-            let reason = FinishReason::Unreadable(error.to_string());
-            events.push(sequence.finished(reason, now));
-            sequence.release(memory);
-            if let Some(guesser) = guesser {
-                guesser.over(sequence.id);
-            }
-            false
-        });
-    }
-
-    /// Hands every sequence of the batch its logits and hidden rows.
-    fn choose(&mut self, now: Duration, events: &mut Vec<Event>) {
-        let labels = match self.plan.needs.head {
-            Head::Vocabulary => self.vocabulary.len(),
-            Head::Labels(n) => n,
-            Head::None => 1, // there are none to hand out
-        };
-        let s = &mut self.step;
-        let mut logits = &mut s.logits[..];
-        let (mut counts, mut first) = (s.counts.iter(), 0);
-        let (ops, network, hidden) = (&mut self.ops, &self.network, &mut s.hidden);
-        let (vocabulary, memory, guesser) = (&self.vocabulary, &mut self.memory, &mut self.guesser);
-        let speculated = &mut self.speculated;
-        self.running.retain_mut(|sequence| {
-            let n = counts.next().copied().unwrap_or(0);
-            if n == 0 {
-                return true;
-            }
-            sequence.alone = false;
-            hidden.clear();
-            if sequence.wants_rows() {
-                ops.read(network.hidden(), first..first + n, hidden);
-            }
-            let guesses = sequence.guesses();
-            first += n + guesses;
-            let outputs = sequence.advance(n);
-            let before = sequence.computed().len();
-            let own = logits.split_off_mut(..outputs * labels).unwrap_or_default();
-            let computed = Computed {
-                logits: own,
-                labels,
-                rows: hidden,
-            };
-            let mut guesser = guesser.as_deref_mut();
-            let reason = sequence.go_on(computed, vocabulary, guesser.as_deref_mut(), events);
-            speculated.proposed += guesses as u64;
-            speculated.accepted += (sequence.computed().len() - before) as u64;
-            sequence.settle(memory);
-            let Some(reason) = reason else {
-                return true;
-            };
-            events.push(sequence.finished(reason, now));
-            sequence.release(memory);
-            if let Some(guesser) = guesser {
-                guesser.over(sequence.id);
-            }
-            false
-        });
     }
 }

@@ -260,10 +260,10 @@ impl Memory {
 
     /// Says what is wrong unless every page is free, in the tree, or some sequence's own, and the
     /// tree is whole. `sequences` are all that hold pages, with what is computed of their texts,
-    /// and whether it is kept.
+    /// whether it is kept, and for how many positions they have pages.
     pub fn check<'a>(
         &self,
-        sequences: impl Iterator<Item = (&'a Held, Option<u64>, &'a [TokenId])>,
+        sequences: impl Iterator<Item = (&'a Held, Option<u64>, &'a [TokenId], usize)>,
     ) -> Result<(), String> {
         let mut owners = self.tree.owners();
         let mut users = vec![0_u32; owners.len()];
@@ -281,10 +281,10 @@ impl Memory {
         for &page in &self.free {
             own(page, &mut owners)?;
         }
-        for (held, namespace, computed) in sequences {
-            let needed = pages_for(computed.len() as u64);
+        for (held, namespace, computed, positions) in sequences {
+            let needed = pages_for(positions as u64);
             if held.pages.len() as u64 != needed {
-                let (pages, positions) = (held.pages.len(), computed.len());
+                let pages = held.pages.len();
                 return Err(format!("{pages} pages for {positions} positions"));
             }
             let full = namespace.map_or(0, |_| computed.len() / PAGE_LEN);

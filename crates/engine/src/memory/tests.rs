@@ -13,7 +13,7 @@ fn computed(memory: &mut Memory, namespace: u64, text: &[TokenId]) -> (Held, usi
     let taken = memory.take(&mut held, namespace, text);
     assert!(memory.extend(&mut held, text.len()) >= text.len());
     memory.keep(&mut held, namespace, text);
-    let all = [(&held, Some(namespace), text)];
+    let all = [(&held, Some(namespace), text, text.len())];
     assert_eq!(memory.check(all.into_iter()), Ok(()));
     (held, taken.positions)
 }
@@ -50,7 +50,7 @@ fn sequences_share_pages_and_the_slower_gives_its_own_back() {
     assert_eq!(memory.free.len(), 5);
     assert_eq!(slow.pages[..2], fast.pages[..2]);
     assert_ne!(slow.pages[2], fast.pages[2]);
-    let both = [&slow, &fast].map(|held| (held, Some(0), &text[..]));
+    let both = [&slow, &fast].map(|held| (held, Some(0), &text[..], text.len()));
     assert_eq!(memory.check(both.into_iter()), Ok(()));
     assert!(!memory.evict(), "all are in use");
 }
@@ -71,7 +71,7 @@ fn a_sequence_is_cut_back() {
     for (to, left, pages) in [(195, 195, 4), (192, 192, 3), (191, 128, 2), (10, 0, 0)] {
         assert_eq!(memory.rewind(&mut held, to), left);
         assert_eq!(held.pages.len(), pages);
-        let sequence = [(&held, Some(0), &text[..left])];
+        let sequence = [(&held, Some(0), &text[..left], left)];
         assert_eq!(memory.check(sequence.into_iter()), Ok(()));
     }
     // What it left is still in the tree.
@@ -103,7 +103,7 @@ fn a_fault_is_found() {
     let (held, _) = computed(&mut memory, 0, &text);
     let check = |memory: &Memory, held: &Held, text: &[TokenId]| {
         memory
-            .check([(held, Some(0), text)].into_iter())
+            .check([(held, Some(0), text, text.len())].into_iter())
             .unwrap_err()
     };
     let stray = Held {

@@ -36,7 +36,7 @@ pub fn hidden(token: TokenId, position: u32) -> f32 {
 }
 
 /// Layers of the network.
-pub const N_LAYERS: usize = 3;
+pub const N_LAYERS: usize = 4;
 
 /// What goes wrong in a network, and what went wrong last.
 #[derive(Default)]
@@ -51,6 +51,8 @@ pub struct Faults {
     pub failed: u64,
     /// Sequences, and outputs, of the latest that failed.
     pub latest: (usize, usize),
+    /// Batches that went through all layers between the parts of another.
+    pub beside: u64,
     /// How long all that was computed took.
     pub took: Duration,
 }
@@ -143,6 +145,7 @@ impl Network<FakeOps> for FakeNetwork {
         let faults = Arc::clone(&self.faults);
         let mut faults = faults.lock().unwrap();
         let strikes = faults.strike(batch);
+        faults.beside += u64::from(part.lane == Lane::Side);
         out.clear();
         let x = self.rows(batch, part);
         for layer in part.layers.clone() {

@@ -1,4 +1,6 @@
 //! The whole engine, from inside.
 
+mod cut;
 mod fake;
+mod real;
 mod simulation;

@@ -20,7 +20,6 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-const NOW: Duration = Duration::ZERO;
 /// Actions of one engine, before it is left to finish what it has.
 const EPISODE: u64 = 2_000;
 
@@ -56,6 +55,8 @@ struct Tally {
     wrong_guesses: u64,
     failed_batches: u64,
     unreadable: u64,
+    parts: u64,
+    beside: u64,
 }
 
 /// What a request must get.
@@ -108,7 +109,7 @@ impl Guesser for Liar {
     }
 }
 
-fn engine(
+pub fn engine(
     options: LoadOptions,
     context: u32,
     n_pages: u32,
@@ -198,6 +199,8 @@ impl World {
             max_batch_rows: 7 + rng.below(150) as u32,
             max_waiting: 1 + rng.below(12) as u32,
             max_guesses: rng.below(20) as u32,
+            max_stall: [None, None, Some(0), Some(50), Some(300)][rng.below(5)]
+                .map(Duration::from_millis),
             ..LoadOptions::default()
         };
         let answers = Arc::new(Mutex::default());
@@ -236,6 +239,7 @@ impl World {
     }
 
     fn submit(&mut self) {
+        let now = self.now();
         let prompt = self.prompt();
         if self.rng.chance(8) {
             let values = vec![mean(&prompt)];
@@ -244,7 +248,7 @@ impl World {
                 second: None,
                 want: Want::Embedding { normalise: false },
             };
-            if let Ok(id) = self.engine.submit_embed(request, NOW) {
+            if let Ok(id) = self.engine.submit_embed(request, now) {
                 self.expect(id, prompt, Vec::new(), values);
             }
             return;
@@ -269,7 +273,7 @@ impl World {
             namespace: self.rng.below(2) as u64,
             ..Request::new(prompt.clone())
         };
-        if let Ok(id) = self.engine.submit(request, NOW) {
+        if let Ok(id) = self.engine.submit(request, now) {
             self.expect(id, prompt, tokens, Vec::new());
         }
     }
@@ -335,16 +339,20 @@ impl World {
         }
     }
 
+    fn now(&self) -> Duration {
+        self.faults.lock().unwrap().took
+    }
+
     fn any(&mut self) -> Option<RequestId> {
         let ids: Vec<RequestId> = self.expected.keys().copied().collect();
         (!ids.is_empty()).then(|| ids[self.rng.below(ids.len())])
     }
 
     fn step(&mut self) {
-        let (steps, stalled) = (self.engine.steps(), self.engine.is_stalled());
-        let idle = self.engine.is_idle();
-        let events = self.engine.step(NOW);
-        let worked = self.engine.steps() > steps || !events.is_empty();
+        let (parts, stalled) = (self.engine.parts(), self.engine.is_stalled());
+        let (idle, now) = (self.engine.is_idle(), self.now());
+        let events = self.engine.step(now);
+        let worked = self.engine.parts() > parts || !events.is_empty();
         assert_eq!(worked, !idle && !stalled, "a step without progress");
         events.into_iter().for_each(|event| self.read(event));
     }
@@ -361,12 +369,13 @@ impl World {
     }
 
     fn act(&mut self) {
+        let now = self.now();
         match self.rng.below(100) {
             0..12 => self.submit(),
             12..15 => {
                 if let Some(id) = self.any() {
                     // Some are cancelled twice, before the step that says so.
-                    self.engine.cancel(id, NOW);
+                    self.engine.cancel(id, now);
                 }
             }
             15..19 => {
@@ -418,7 +427,7 @@ impl Engine<FakeOps> {
 }
 
 /// The answer to a prompt.
-fn oracle(prompt: &[TokenId], n: usize, sampling: &Sampling) -> Vec<TokenId> {
+pub fn oracle(prompt: &[TokenId], n: usize, sampling: &Sampling) -> Vec<TokenId> {
     let mut sampler = Sampler::new(sampling, N_VOCAB).unwrap();
     prompt.iter().for_each(|&token| sampler.accept(token));
     let mut seen = prompt.iter().copied().fold(0, hash);
@@ -455,7 +464,7 @@ fn episode(seed: u64) -> Tally {
         world.engine.check().unwrap();
     }
     assert!(world.engine.is_idle() && world.expected.is_empty());
-    let answers = world.answers.lock().unwrap();
+    let (answers, faults) = (world.answers.lock().unwrap(), world.faults.lock().unwrap());
     assert!(
         answers.texts.is_empty(),
         "a guesser was not told of the end"
@@ -465,7 +474,9 @@ fn episode(seed: u64) -> Tally {
         preempted: world.engine.preemptions(),
         right_guesses: answers.right,
         wrong_guesses: answers.wrong,
-        failed_batches: world.faults.lock().unwrap().failed,
+        failed_batches: faults.failed,
+        parts: world.engine.parts(),
+        beside: faults.beside,
         ..world.tally
     }
 }
@@ -486,6 +497,8 @@ fn simulate(first_seed: u64, actions: u64) -> Tally {
         all.wrong_guesses += one.wrong_guesses;
         all.failed_batches += one.failed_batches;
         all.unreadable += one.unreadable;
+        all.parts += one.parts;
+        all.beside += one.beside;
     }
     assert!(all.requests * 40 > all.actions, "{all:?}");
     assert!(
@@ -493,6 +506,7 @@ fn simulate(first_seed: u64, actions: u64) -> Tally {
         "{all:?}"
     );
     assert!(all.right_guesses > 0 && all.wrong_guesses > 0, "{all:?}");
+    assert!(all.parts > all.batches && all.beside > 0, "{all:?}");
     assert!(
         all.unreadable > 0 && all.failed_batches > all.unreadable,
         "{all:?}"

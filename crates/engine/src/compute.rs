@@ -1,0 +1,151 @@
+//! What comes of a batch.
+
+use crate::engine::Engine;
+use crate::pace::Does;
+use crate::pass::Member;
+use crate::request::{Event, FinishReason};
+use crate::sequence::Computed;
+use ingle_model::{Head, Lane, Part};
+use ingle_tensor::SourceError;
+use ingle_tensor::ops::{Batch, Ops, PageId};
+use std::ops::Range;
+use std::time::Duration;
+
+impl<O: Ops + 'static> Engine<O> {
+    /// Layers that the pass under way has before it.
+    pub(crate) fn layers_left(&self) -> usize {
+        self.plan.needs.shape.n_layers - self.passes.main.layer
+    }
+
+    /// Computes the batch of a lane: all layers, or as many as there is time for.
+    pub(crate) fn compute(&mut self, lane: Lane, now: Duration, events: &mut Vec<Event>) {
+        let pass = self.passes.of(lane);
+        let (first, n_layers) = (pass.layer, self.plan.needs.shape.n_layers);
+        let only_next = pass.members.iter().all(|m| m.comes_to_next());
+        let end = match lane {
+            Lane::Main if self.pace.cuts() && (first > 0 || !only_next) => {
+                if first == 0 {
+                    self.pace.begin(now);
+                }
+                let layers = self.pace.layers(now, self.layers_left());
+                self.pace.does(Does::Part { layers }, now);
+                first + layers
+            }
+            _ => {
+                let prompts = !only_next;
+                self.pace.does(Does::Tokens { prompts }, now);
+                n_layers
+            }
+        };
+        if first == 0 {
+            self.steps += 1;
+        } else if let Some(guesser) = &mut self.guesser {
+            // What this step takes says nothing of a batch.
+            guesser.begin(now, 0);
+            guesser.filled(1, 0);
+        }
+        self.parts += 1;
+        match self.forward(lane, first..end) {
+            Err(error) => self.fail(lane, &error, now, events),
+            Ok(()) if end < n_layers => self.passes.of_mut(lane).done(end),
+            Ok(()) => self.choose(lane, now, events),
+        }
+    }
+
+    fn forward(&mut self, lane: Lane, layers: Range<usize>) -> Result<(), SourceError> {
+        let pass = self.passes.of(lane);
+        let members = pass.members.iter();
+        let sequences: Vec<&[PageId]> = members.map(|m| m.sequence.held.pages()).collect();
+        let batch = Batch {
+            rows: &pass.rows,
+            sequences: &sequences,
+            outputs: &pass.outputs,
+            hidden: pass.members.iter().any(|m| m.sequence.wants_rows()),
+        };
+        let part = Part {
+            layers,
+            lane,
+            kept: pass.kept(),
+        };
+        let (ops, cache, logits) = (&mut self.ops, &mut self.cache, &mut self.step.logits);
+        self.network.forward_part(ops, cache, &batch, &part, logits)
+    }
+
+    /// Nothing came of a batch, because weights could not be read. One sequence by itself ends;
+    /// several, or one with guesses, have not gone on, and are computed alone.
+    fn fail(&mut self, lane: Lane, error: &SourceError, now: Duration, events: &mut Vec<Event>) {
+        let pass = self.passes.of_mut(lane);
+        let alone = match &pass.members[..] {
+            [one] => one.sequence.guesses() == 0,
+            _ => false,
+        };
+        for Member { mut sequence, .. } in pass.members.drain(..) {
+            sequence.stay(&mut self.memory);
+            sequence.alone = true;
+            if !alone {
+                self.running.push(sequence);
+                continue;
+            }
+            let reason = FinishReason::Unreadable(error.to_string());
+            events.push(sequence.finished(reason, now));
+            sequence.release(&mut self.memory);
+            if let Some(guesser) = &mut self.guesser {
+                guesser.over(sequence.id);
+            }
+        }
+        pass.clear();
+        self.running.sort_unstable_by_key(|s| s.id);
+    }
+
+    /// Hands every sequence of the batch its logits and hidden rows.
+    fn choose(&mut self, lane: Lane, now: Duration, events: &mut Vec<Event>) {
+        let labels = match self.plan.needs.head {
+            Head::Vocabulary => self.vocabulary.len(),
+            Head::Labels(n) => n,
+            Head::None => 1, // there are none to hand out
+        };
+        let (mut logits, hidden) = (&mut self.step.logits[..], &mut self.step.hidden);
+        let (vocabulary, memory, speculated) =
+            (&self.vocabulary, &mut self.memory, &mut self.speculated);
+        let pass = self.passes.of_mut(lane);
+        let mut first = 0;
+        for Member {
+            mut sequence,
+            count: n,
+        } in pass.members.drain(..)
+        {
+            sequence.alone = false;
+            hidden.clear();
+            let guesses = sequence.guesses();
+            if sequence.wants_rows() {
+                let rows = first..first + n;
+                self.ops.read(self.network.hidden(), rows, hidden);
+            }
+            first += n + guesses;
+            let outputs = sequence.advance(n);
+            let before = sequence.computed().len();
+            let own = logits.split_off_mut(..outputs * labels).unwrap_or_default();
+            let computed = Computed {
+                logits: own,
+                labels,
+                rows: hidden,
+            };
+            let guesser = self.guesser.as_deref_mut();
+            let reason = sequence.go_on(computed, vocabulary, guesser, events);
+            speculated.proposed += guesses as u64;
+            speculated.accepted += (sequence.computed().len() - before) as u64;
+            sequence.settle(memory);
+            let Some(reason) = reason else {
+                self.running.push(sequence);
+                continue;
+            };
+            events.push(sequence.finished(reason, now));
+            sequence.release(memory);
+            if let Some(guesser) = self.guesser.as_deref_mut() {
+                guesser.over(sequence.id);
+            }
+        }
+        pass.clear();
+        self.running.sort_unstable_by_key(|s| s.id);
+    }
+}
