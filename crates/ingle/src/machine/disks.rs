@@ -3,7 +3,7 @@
 use crate::clock;
 use crate::environment::Environment;
 use ingle::ModelFiles;
-use ingle::store::{Disk, Measured, ReadSetup, measure};
+use ingle::store::{Disk, Io, Measured, ReadSetup, Way, measure};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -61,6 +61,10 @@ pub fn setup_for(files: &Arc<ModelFiles>) -> anyhow::Result<ReadSetup> {
     let Some(measured) = measured(files)? else {
         return Ok(ReadSetup::default());
     };
+    if measured.way == Way::Source && environment.io() != Io::Portable {
+        // Weights that are made while they are read say little about the disk.
+        return Ok(measured.setup);
+    }
     disks.remember(KnownDisk {
         id,
         name: disk.name,

@@ -29,13 +29,15 @@ const TIME: Duration = Duration::from_millis(800);
 /// A trial that takes longer is given up.
 const TRIAL_TIME: Duration = Duration::from_millis(250);
 /// Bytes in flight, at most: memory that the measurement takes.
-const IN_FLIGHT: u64 = 32 << 20;
+const IN_FLIGHT: u64 = 16 << 20;
 /// Reads in flight, in the order in which they are tried.
 const DEPTHS: [u32; 6] = [8, 16, 4, 32, 2, 1];
 /// Bytes of one read.
 const SIZES: [u32; 5] = [512 << 10, 1 << 20, 256 << 10, 2 << 20, 128 << 10];
-/// Parts of a hundred that smaller reads, or fewer, may be slower than the fastest: they take less memory, and what
-/// is urgent waits for less.
+/// Parts of a hundred that others must be faster than what is usual to be taken: measurements are noisy.
+const CLEARLY: u64 = 110;
+/// Of those, parts of a hundred that smaller ones may be slower than the fastest: they take less memory, and what is
+/// urgent waits for less.
 const NEARLY: u64 = 94;
 /// Parts of a hundred that the page cache must be faster to be used: it counts to the memory that a model may take.
 const CACHED: u64 = 115;
@@ -91,17 +93,17 @@ impl Trials<'_> {
         let mut setup = ReadSetup::default();
         // Not counted: the disk wakes up, and the length of the next trials is found.
         let mut way = self.trial(&setup)?.map_or(Way::Source, |(_, way)| way);
-        let depth = |depth| ReadSetup { depth, ..setup };
-        setup.depth = self.smallest(&DEPTHS, depth)?.unwrap_or(setup.depth);
-        if matches!(way, Way::IoUring { .. }) {
-            let size = |read_size| ReadSetup { read_size, ..setup };
-            setup.read_size = self.smallest(&SIZES, size)?.unwrap_or(setup.read_size);
-        }
         setup.direct = way.is_direct();
         let cached_per_second = match setup.direct {
             true => self.cached(&setup)?,
             false => 0,
         };
+        let depth = |depth| ReadSetup { depth, ..setup };
+        setup.depth = self.best_of(&DEPTHS, depth)?.unwrap_or(setup.depth);
+        if matches!(way, Way::IoUring { .. }) {
+            let size = |read_size| ReadSetup { read_size, ..setup };
+            setup.read_size = self.best_of(&SIZES, size)?.unwrap_or(setup.read_size);
+        }
         let last = self.timed(&setup, LAST)?;
         setup.bytes_per_second = last.map_or(self.best, |(speed, _)| speed);
         if cached_per_second > setup.bytes_per_second / 100 * CACHED {
@@ -116,8 +118,8 @@ impl Trials<'_> {
         })
     }
 
-    /// The smallest of some values of a setup that is nearly as fast as the fastest.
-    fn smallest(
+    /// The first of some values of a setup, which is the usual one, or what is clearly faster.
+    fn best_of(
         &mut self,
         values: &[u32],
         setup: impl Fn(u32) -> ReadSetup,
@@ -130,9 +132,7 @@ impl Trials<'_> {
                 }
             }
         }
-        let best = tried.iter().map(|(_, speed)| *speed).max().unwrap_or(0);
-        let fast = |(_, speed): &&(u32, u64)| *speed > 0 && *speed >= best / 100 * NEARLY;
-        Ok(tried.iter().filter(fast).map(|(value, _)| *value).min())
+        Ok(choose(&tried))
     }
 
     /// The speed through the page cache, with nothing of the file in it.
@@ -204,6 +204,17 @@ fn drop_pages(files: &ModelFiles, units: &[TensorRange]) {
     }
 }
 
+/// The first of what was tried, with its speed, unless others are clearly faster: then the smallest of those.
+fn choose(tried: &[(u32, u64)]) -> Option<u32> {
+    let (usual, speed) = *tried.first()?;
+    let best = tried.iter().map(|(_, speed)| *speed).max()?;
+    if best <= speed / 100 * CLEARLY {
+        return Some(usual);
+    }
+    let fast = |(_, speed): &&(u32, u64)| *speed >= best / 100 * NEARLY;
+    tried.iter().filter(fast).map(|(value, _)| *value).min()
+}
+
 fn speed(bytes: u64, took: Duration) -> u64 {
     // A clock that stands still shall not make a disk infinitely fast.
     let nanoseconds = took.as_nanos().max(1_000);
@@ -268,5 +279,28 @@ impl Sink for Count {
         arrived.1 += bytes;
         drop(arrived);
         self.more.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_usual_stays_unless_others_are_clearly_faster() {
+        let speeds = |speeds: [u64; 4]| {
+            let values = [8, 16, 4, 32].into_iter();
+            choose(
+                &values
+                    .zip(speeds.map(|s| s * 1_000_000))
+                    .collect::<Vec<_>>(),
+            )
+        };
+        assert_eq!(speeds([1000, 1090, 900, 1095]), Some(8));
+        assert_eq!(speeds([1000, 1300, 900, 1350]), Some(16));
+        assert_eq!(speeds([1000, 1000, 1200, 1210]), Some(4));
+        assert_eq!(speeds([0, 0, 0, 0]), Some(8));
+        assert_eq!(speeds([0, 0, 0, 5]), Some(32));
+        assert_eq!(choose(&[]), None);
     }
 }
