@@ -123,4 +123,16 @@ mod tests {
         assert_eq!(work.body_bytes(2), 1350);
         assert_eq!(work.body_bytes(1 << 40), 1800);
     }
+
+    #[test]
+    fn a_token_does_not_need_all_experts_of_a_mixture() {
+        let golden = "../model/tests/goldens/qwen3moe.gguf";
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(golden);
+        let files = ModelFiles::open(path).unwrap();
+        let work = TokenWork::of(&files);
+        assert!(work.experts > 0 && work.used < 1.0);
+        assert!(work.bytes() < files.weight_bytes());
+        let all = work.body_bytes(1 << 30) + work.head.bytes;
+        assert!(all <= files.weight_bytes(), "{work:?}");
+    }
 }

@@ -114,7 +114,7 @@ fn every_type_of_a_real_model_runs() {
 #[test]
 fn a_mixture_of_experts_in_every_type_keeps_its_routers() {
     let folder = tempfile::tempdir().unwrap();
-    let wide = wide(folder.path());
+    let mixture = repository("crates/model/tests/goldens/qwen3moe.gguf");
     for (ty, experts) in [
         ("q8_0", "Q8_0"),
         ("q4_0", "Q4_0"),
@@ -122,18 +122,21 @@ fn a_mixture_of_experts_in_every_type_keeps_its_routers() {
         ("q5_1", "Q5_1"),
     ] {
         let out = folder.path().join(format!("{ty}.gguf"));
-        let done = run(&["quantize", text(&wide), text(&out), ty]);
+        let done = run(&["quantize", &mixture, text(&out), ty]);
         assert_eq!(done.code, 0, "{ty}: {}", done.err);
         let done = run(&["show", text(&out), "--tensors", "--json"]);
         let shown: Value = serde_json::from_str(&done.out).unwrap();
+        let mut routers = 0;
         for tensor in shown["tensors"].as_array().unwrap() {
             let name = tensor["name"].as_str().unwrap();
             if name.contains("_norm.") || name.contains("ffn_gate_inp") {
                 assert_eq!(tensor["type"], "F32", "{ty} {name}");
+                routers += i32::from(name.contains("ffn_gate_inp"));
             } else if name.contains("ffn_up_exps") {
                 assert_eq!(tensor["type"], experts, "{ty} {name}");
             }
         }
+        assert_eq!(routers, 3, "one a layer");
         let answer = run(&["run", text(&out), "Hello", "-n", "4"]);
         assert_eq!(answer.code, 0, "{ty}: {}", answer.err);
     }
