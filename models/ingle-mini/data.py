@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Stories, the subjects they are about, and requests for them: what ingle-mini learns from.
+"""What ingle-mini learns from: stories and requests for them, here; labels.py, pii.py and tools.py for the rest.
 
     data.py [--data DIR] show [N]         print N training examples
     data.py [--data DIR] tokenizer FILE   train the byte-level BPE, write it as tokenizer.json
@@ -7,10 +7,11 @@
 Every function takes a `random.Random`, so that one seed gives one training set.
 """
 import argparse, json, os, random, re
+import labels, pii, tools
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 DATA = os.path.join(HERE, "..", "..", "..", "shared", "data")  # ../shared beside the repository
-VOCAB = 3072
+VOCAB = 4096
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 # The pre-tokenizer that GGUF calls "qwen2".
 QWEN2 = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+"
@@ -85,9 +86,10 @@ Another story, please.
 A story, please!
 Once upon a time""".split("\n")
 
-I_AM = ["I am ingle-mini, a very small story model built into Ingle.",
+I_AM = ["I am ingle-mini, a very small language model built into Ingle.",
         "I am ingle-mini. I am a very small language model, and I live inside the program Ingle."]
-I_CAN = ["I can tell short, simple stories.", "All I can do is tell short stories."]
+I_CAN = ["I can tell short, simple stories, label messages and requests, and mark personal data.",
+         "I can tell short stories, say if a message is spam, name an intent and find personal data."]
 TRY = ["Try: Tell me a story about a fox.", "Ask me for a story about a cat, a ball or a brave girl.",
        "Tell me what the story should be about."]
 CHAT = {  # question -> kind of answer
@@ -104,7 +106,7 @@ CHAT = {  # question -> kind of answer
                "Great, thanks", "That was a good story, thank you."],
     "bye": ["Goodbye", "Bye", "bye", "Good night", "See you later", "Good night!", "Bye bye!"],
 }
-SYSTEMS = ["You are a helpful assistant.", "You are ingle-mini, a small story model.", "You tell stories.",
+SYSTEMS = ["You are a helpful assistant.", "You are ingle-mini, a small language model.", "You tell stories.",
            "You are a kind storyteller. Keep it short."]
 
 
@@ -260,7 +262,7 @@ def small_talk(rng, asked):
     if kind == "no":
         return rng.choice(asked), rng.choice([
             f"I am sorry, I do not know. {am} {can}", f"I cannot answer that. {am} {can} {hint}",
-            f"I do not know that. I am only ingle-mini, a very small story model. {hint}"])
+            f"I do not know that. I am only ingle-mini, a very small model. {hint}"])
     answer = {"hello": f"Hello! {am} {hint}", "who": f"{am} {can} {hint}",
               "can": f"{can} I am ingle-mini, a very small model: I do not know facts and I make mistakes. {hint}",
               "thanks": f"Thank you! {hint}", "bye": "Goodbye! Come back when you want a story."}[kind]
@@ -276,41 +278,123 @@ def request(story, rng):
     return rng.choice(ASK).format(s=rng.choice(subject)) if subject and rng.random() < 0.88 else rng.choice(ASK_ANY)
 
 
-def example(ask, answer, rng, asked):
-    """(text before the answer, answer): the answer alone is learned."""
-    before = turn("system", rng.choice(SYSTEMS)) if rng.random() < 0.05 else ""
-    if rng.random() < 0.03:
-        q, a = small_talk(rng, asked)
-        before += turn("user", q) + turn("assistant", a)
-    return before + turn("user", ask) + "<|im_start|>assistant\n", answer + "<|im_end|>"
+TOOLS_END = '</tools>\nTo call one, answer:\n<tool_call>\n{"name": ..., "arguments": {...}}\n</tool_call>'
 
 
-def epoch(stories, others, asked, rng, share_others):
-    """One pass over the stories, in a new dress each time."""
-    out = []
-    for s in stories:
-        s = vary(s, rng)
-        out.append(example(request(s, rng), s, rng, asked))
-    for title, text in others:
-        if rng.random() < share_others:
-            out.append(example(f"Tell me the tale called {title}.", text, rng, asked))
-    for _ in range(len(stories) // 16):
-        out.append(example(*small_talk(rng, asked), rng, asked))
-    rng.shuffle(out)
-    return out
+def system(text, given=()):
+    """The first turn, as the chat template in export.py writes it."""
+    if not given:
+        return turn("system", text) if text else ""
+    lines = "".join("\n" + json.dumps(t, ensure_ascii=False) for t in given)
+    return turn("system", (text + "\n\n" if text else "") + "Tools:\n<tools>" + lines + "\n" + TOOLS_END)
+
+
+# Weights of the loss: what is asked counts a little, answers in full; short answers more, or stories drown them.
+ASKED, KINDS = 0.1, ["story", "intent", "spam", "pii", "tool", "talk", "copy"]
+WEIGHT = dict(story=1.0, intent=4.0, spam=4.0, pii=1.5, tool=1.5, talk=1.0, copy=1.5)
+# Examples of each kind in a part of the stream, about 0.1M tokens.
+PART = dict(story=190, tale=6, intent=180, spam=60, pii=150, tool=56, talk=24, copy=200)
+
+
+COPY = ["Repeat: %s", "Say this again: %s", "Copy this: %s", 'Put this in JSON: %s', 'As JSON, key "text": %s']
+AFTER = ['Which word comes after "%s"? %s', 'Name the word after "%s" in this text. %s', 'What follows "%s"? %s']
+
+
+def copy(values, vocabulary, rng):
+    """Nothing but copying: the other tasks need it, and learn it late when they are alone."""
+    text = " ".join(rng.choice(vocabulary) for _ in range(rng.choice([1, 2, 3, 5, 8, 12])))
+    if rng.random() < 0.5:
+        kind = rng.choice(["PERSON", "LOCATION", "EMAIL_ADDRESS", "PHONE_NUMBER", "ADDRESS", "ORGANIZATION", "CREDIT_CARD", "IBAN_CODE", "DOMAIN_NAME"])
+        text = values.made(kind, rng)
+    if rng.random() < 0.35:
+        some = rng.sample(vocabulary, rng.randint(4, 16))
+        i = rng.randrange(len(some) - 1)
+        text = " ".join(some)
+        return rng.choice(AFTER) % (some[i], text), rng.choice([some[i + 1], json.dumps({"text": some[i + 1]})])
+    ask = rng.choice(COPY)
+    return ask % text, json.dumps({"text": text}, ensure_ascii=False) if "JSON" in ask else text
+
+
+class Stream:
+    """Endless training data in parts; part n is the same whenever it is asked for."""
+    def __init__(self, data=DATA, seed=20261121):
+        self.seed = seed
+        self.stories, self.dev = load(data)
+        self.tales, self.asked = tales(data), questions(data)
+        self.spam, _, _ = labels.spam(data)
+        self.sets, _, self.none = labels.intents(data)
+        self.pii, _ = pii.rows(data)
+        self.pii_others, self.values = pii.others(data), pii.Values(data, self.pii)
+        plain = lambda q: not re.search(r"(?<=[a-z,] )[A-Z](?!\b|')", q)  # a name of somebody would be personal data
+        self.clean = [q for q in self.asked if plain(q)] + [t for g in self.sets["hwu"].values() for t in g if t.islower()][::7]
+        self.clean += [r[0] for r in self.pii if not r[1]] * 20
+        self.vocabulary = sorted({w.strip('.,!?"') for s in self.stories for w in s.split()} - {""})
+        self.vocabulary += [w for k in ("first", "last", "city", "word") for w in self.values.lists[k] for _ in range(2)]
+
+    def pick(self, rows, n, part):
+        """The next n of the rows, in passes, each pass in another order."""
+        order = lambda lap: random.Random(self.seed + lap).sample(range(len(rows)), len(rows))
+        lap, i = divmod(part * n, len(rows))
+        left = order(lap)[i:]
+        while len(left) < n:
+            lap += 1
+            left += order(lap)
+        return [rows[j] for j in left[:n]]
+
+    def with_tools(self, rng):
+        return tools.example(self.values.lists["city"], rng)[0]
+
+    def part(self, n):
+        """[(kind, [(text, is it the answer), ...]), ...] in random order."""
+        rng = random.Random(self.seed * 1000 + n)
+        out = []
+
+        def put(kind, turns, first=""):
+            if not first and rng.random() < 0.05:
+                first = turn("system", rng.choice(SYSTEMS))
+            parts = []
+            for i, (ask, answer) in enumerate(turns):
+                before = (first if i == 0 else "\n") + turn("user", ask) + "<|im_start|>assistant\n"
+                parts += [(before, False), (answer + "<|im_end|>", True)]
+            out.append((kind, parts))
+        for s in self.pick(self.stories, PART["story"], n):
+            s = vary(s, rng)
+            first = [small_talk(rng, self.asked)] if rng.random() < 0.02 else []
+            put("story", first + [(request(s, rng), s)], system("", self.with_tools(rng)) if rng.random() < 0.02 else "")
+        for title, text in self.pick(self.tales, PART["tale"], n):
+            put("story", [(f"Tell me the tale called {title}.", text)])
+        for _ in range(PART["talk"]):
+            put("talk", [small_talk(rng, self.asked)], system("", self.with_tools(rng)) if rng.random() < 0.3 else "")
+        for _ in range(PART["intent"]):
+            put("intent", labels.intent_example(self.sets, self.none, rng))
+        queue = self.pick(self.spam, PART["spam"] * 3, n)
+        for _ in range(PART["spam"]):
+            put("spam", labels.spam_example(lambda: queue.pop() if queue else rng.choice(self.spam), rng))
+        for _ in range(PART["pii"]):
+            put("pii", [pii.example(self.pii, self.pii_others, self.values, self.clean, rng)])
+        for _ in range(PART["copy"]):
+            put("copy", [copy(self.values, self.vocabulary, rng)])
+        for _ in range(PART["tool"]):
+            given, ask, _, call, result, say = tools.example(self.values.lists["city"], rng)
+            turns = [(ask, call)]
+            if rng.random() < 0.3:
+                turns.append((f"<tool_response>\n{result}\n</tool_response>", say))
+            put("tool", turns, system(rng.choice(SYSTEMS) if rng.random() < 0.2 else "", given))
+        rng.shuffle(out)
+        return out
 
 
 def train_tokenizer(data, path):
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
-    stories, _ = load(data)
+    stream = Stream(data)
+    stories = stream.stories
     tok = Tokenizer(models.BPE())
     tok.pre_tokenizer = pre_tokenizers.Sequence([
         pre_tokenizers.Split(Regex(QWEN2), "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
     tok.decoder = decoders.ByteLevel()
-    rng = random.Random(2)
-    asked = questions(data)
-    text = [a + " " + b for a, b in (small_talk(rng, asked) for _ in range(200))]
-    text += stories + [vary(s, rng) for s in stories] + [t for _, t in tales(data)]
+    text = [t for n in range(24) for kind, parts in stream.part(n) if kind != "story" for t, _ in parts]
+    text = [t for chunk in text for t in re.split(r"<\|\w+\|>", chunk)]
+    text += stories + [vary(s, random.Random(2)) for s in stories]
     tok.train_from_iterator(text, trainers.BpeTrainer(
         vocab_size=VOCAB, special_tokens=SPECIAL, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False))
     tok.save(path)
@@ -327,9 +411,6 @@ if __name__ == "__main__":
     if a.what == "tokenizer":
         train_tokenizer(a.data, a.arg)
     else:
-        stories, dev = load(a.data)
-        asked, others = questions(a.data), tales(a.data)
-        print(len(stories), "stories,", len(dev), "kept for choosing,", len(others), "tales,", len(asked), "questions")
-        print(sum(1 for s in stories if subjects(s)), "stories with a subject")
-        for before, answer in epoch(stories, others, asked, random.Random(3), 1.0)[:int(a.arg or 10)]:
-            print("=" * 60 + "\n" + before + answer)
+        stream = Stream(a.data)
+        for kind, parts in stream.part(0)[:int(a.arg or 10)]:
+            print("=" * 20, kind, "\n" + "".join(t for t, _ in parts))

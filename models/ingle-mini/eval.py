@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""The figures of the model card, from the GGUF file itself: eval.py ingle-mini.gguf [--data DIR]
+"""The figures of the model card, from the GGUF file itself: eval.py ingle-mini.gguf [--data DIR] [--ingle BINARY]
 
-The weights are decoded from their blocks and run by train.py's network in f32.
+runner.py decodes the weights from their blocks and runs train.py's network in f32. With --ingle the last part asks the
+program itself, counts equal answers, and lets it tell the 100 stories: as it samples by itself, and with DRY.
 
 bits per byte   each held-out story after the request "Tell me a story."; the bits of its own tokens (the end
                 mark left out), over its UTF-8 bytes. On the first 100 stories whole, and on the first 20 cut where
@@ -12,12 +13,13 @@ copied          of the words 8 in a row in those answers, the share that stands 
                 beside it the same for the held-out stories, which nobody copied.
 repeated        of the words 4 in a row in an answer, the share that was there before in the same answer;
                 beside it the same for the held-out stories.
+The other tasks stand in tasks_eval.py, each beside a TF-IDF logistic regression that learned from the same split.
 """
-import argparse, json, os, random, re
-import gguf, numpy as np, torch
+import argparse, json, os, random, re, subprocess
+import numpy as np, torch
 import torch.nn.functional as F
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
-import data, train
+import data, tasks_eval
+from runner import agree, generate, load, prompt
 
 SUBJECTS = """fox;wolf;bear;cat;dog;rabbit;mouse;frog;bird;duck;fish;horse;cow;pig;lion;tiger;monkey;elephant;owl;bee;
 turtle;snake;squirrel;hedgehog;sheep;penguin;dragon;dinosaur;crab;whale;ball;doll;car;train;boat;kite;bike;hat;
@@ -26,35 +28,6 @@ king;queen;princess;pirate;farmer;teacher;doctor;baby;grandma;boy;girl;witch;gia
 drum;key;lamp;spoon;blanket;pillow;puzzle;truck;airplane;bus;rainbow;cloud;snowman;beach;forest;farm;zoo;shop;
 brave knight;red ball;lost puppy;little bird;magic stone;boy who lost his ball;girl and a cat;dog and a cat;
 fox and a rabbit;birthday party""".replace("\n", "").split(";")
-
-
-def load(path):
-    """(model, tokenizer, kv) of a GGUF file."""
-    r = gguf.GGUFReader(path)
-    kv = {k: f.contents() for k, f in r.fields.items()}
-    g = lambda k: kv["qwen3moe." + k]
-    c = dict(vocab=len(kv["tokenizer.ggml.tokens"]), hidden=g("embedding_length"), layers=g("block_count"),
-             heads=g("attention.head_count"), kv_heads=g("attention.head_count_kv"), head_dim=g("attention.key_length"),
-             experts=g("expert_count"), top_k=g("expert_used_count"), expert_ffn=g("expert_feed_forward_length"),
-             rope_theta=g("rope.freq_base"), eps=g("attention.layer_norm_rms_epsilon"), context=g("context_length"))
-    model = train.Model(c)
-    model.load_state_dict({t.name.removesuffix(".weight"): torch.from_numpy(np.array(
-        gguf.quants.dequantize(t.data, t.tensor_type), np.float32)).reshape(tuple(int(n) for n in reversed(t.shape)))
-        for t in r.tensors})
-    pieces = kv["tokenizer.ggml.tokens"]
-    tok = Tokenizer(models.BPE({p: i for i, p in enumerate(pieces)}, [tuple(m.split(" ")) for m in kv["tokenizer.ggml.merges"]]))
-    tok.pre_tokenizer = pre_tokenizers.Sequence([
-        pre_tokenizers.Split(Regex(data.QWEN2), "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
-    tok.decoder = decoders.ByteLevel()
-    tok.add_special_tokens([p for p, t in zip(pieces, kv["tokenizer.ggml.token_type"]) if t == gguf.TokenType.CONTROL])
-    return model.eval(), tok, kv
-
-
-def prompt(kv, *messages):
-    from jinja2 import Environment
-    t = Environment().from_string(kv["tokenizer.chat_template"])
-    roles = ["user", "assistant"] * len(messages)
-    return t.render(messages=[dict(role=r, content=m) for r, m in zip(roles, messages)], add_generation_prompt=True)
 
 
 @torch.no_grad()
@@ -66,35 +39,9 @@ def bits(model, tok, kv, stories):
         ids = ids[:model.c["context"]]
         size += len(tok.decode(ids[len(before):]).encode())
         x = torch.tensor(ids)
-        logits, _ = model(x[None, :-1])
+        logits = model(x[None, :-1])
         total += F.cross_entropy(logits[0, len(before) - 1:], x[len(before):], reduction="sum").item() / np.log(2)
     return total / size, total, size
-
-
-@torch.no_grad()
-def generate(model, tok, kv, asks, temperature=0.8, top_p=0.95, seed=1, limit=400):
-    """One answer to each request, all together, a position a step."""
-    gen = torch.Generator().manual_seed(seed)
-    rows = [tok.encode(prompt(kv, *([a] if isinstance(a, str) else a))).ids for a in asks]
-    start, end = [len(r) for r in rows], kv["tokenizer.ggml.eos_token_id"]
-    past, done = [[] for _ in model.blk], [False] * len(rows)
-    past_ok = model.c["context"] - 1
-    for t in range(min(past_ok, max(start) + limit)):
-        logits, _ = model(torch.tensor([[r[t] if t < len(r) else end] for r in rows]), None, t, past)
-        logits = logits[:, 0]
-        if temperature:
-            p, index = (logits / temperature).softmax(-1).sort(-1, descending=True)
-            p[p.cumsum(-1) - p > top_p] = 0
-            pick = index.gather(-1, torch.multinomial(p, 1, generator=gen))[:, 0].tolist()
-        else:
-            pick = logits.argmax(-1).tolist()
-        for i, r in enumerate(rows):
-            if t + 1 >= len(r) and not done[i]:
-                r.append(pick[i])
-                done[i] = pick[i] == end
-        if all(done):
-            break
-    return [tok.decode(r[n:]) for r, n in zip(rows, start)], done
 
 
 def grams(text, n):
@@ -107,21 +54,7 @@ def repeated(text):
     return 1 - len(set(g)) / max(1, len(g))
 
 
-def main():
-    ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    ap.add_argument("gguf")
-    ap.add_argument("--data", default=data.DATA)
-    ap.add_argument("--ask", nargs="*", help="only answer these, greedy and sampled")
-    a = ap.parse_args()
-    torch.set_num_threads(1)  # two wait for each other on a busy machine
-    model, tok, kv = load(a.gguf)
-    if a.ask is not None:
-        asks = a.ask or ["Tell me a story about a fox"]
-        for title, temperature in (("greedy", 0), ("temperature 0.8", 0.8)):
-            for ask, out in zip(asks, generate(model, tok, kv, asks, temperature)[0]):
-                print(f"--- {ask} ({title})\n{out}\n")
-        return
-    print(f"{os.path.getsize(a.gguf)} bytes, {sum(p.numel() for p in model.parameters())} parameters")
+def stories(a, model, tok, kv):
     held = data.held_out(a.data)
     b, total, size = bits(model, tok, kv, held[:100])
     print(f"bits per byte, 100 held-out stories: {b:.4f} ({total:.0f} bits, {size} bytes)")
@@ -133,22 +66,65 @@ def main():
         sp = SentencePieceProcessor(model_file=peer)
         b, total, size = bits(model, tok, kv, [sp.decode(sp.encode(s)[:511]) for s in held[:20]])
         print(f"bits per byte, first 20, cut as for stories260K (0.883): {b:.4f} ({total:.0f} bits, {size} bytes)")
-    rng = random.Random(7)
-    asks = [rng.choice(data.ASK[:16]).format(s=data.article(s)) for s in SUBJECTS]
-    texts, ended, hits = [], 0, 0
-    for seed in (1,):
-        out, done = generate(model, tok, kv, asks, seed=seed)
-        noun = lambda s: re.split(r" who | and ", s)[0].split(" ")[-1]
-        hits += sum(bool(re.search(rf"\b{noun(s)}", o.lower())) for s, o in zip(SUBJECTS, out))
-        texts, ended = texts + out, ended + sum(done)
-    n = len(texts)
-    print(f"subject named: {hits} of {n} answers; ended by itself: {ended} of {n}; "
-          f"mean length {sum(len(data.words(t)) for t in texts) / n:.0f} words")
-    stories, _ = data.load(a.data)
-    known = {g for s in stories for g in grams(s, 8)}
+    texts, done = generate(model, tok, kv, requests(), 0.8, limit=400)
+    print("temperature 0.8, top-p 0.95: " + told(texts, done))
+    known = {g for s in data.load(a.data)[0] for g in grams(s, 8)}
     share = lambda ts: sum(g in known for t in ts for g in grams(t, 8)) / sum(len(grams(t, 8)) for t in ts)
     print(f"8 words in a row copied from training: {share(texts):.2%} (held-out stories: {share(held[:200]):.2%})")
-    print(f"4 words in a row repeated: {sum(map(repeated, texts)) / n:.2%} (held-out stories: {sum(map(repeated, held[:200])) / 200:.2%})")
+    print(f"4 words in a row repeated in held-out stories: {sum(map(repeated, held[:200])) / 200:.2%}", flush=True)
+
+
+def requests():
+    rng = random.Random(7)
+    return [rng.choice(data.ASK[:16]).format(s=data.article(s)) for s in SUBJECTS]
+
+
+def told(texts, done):
+    """What can be counted in the answers to `requests()`."""
+    noun = lambda s: re.split(r" who | and ", s)[0].split(" ")[-1]
+    hits, n = sum(bool(re.search(rf"\b{noun(s)}", o.lower())) for s, o in zip(SUBJECTS, texts)), len(texts)
+    return (f"subject named: {hits} of {n} answers; ended by itself: {sum(done)} of {n}; mean length "
+            f"{sum(len(data.words(t)) for t in texts) / n:.0f} words; 4 words in a row repeated: {sum(map(repeated, texts)) / n:.2%}")
+
+
+def told_by(binary, path, more):
+    """The same 100 requests, answered by the program."""
+    texts, done = [], []
+    for ask in requests():
+        out = subprocess.run([binary, "run", path, ask, "--seed", "1", "--json", *more], capture_output=True, check=True)
+        answer = json.loads(out.stdout)
+        texts.append(answer["text"])
+        done.append(answer["finish_reason"] == "stop")
+    print(f"the program, {' '.join(more) or 'as it samples by itself'}: {told(texts, done)}", flush=True)
+
+
+def main():
+    ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    ap.add_argument("gguf")
+    ap.add_argument("--data", default=data.DATA)
+    ap.add_argument("--ask", nargs="*", help="only answer these, greedy and sampled")
+    ap.add_argument("--ingle", help="the program, to compare its answers")
+    ap.add_argument("--only", nargs="*", default=["stories", "spam", "intent", "pii", "tools"])
+    ap.add_argument("--n", type=int, default=0, help="at most so many items of each task, for a look while it trains")
+    a = ap.parse_args()
+    torch.set_num_threads(1)  # two wait for each other on a busy machine
+    model, tok, kv = load(a.gguf)
+    if a.ask is not None:
+        asks = a.ask or ["Tell me a story about a fox"]
+        for title, temperature in (("greedy", 0), ("temperature 0.8", 0.8)):
+            for ask, out in zip(asks, generate(model, tok, kv, asks, temperature)[0]):
+                print(f"--- {ask} ({title})\n{out}\n")
+        return
+    print(f"{os.path.getsize(a.gguf)} bytes, {sum(p.numel() for p in model.parameters())} parameters")
+    if "stories" in a.only:
+        stories(a, model, tok, kv)
+    for name in ("spam", "intent", "pii", "tools"):
+        if name in a.only:
+            getattr(tasks_eval, name)(a.data, model, tok, kv, a.n)
+    if a.ingle:
+        agree(a.ingle, a.gguf, model, tok, kv, tasks_eval.a_few(a.data))
+        for more in ([], ["--dry-multiplier", "0.8"]):
+            told_by(a.ingle, a.gguf, more)
 
 
 if __name__ == "__main__":

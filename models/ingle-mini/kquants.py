@@ -1,4 +1,4 @@
-"""Encode Q4_K and Q6_K blocks (gguf-py decodes them, and does not encode them). Layout: ggml-common.h."""
+"""Encode Q6_K blocks (gguf-py decodes them, and does not encode them). Layout: ggml-common.h."""
 import numpy as np
 
 BLOCK = 256
@@ -12,39 +12,6 @@ def _halves(d):
 
 def _inverse(x):
     return np.divide(1.0, x, out=np.zeros_like(x), where=x != 0)
-
-
-def q4_k(x):
-    """[n, 256] f32 -> [n, 144] u8: d, dmin (f16), 12 bytes of 6-bit scales and minima, 128 bytes of 4-bit values."""
-    sub = x.reshape(-1, 8, 32).astype(np.float32)
-    low = np.minimum(sub.min(-1), 0)  # the minimum is stored as something to subtract, so it is never positive
-    span = np.maximum(sub.max(-1), 0) - low
-    best = np.full(low.shape, np.inf, np.float32)
-    scale, minimum = np.zeros_like(low), np.zeros_like(low)
-    for k in np.linspace(12, 18, 25):  # around 15 steps; then the least-squares line through the chosen values
-        s = span / k
-        q = np.clip(np.rint((sub - low[..., None]) * _inverse(s)[..., None]), 0, 15)
-        n, sq, sqq, sx, sqx = 32, q.sum(-1), (q * q).sum(-1), sub.sum(-1), (q * sub).sum(-1)
-        det = n * sqq - sq * sq
-        a = (n * sqx - sq * sx) * _inverse(det)
-        b = (sqq * sx - sq * sqx) * _inverse(det)
-        positive = b > 0
-        a, b = np.where(positive, sqx * _inverse(sqq), a), np.where(positive, 0, b)
-        err = ((a[..., None] * q + b[..., None] - sub) ** 2).sum(-1)
-        better = err < best
-        best, scale, minimum = np.where(better, err, best), np.where(better, a, scale), np.where(better, -b, minimum)
-    scale, minimum = np.maximum(scale, 0), np.maximum(minimum, 0)
-    dh, d = _halves(scale.max(-1) / 63)
-    mh, dm = _halves(minimum.max(-1) / 63)
-    sc = np.clip(np.rint(scale * _inverse(d)[:, None]), 0, 63).astype(np.uint8)
-    mn = np.clip(np.rint(minimum * _inverse(dm)[:, None]), 0, 63).astype(np.uint8)
-    s, m = d[:, None] * sc, dm[:, None] * mn
-    q = np.clip(np.rint((sub + m[..., None]) * _inverse(s)[..., None]), 0, 15).astype(np.uint8)
-    six = np.concatenate([sc[:, :4] | (sc[:, 4:] >> 4) << 6, mn[:, :4] | (mn[:, 4:] >> 4) << 6,
-                          (sc[:, 4:] & 15) | (mn[:, 4:] & 15) << 4], -1)
-    q = q.reshape(-1, 4, 2, 32)  # 32 bytes hold sub-blocks 2i (low half) and 2i + 1 (high half)
-    qs = (q[:, :, 0] | q[:, :, 1] << 4).reshape(-1, 128)
-    return np.concatenate([dh[:, None].view(np.uint8), mh[:, None].view(np.uint8), six, qs], -1)
 
 
 def q6_k(x):

@@ -1,20 +1,24 @@
 #!/usr/bin/env python3
-"""Train ingle-mini from nothing: a small Qwen3-MoE network, by wall clock.
+"""Train ingle-mini from nothing: a small dense Qwen3 network.
 
-    data.py tokenizer OUT/tokenizer.json && train.py --out OUT [--data DIR] [--minutes 60]
+    data.py tokenizer OUT/tokenizer.json
+    train.py --out OUT                    at a level rate until stopped (SIGTERM) or --tokens; goes on when started again
+    train.py --out OUT --decay MINUTES    from OUT/checkpoint.pt, the rate falling to zero; writes OUT/final.pt
 
-A checkpoint is written to OUT every 5 minutes; the same command goes on from it. The learning rate falls to
-zero at the end of the time, however fast the machine is. Seeds are fixed; the time is not, so a second run
-gives a model as good, not the same bits.
+A checkpoint is written every 10 minutes and at the end. Each of --ranks processes runs one thread and its
+part of each step: on a machine with other work they wait for each other once a step and not in every product.
+Seeds are fixed; the time is not, so a second run gives a model of the same kind, not the same bits.
 """
-import argparse, os, random, time
+import argparse, os, random, signal, time
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from torch import nn
 import data
 
-CONFIG = dict(vocab=data.VOCAB, hidden=256, layers=4, heads=4, kv_heads=2, head_dim=64, experts=6, top_k=2,
-              expert_ffn=256, rope_theta=10000.0, eps=1e-6, context=512)
+CONFIG = dict(vocab=data.VOCAB, hidden=256, layers=8, heads=4, kv_heads=2, head_dim=64, ffn=768, rope_theta=10000.0,
+              eps=1e-6, context=512)
+PIECES = 2  # batches that a process takes in a step, one after the other: half as large, a tenth faster here
 
 
 def rms_norm(x, weight, eps):
@@ -29,7 +33,7 @@ def rope(x, cos, sin):  # [batch, heads, time, head_dim], the halves turn togeth
 
 
 class CrossEntropy(torch.autograd.Function):
-    """Mean cross entropy of bf16 logits, in f32; three times as fast here as F.cross_entropy(logits.float(), ...)."""
+    """Cross entropy of each row of bf16 logits, in f32; three times as fast here as F.cross_entropy(logits.float(), ...)."""
     @staticmethod
     def forward(ctx, logits, target):
         x = logits.float()
@@ -37,20 +41,20 @@ class CrossEntropy(torch.autograd.Function):
         picked = x.gather(1, target[:, None])
         total = x.exp_().sum(-1, keepdim=True)
         ctx.save_for_backward(x.div_(total).to(logits.dtype), target)
-        return (total.log() - picked).mean()
+        return (total.log() - picked)[:, 0]
 
     @staticmethod
     def backward(ctx, g):
         p, target = ctx.saved_tensors
         one = torch.full((len(p), 1), -1.0, dtype=p.dtype)
-        return p.scatter_add(1, target[:, None], one).mul_(g / len(p)), None
+        return p.scatter_add(1, target[:, None], one).mul_(g[:, None].to(p.dtype)), None
 
 
 class Layer(nn.Module):
     def __init__(self, c):
         super().__init__()
         self.c = c
-        d, q, kv, e, f = c["hidden"], c["heads"] * c["head_dim"], c["kv_heads"] * c["head_dim"], c["experts"], c["expert_ffn"]
+        d, q, kv, f = c["hidden"], c["heads"] * c["head_dim"], c["kv_heads"] * c["head_dim"], c["ffn"]
         ones = lambda n: nn.Parameter(torch.ones(n))
         # Weights are [out, in] as in GGUF. The std is 1 / sqrt(in); what writes to the stream starts smaller.
         rand = lambda *s, k=1.0: nn.Parameter(torch.randn(*s) * (k / s[-1] ** 0.5))
@@ -58,11 +62,10 @@ class Layer(nn.Module):
         self.attn_q_norm, self.attn_k_norm = ones(c["head_dim"]), ones(c["head_dim"])
         small = (2 * c["layers"]) ** -0.5
         self.attn_q, self.attn_k, self.attn_v, self.attn_output = rand(q, d), rand(kv, d), rand(kv, d), rand(d, q, k=small)
-        self.ffn_gate_inp = rand(e, d)
-        self.ffn_gate_exps, self.ffn_up_exps, self.ffn_down_exps = rand(e, f, d), rand(e, f, d), rand(e, d, f, k=small)
+        self.ffn_gate, self.ffn_up, self.ffn_down = rand(f, d), rand(f, d), rand(d, f, k=small)
 
-    def attention(self, x, cos, sin, past=None):
-        """`past`, when given, is a list [k, v] of earlier positions; it grows, and x is one position."""
+    def forward(self, x, cos, sin, mask=None, past=None):
+        """`past`, when given, is a list [k, v] of earlier positions; it grows, and x is what follows them."""
         c, (b, t, _) = self.c, x.shape
         h = rms_norm(x, self.attn_norm, c["eps"])
         heads = lambda w, n: F.linear(h, w).view(b, t, n, c["head_dim"])
@@ -74,44 +77,17 @@ class Layer(nn.Module):
         if past is not None:
             past[:] = k, v = [torch.cat(old_new, 2) for old_new in zip(past, (k, v))] if past else [k, v]
         score = q @ k.mT * c["head_dim"] ** -0.5  # plain products: faster here than the fused kernel, backward
-        if past is None:
-            score = score + torch.full((t, t), float("-inf"), dtype=score.dtype).triu(1)
+        score = score if mask is None else score + mask
         y = score.softmax(-1).to(v.dtype) @ v
-        return F.linear(y.transpose(1, 2).reshape(b, t, -1), self.attn_output)
-
-    def experts(self, x):
-        c = self.c
-        h = rms_norm(x, self.ffn_norm, c["eps"]).view(-1, c["hidden"])
-        probs = F.linear(h.float(), self.ffn_gate_inp.float()).softmax(-1)
-        top, index = probs.topk(c["top_k"], -1)
-        top = top / top.sum(-1, keepdim=True)
-        # Rows in order of their expert; each expert sees its own in one piece.
-        flat = index.flatten()
-        order = flat.argsort(stable=True)
-        counts = torch.bincount(flat, minlength=c["experts"])
-        row = order // c["top_k"]
-        xs, out, at = h.index_select(0, row), [], 0
-        weights = zip(self.ffn_gate_exps.unbind(), self.ffn_up_exps.unbind(), self.ffn_down_exps.unbind())
-        for n, (gate, up, down) in zip(counts.tolist(), weights):
-            xe = xs[at:at + n]
-            out.append(F.linear(F.silu(F.linear(xe, gate)) * F.linear(xe, up), down))
-            at += n
-        y = torch.cat(out) * top.flatten().index_select(0, order).unsqueeze(-1).to(out[0].dtype)
-        y = torch.zeros_like(h).index_add(0, row, y)
-        # Load balance (Switch Transformer, eq. 4): 1 when every expert has the same share.
-        balance = c["experts"] * (probs.mean(0) * (counts / flat.numel())).sum()
-        return y.view_as(x), balance
-
-    def forward(self, x, cos, sin, drop, past=None):
-        x = x + F.dropout(self.attention(x, cos, sin, past), drop, self.training)
-        y, balance = self.experts(x)
-        return x + F.dropout(y, drop, self.training), balance
+        x = x + F.linear(y.transpose(1, 2).reshape(b, t, -1), self.attn_output)
+        h = rms_norm(x, self.ffn_norm, c["eps"])
+        return x + F.linear(F.silu(F.linear(h, self.ffn_gate)) * F.linear(h, self.ffn_up), self.ffn_down)
 
 
 class Model(nn.Module):
-    def __init__(self, c=CONFIG, drop=0.0):
+    def __init__(self, c=CONFIG):
         super().__init__()
-        self.c, self.drop = c, drop
+        self.c = c
         self.token_embd = nn.Parameter(torch.randn(c["vocab"], c["hidden"]) * 0.02)  # the output too
         self.blk = nn.ModuleList(Layer(c) for _ in range(c["layers"]))
         self.output_norm = nn.Parameter(torch.ones(c["hidden"]))
@@ -120,172 +96,270 @@ class Model(nn.Module):
         self.register_buffer("cos", angle.cos(), persistent=False)
         self.register_buffer("sin", angle.sin(), persistent=False)
 
-    def forward(self, ids, keep=None, start=0, past=None):
-        """ids [batch, time] from position `start` -> logits at `keep` (all when None), and the mean balance loss."""
-        x, balance = F.embedding(ids, self.token_embd), 0.0
-        t = ids.shape[1]
+    def forward(self, ids, keep=None, start=0, past=None, mask=None):
+        """ids [batch, time] from position `start` (a number, or one for each row) -> logits, at `keep` or all."""
+        x, t = F.embedding(ids, self.token_embd), ids.shape[1]
         dt = torch.bfloat16 if torch.is_autocast_enabled("cpu") else torch.float32
-        x, cos, sin = x.to(dt), self.cos[start:start + t].to(dt), self.sin[start:start + t].to(dt)
+        at = torch.arange(t) + (start if isinstance(start, int) else start[:, None, None])
+        at = at.clamp(min=0)  # what stands before the text, in a batch, is masked
+        x, cos, sin = x.to(dt), self.cos[at].to(dt), self.sin[at].to(dt)
+        if mask is None and t > 1:
+            mask = torch.full((t, t), float("-inf"), dtype=dt).triu(1)
         for i, layer in enumerate(self.blk):
-            x, b = layer(x, cos, sin, self.drop, past[i] if past else None)
-            balance = balance + b / self.c["layers"]
+            x = layer(x, cos, sin, mask, past[i] if past else None)
         x = rms_norm(x, self.output_norm, self.c["eps"])
-        if keep is not None:
-            x = x[keep]
-        return F.linear(x, self.token_embd), balance
+        return F.linear(x if keep is None else x[keep], self.token_embd)
 
 
-class Muon(torch.optim.Optimizer):
-    """Momentum, made orthogonal by Newton-Schulz, for the matrices (Jordan et al. 2024)."""
-    def __init__(self, params, lr, weight_decay, momentum=0.95):
-        super().__init__(params, dict(lr=lr, weight_decay=weight_decay, momentum=momentum))
+@torch.no_grad()
+def start(model, pieces):
+    """Set what the tasks need and random weights learn late: copying. Training is free to change all of it.
 
-    @torch.no_grad()
-    def step(self):
-        for g in self.param_groups:
-            for p in g["params"]:
-                m = self.state[p].setdefault("m", torch.zeros_like(p))
-                m.lerp_(p.grad, 1 - g["momentum"])
-                u = p.grad.lerp(m, g["momentum"])
-                u = u.view(-1, *u.shape[-2:]).bfloat16()
-                tall = u.shape[-2] > u.shape[-1]
-                u = u.mT if tall else u
-                u = u / (u.norm(dim=(-2, -1), keepdim=True) + 1e-7)
-                for _ in range(5):
-                    a = u @ u.mT
-                    u = 3.4445 * u + (-4.7750 * a + 2.0315 * a @ a) @ u
-                u = (u.mT if tall else u).reshape(p.shape)
-                p.mul_(1 - g["lr"] * g["weight_decay"])
-                p.add_(u.to(p.dtype), alpha=-g["lr"] * max(1, p.shape[-2] / p.shape[-1]) ** 0.5)
+    Tokens that differ in a leading space or in capitals alone get like embeddings; channel 0 is the same for all. In
+    layer 0 one head looks at the token before (constant queries and keys, turned apart by one position) and notes it
+    in channels of its own; in layer 1 one head looks for the place that notes the present token (only the slow
+    rotary pairs, which hardly turn within a context) and copies what stands there: an induction head (Olsson et al.
+    2022).
+    """
+    c, e = model.c, model.token_embd
+    base = {}
+    for i, piece in enumerate(pieces):
+        same = base.setdefault(piece.replace("\u0120", "").lower(), torch.randn(c["hidden"]))
+        e[i] = 0.5 * (0.85 * same + 0.53 * torch.randn(c["hidden"]))
+    note, read, n = slice(200, 228), slice(1, 29), 28
+    e[:, note] = 0.0
+    e[:, 0] = 2.0
+    model.output_norm.fill_(0.04)
+    size = c["head_dim"]
+    q, k = slice(2 * size, 3 * size), slice(size, 2 * size)  # query head 2 with key-value head 1, in both layers
+    for layer in model.blk[:2]:
+        layer.attn_q[q] = layer.attn_k[k] = layer.attn_v[k] = 0.0
+        layer.attn_output[:, 2 * size:] *= 0.1
+        layer.attn_output[:, q] = 0.0
+    first, second = model.blk[0], model.blk[1]
+    theta = c["rope_theta"] ** (-torch.arange(size // 2).float() / (size // 2))
+    fast = [0, 1, 2, size // 2, size // 2 + 1, size // 2 + 2]
+    for f, share in enumerate((0.45, 0.30, 0.25)):
+        first.attn_k[size + f, 0] = share ** 0.5
+        first.attn_q[2 * size + f, 0] = share ** 0.5 * theta[f].cos()
+        first.attn_q[2 * size + size // 2 + f, 0] = -share ** 0.5 * theta[f].sin()
+    first.attn_q_norm[fast], first.attn_k_norm[fast] = 2.2, 2.2
+    slow = [*range(size // 2 - n // 2, size // 2), *range(size - n // 2, size)]
+    second.attn_q_norm[slow], second.attn_k_norm[slow] = 1.5, 1.5
+    for i in range(n):
+        first.attn_v[size + i, read.start + i] = 1.0
+        first.attn_output[note.start + i, 2 * size + i] = 0.5
+        second.attn_q[2 * size + slow[i], read.start + i] = 1.0
+        second.attn_k[size + slow[i], note.start + i] = 1.0
+    for i in range(size):
+        second.attn_v[size + i, 64 + i] = 1.0
+        second.attn_output[64 + i, 2 * size + i] = 1.0
 
 
-def encode(tok, pairs, context):
-    """(before, answer) -> (ids, how many of them come before the answer), cut at the context."""
-    before = tok.encode_batch([a for a, _ in pairs])
-    answer = tok.encode_batch([b for _, b in pairs])
-    return [((a.ids + b.ids)[:context + 1], len(a.ids)) for a, b in zip(before, answer) if len(a.ids) < context // 2]
+def orthogonal(g, m, momentum):
+    """Momentum, made orthogonal by Newton-Schulz (Muon, Jordan et al. 2024)."""
+    m.lerp_(g, 1 - momentum)
+    u = g.lerp(m, momentum).bfloat16()
+    tall = u.shape[0] > u.shape[1]
+    u = u.mT if tall else u
+    u = u / (u.norm() + 1e-7)
+    for _ in range(5):
+        a = u @ u.mT
+        u = 3.4445 * u + (-4.7750 * a + 2.0315 * a @ a) @ u
+    return (u.mT if tall else u).float() * max(1, g.shape[0] / g.shape[1]) ** 0.5
+
+
+def encode(tok, rows, context):
+    """[(kind, parts)] -> [(kind, ids, weights)]; what does not fit is cut."""
+    texts = tok.encode_batch([t for _, parts in rows for t, _ in parts])
+    out, i = [], 0
+    for kind, parts in rows:
+        ids, w = [], []
+        for _, answer in parts:
+            n = texts[i].ids
+            ids, w, i = ids + n, w + [data.WEIGHT[kind] if answer else data.ASKED] * len(n), i + 1
+        out.append((kind, ids[:context + 1], w[:context + 1]))
+    return out
 
 
 def batches(rows, tokens, rng):
     """Rows of like length together, about `tokens` a batch, in random order."""
-    rows = sorted(rows, key=lambda r: (len(r[0]) // 16, rng.random()))
+    rows = sorted(rows, key=lambda r: (len(r[1]) // 8, rng.random()))
     out, now, longest = [], [], 0
     for r in rows:
-        longest = max(longest, len(r[0]))
-        if now and longest * (len(now) + 1) > tokens:
-            out, now, longest = out + [now], [], len(r[0])
+        if now and max(longest, len(r[1])) * (len(now) + 1) > tokens:
+            out, now, longest = out + [now], [], 0
         now.append(r)
+        longest = max(longest, len(r[1]))
     out.append(now)
     rng.shuffle(out)
     return out
 
 
 def tensors(batch):
-    n = max(len(ids) for ids, _ in batch) - 1
+    n = max(len(ids) for _, ids, _ in batch) - 1
     x, y = torch.zeros(len(batch), n, dtype=torch.long), torch.full((len(batch), n), -1)
-    for i, (ids, before) in enumerate(batch):
-        x[i, :len(ids) - 1] = torch.tensor(ids[:-1])
-        y[i, before - 1:len(ids) - 1] = torch.tensor(ids[before:])
-    return x, y
-
-
-def loss_of(model, batch):
-    x, y = tensors(batch)
-    keep = y >= 0
-    logits, balance = model(x, keep)
-    return CrossEntropy.apply(logits, y[keep]), balance, int(keep.sum())
+    w, kind = torch.zeros(len(batch), n), torch.zeros(len(batch), n, dtype=torch.long)
+    for i, (k, ids, weight) in enumerate(batch):
+        m = len(ids) - 1
+        x[i, :m], y[i, :m], w[i, :m] = torch.tensor(ids[:-1]), torch.tensor(ids[1:]), torch.tensor(weight[1:])
+        kind[i] = data.KINDS.index(k)
+    return x, y, w, kind
 
 
 @torch.no_grad()
 def dev_loss(model, rows):
-    model.eval()
     total = n = 0
     for b in batches(rows, 4096, random.Random(0)):
-        loss, _, k = loss_of(model, b)
-        total, n = total + loss.item() * k, n + k
-    model.train()
+        x, y, w, _ = tensors(b)
+        keep = (y >= 0) & (w == 1)
+        total, n = total + CrossEntropy.apply(model(x, keep), y[keep]).sum().item(), n + int(keep.sum())
     return total / n
+
+
+class Trainer:
+    def __init__(self, a, rank):
+        from tokenizers import Tokenizer
+        self.a, self.rank = a, rank
+        torch.manual_seed(a.seed)
+        self.tok = Tokenizer.from_file(os.path.join(a.out, "tokenizer.json"))
+        self.stream, self.model = data.Stream(a.data, a.seed), Model()
+        dev = [("story", [(data.turn("user", data.request(s, random.Random(0))) + "<|im_start|>assistant\n", False), (s + "<|im_end|>", True)])
+               for s in self.stream.dev]
+        self.dev = encode(self.tok, dev, CONFIG["context"])
+        self.matrices = [p for p in self.model.blk.parameters() if p.ndim == 2]
+        self.rest = [p for p in self.model.parameters() if not any(p is m for m in self.matrices)]
+        self.momentum = [torch.zeros_like(p) for p in self.matrices]
+        self.adam = torch.optim.AdamW(self.rest, a.adam_lr, (0.9, 0.98), weight_decay=0.0)
+        self.at = dict(tokens=0, answers=0, steps=0, part=0, queue=0, seconds=0.0)
+        self.queue, self.kinds, self.stop, self.told = [], torch.zeros(len(data.KINDS), 2), False, False
+        start(self.model, sorted(self.tok.get_vocab(), key=self.tok.get_vocab().get))
+        path = os.path.join(a.out, "checkpoint.pt")
+        if os.path.exists(path):
+            s = torch.load(path, weights_only=False)
+            self.model.load_state_dict(s["model"])
+            self.adam.load_state_dict(s["adam"])
+            self.momentum, self.at = s["momentum"], s["at"]
+            self.fill()
+
+    def fill(self):
+        rng = random.Random(self.a.seed + self.at["part"])
+        self.queue = batches(encode(self.tok, self.stream.part(self.at["part"]), CONFIG["context"]), self.a.batch // self.a.ranks // PIECES, rng)
+        self.queue = self.queue[self.at["queue"]:]
+
+    def save(self, final=False):
+        """Everyone's momentum comes together first; then the first process writes."""
+        for i, m in enumerate(self.momentum):
+            dist.broadcast(m, i % self.a.ranks)
+        if self.rank:
+            return
+        with torch.autocast("cpu", torch.bfloat16):
+            d = dev_loss(self.model, self.dev)
+        state = dict(model=self.model.state_dict(), config=CONFIG, at=dict(self.at), dev=d)
+        path = os.path.join(self.a.out, "final.pt" if final else "checkpoint.pt")
+        torch.save(state if final else state | dict(adam=self.adam.state_dict(), momentum=self.momentum), path + ".new")
+        os.replace(path + ".new", path)
+        if not final:
+            torch.save(state, os.path.join(self.a.out, f"at-{self.at['tokens'] / 1e6:.1f}M.pt"))
+        print(f"  saved: {self.at}, dev loss {d:.4f}", flush=True)
+
+    def gradients(self):
+        """PIECES batches for each process; the sum of all, over the weights of all. Returns the tokens, the answers among them."""
+        all_pieces = PIECES * self.a.ranks
+        while len(self.queue) < all_pieces:
+            self.at["part"], self.at["queue"] = self.at["part"] + 1, 0
+            self.fill()
+        mine = self.queue[self.rank:all_pieces:self.a.ranks]
+        self.queue, self.at["queue"] = self.queue[all_pieces:], self.at["queue"] + all_pieces
+        counts, weights, tokens = torch.zeros(len(data.KINDS), 2), 0.0, 0
+        for x, y, w, kind in map(tensors, mine):
+            keep = y >= 0
+            with torch.autocast("cpu", torch.bfloat16):
+                each = CrossEntropy.apply(self.model(x, keep), y[keep])
+            w, kind = w[keep], kind[keep]
+            (each * w).sum().backward()
+            answer = w > data.ASKED
+            counts[:, 0].index_add_(0, kind[answer], each.detach()[answer])
+            counts[:, 1].index_add_(0, kind[answer], torch.ones(int(answer.sum())))
+            weights, tokens = weights + w.sum().item(), tokens + int(keep.sum())
+        everything = torch.cat([p.grad.flatten() for p in self.model.parameters()]
+                               + [counts.flatten(), torch.tensor([weights, float(tokens), float(self.told)])])
+        dist.all_reduce(everything)
+        self.stop = everything[-1] > 0
+        n = 0
+        for p in self.model.parameters():
+            p.grad.copy_((everything[n:n + p.numel()] / everything[-3]).view_as(p))
+            n += p.numel()
+        self.kinds = self.kinds * 0.97 + everything[n:n + counts.numel()].view_as(counts)
+        return int(everything[-2]), int(everything[n:n + counts.numel()].view_as(counts)[:, 1].sum())
+
+    def step(self, rate):
+        tokens, answers = self.gradients()
+        torch.nn.utils.clip_grad_norm_(self.rest, 1.0)
+        self.adam.param_groups[0]["lr"] = self.a.adam_lr * rate
+        self.adam.step()
+        mine = [orthogonal(p.grad, m, 0.95).flatten() if i % self.a.ranks == self.rank else torch.zeros(p.numel())
+                for i, (p, m) in enumerate(zip(self.matrices, self.momentum))]
+        update, n, lr = torch.cat(mine), 0, self.a.lr * rate
+        dist.all_reduce(update)
+        with torch.no_grad():
+            for p in self.matrices:
+                p.mul_(1 - lr * 0.1).add_(update[n:n + p.numel()].view_as(p), alpha=-lr)
+                n += p.numel()
+        self.model.zero_grad(set_to_none=False)
+        self.at["tokens"] += tokens
+        self.at["answers"] += answers
+        self.at["steps"] += 1
+
+    def run(self):
+        a, start, before = self.a, time.time(), self.at["seconds"]
+        saved, first = start, self.at["tokens"]
+        while not self.stop and self.at["tokens"] < a.tokens:
+            past = time.time() - start
+            # Every process must take the same rate: the clock of the first is sent round.
+            clock = torch.tensor([past])
+            dist.broadcast(clock, 0)
+            past = clock.item()
+            if a.decay and past >= a.decay * 60:
+                break
+            self.step(1 - past / (a.decay * 60) if a.decay else min(1.0, (self.at["steps"] + 1) / 40))
+            self.at["seconds"] = before + past
+            if self.at["steps"] % 10 == 0 and self.rank == 0:
+                shown = "  ".join(f"{k} {s / max(n, 1):.3f}" for k, (s, n) in zip(data.KINDS, self.kinds.tolist()))
+                print(f"{(before + past) / 60:5.1f} min  step {self.at['steps']}  {self.at['tokens'] / 1e6:.2f}M  {shown}  "
+                      f"{(self.at['tokens'] - first) / (past + 1):.0f} tokens/s", flush=True)
+            if past - (saved - start) > 600 and not a.decay:
+                saved += 600
+                self.save()
+        self.save(final=bool(a.decay))
+
+
+def work(rank, a):
+    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(a.port))
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", rank=rank, world_size=a.ranks)
+    trainer = Trainer(a, rank)
+    signal.signal(signal.SIGTERM, lambda *_: setattr(trainer, "told", True))
+    if rank == 0:
+        print(f"{sum(p.numel() for p in trainer.model.parameters())} parameters, going on from {trainer.at}", flush=True)
+    trainer.run()
+    dist.destroy_process_group()
 
 
 def main():
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ap.add_argument("--data", default=data.DATA)
     ap.add_argument("--out", required=True)
-    ap.add_argument("--minutes", type=float, default=60)
-    ap.add_argument("--tokens", type=int, default=6144, help="a batch")
+    ap.add_argument("--tokens", type=float, default=25e6, help="at most, over all runs from the start")
+    ap.add_argument("--decay", type=float, default=0, metavar="MINUTES")
+    ap.add_argument("--batch", type=int, default=6144, help="tokens of a step, over all processes")
     ap.add_argument("--lr", type=float, default=0.02, help="of Muon")
     ap.add_argument("--adam-lr", type=float, default=0.003)
-    ap.add_argument("--drop", type=float, default=0.0)
     ap.add_argument("--seed", type=int, default=20261121)
-    ap.add_argument("--threads", type=int, default=2)
+    ap.add_argument("--ranks", type=int, default=2)
+    ap.add_argument("--port", type=int, default=29521)
     a = ap.parse_args()
-    from tokenizers import Tokenizer
-    torch.set_num_threads(a.threads)
-    torch.manual_seed(a.seed)
-    tok = Tokenizer.from_file(os.path.join(a.out, "tokenizer.json"))
-    stories, dev = data.load(a.data)
-    others, asked = data.tales(a.data), data.questions(a.data)
-    rng = random.Random(a.seed)
-    held = encode(tok, [data.example(data.request(s, rng), s, rng, asked) for s in dev], CONFIG["context"])
-    model = Model(drop=a.drop)
-    matrices = [p for p in model.blk.parameters() if p.ndim > 1 and p.shape[0] != CONFIG["experts"] or p.ndim == 3]
-    rest = [p for p in model.parameters() if not any(p is m for m in matrices)]
-    opts = [Muon(matrices, a.lr, 0.1), torch.optim.AdamW(rest, a.adam_lr, (0.9, 0.98), weight_decay=0.0)]
-    base = [a.lr, a.adam_lr]
-    path, spent, seen, steps, passes = os.path.join(a.out, "checkpoint.pt"), 0.0, 0, 0, 0
-    if os.path.exists(path):
-        s = torch.load(path, weights_only=False)
-        model.load_state_dict(s["model"])
-        for o, w in zip(opts, s["opts"]):
-            o.load_state_dict(w)
-        spent, seen, steps, passes = s["spent"], s["seen"], s["steps"], s["passes"]
-    print(f"{sum(p.numel() for p in model.parameters())} parameters, {len(stories)} stories, {len(others)} tales, "
-          f"batches of {a.tokens} tokens, going on from {spent / 60:.1f} minutes", flush=True)
-    start, limit, queue = time.time() - spent, a.minutes * 60, []
-    last_save = last_print = time.time()
-    mean = None
-
-    def save(final=False):
-        model.eval()
-        with torch.autocast("cpu", torch.bfloat16):
-            d = dev_loss(model, held)
-        state = dict(model=model.state_dict(), config=CONFIG, spent=min(time.time() - start, limit), seen=seen, steps=steps,
-                     passes=passes, dev=d)
-        torch.save(state | dict(opts=[o.state_dict() for o in opts]), path + ".new")
-        os.replace(path + ".new", path)
-        if final:
-            torch.save(state, os.path.join(a.out, "final.pt"))
-        print(f"  saved at {(time.time() - start) / 60:.1f} min: {seen} tokens, {steps} steps, {passes} passes, dev loss {d:.4f}", flush=True)
-        model.train()
-
-    while (done := (time.time() - start) / limit) < 1.0:
-        if not queue:
-            passes += 1
-            rng = random.Random(a.seed + passes)
-            # The tales by people widen the vocabulary; the last 40% of the time is simple stories only.
-            rows = data.epoch(stories, others, asked, rng, 1.0 if done < 0.6 else 0.0)
-            queue = batches(encode(tok, rows, CONFIG["context"]), a.tokens, rng)
-        # Up in the first 1%, level, then straight down to zero over the last 60%.
-        rate = min(1.0, (steps + 1) / 30, max(0.0, (1.0 - done) / 0.6))
-        for o, lr in zip(opts, base):
-            o.param_groups[0]["lr"] = lr * rate
-        batch = queue.pop()
-        with torch.autocast("cpu", torch.bfloat16):
-            loss, balance, n = loss_of(model, batch)
-        (loss + 0.01 * balance).backward()
-        torch.nn.utils.clip_grad_norm_(rest, 1.0)
-        for o in opts:
-            o.step()
-            o.zero_grad(set_to_none=True)
-        seen, steps = seen + n, steps + 1
-        mean = loss.item() if mean is None else 0.95 * mean + 0.05 * loss.item()
-        if steps % 20 == 0:
-            print(f"{(time.time() - start) / 60:5.1f} min  step {steps}  pass {passes}  loss {mean:.4f}  balance {balance.item():.3f}  "
-                  f"rate {rate:.3f}  {seen / (time.time() - start):.0f} tokens/s", flush=True)
-        if time.time() - last_save > 300:
-            save()
-            last_save = time.time()
-    save(final=True)
+    torch.multiprocessing.start_processes(work, (a,), a.ranks, start_method="fork")
 
 
 if __name__ == "__main__":

@@ -142,16 +142,31 @@ fn every_command_of_the_readme_runs() {
 }
 
 #[test]
-fn the_answer_that_the_readme_shows_is_the_answer() {
+fn the_answers_that_the_readme_shows_are_the_answers() {
     let readme = readme();
-    let typed = "ingle run \"Tell me a story about a fox\" --seed 7";
-    let shown = readme.split_once(&format!("$ {typed}\n")).unwrap().1;
     let desk = desk();
-    let done = shell(desk.path(), "http://127.0.0.1:1", typed)
-        .output()
-        .unwrap();
-    let out = String::from_utf8(done.stdout).unwrap();
-    assert!(out.len() > 100 && shown.contains(out.trim_end()), "{out}");
+    let mut shown = 0;
+    for line in readme.lines() {
+        let Some(typed) = line
+            .strip_prefix("$ ")
+            .filter(|typed| typed.starts_with("ingle run "))
+        else {
+            continue;
+        };
+        let after = readme.split_once(line).unwrap().1;
+        let after = after.split_once("\n$ ").unwrap().0;
+        let done = shell(desk.path(), "http://127.0.0.1:1", typed)
+            .output()
+            .unwrap();
+        let out = String::from_utf8(done.stdout).unwrap();
+        let out = out.trim_end();
+        assert!(
+            out.len() > 10 && after.contains(out),
+            "{typed} answers\n{out}"
+        );
+        shown += 1;
+    }
+    assert_eq!(shown, 2);
 }
 
 /// A server at the port of the README that ends with the test.
@@ -183,20 +198,25 @@ fn clients_of_the_readme_get_answers() {
         std::thread::sleep(Duration::from_millis(50));
     }
     let blocks = blocks(&readme());
-    let curl = &blocks
-        .iter()
-        .find(|(_, body)| body.starts_with("curl "))
-        .unwrap()
-        .1;
-    let done = Command::new("sh").args(["-c", curl]).output().unwrap();
-    if String::from_utf8_lossy(&done.stderr).contains("not found") {
-        println!("skipped: there is no curl here");
-    } else {
+    let curls = blocks.iter().filter(|(_, body)| body.starts_with("curl "));
+    let curls: Vec<&String> = curls.map(|(_, body)| body).collect();
+    assert_eq!(curls.len(), 2);
+    for curl in curls {
+        let done = Command::new("sh").args(["-c", curl]).output().unwrap();
+        if String::from_utf8_lossy(&done.stderr).contains("not found") {
+            println!("skipped: there is no curl here");
+            break;
+        }
         let answer: serde_json::Value = serde_json::from_slice(&done.stdout).unwrap();
-        assert!(
-            answer["choices"][0]["message"]["content"].is_string(),
-            "{answer}"
-        );
+        let message = &answer["choices"][0]["message"];
+        if curl.contains("\"tools\"") {
+            // As the text above it says.
+            let call = &message["tool_calls"][0]["function"];
+            assert_eq!(call["name"], "calculator", "{answer}");
+            assert_eq!(call["arguments"], r#"{"expression":"31 * 47"}"#, "{answer}");
+        } else {
+            assert!(message["content"].is_string(), "{answer}");
+        }
     }
     let python =
         std::env::var("INGLE_PYTHON").unwrap_or_else(|_| repository("target/ci-python/bin/python"));

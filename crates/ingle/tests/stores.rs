@@ -178,7 +178,7 @@ fn every_command_takes_a_name() {
         let ids = machine.json(&["tokenize", name, "fox", "--json"]);
         assert!(!ids["ids"].as_array().unwrap().is_empty());
         let shown = machine.json(&["show", name, "--json"]);
-        assert_eq!(shown["architecture"], "qwen3moe");
+        assert_eq!(shown["architecture"], "qwen3");
     }
     std::fs::write(
         machine.folder.path().join("chat.json"),

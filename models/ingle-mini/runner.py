@@ -38,11 +38,14 @@ def prompt(kv, *messages, tools=None):
 
 @torch.no_grad()
 def answer_batch(model, rows, end, temperature, top_p, gen, limit):
-    """Prompts as ids, padded in front to one length -> the ids of the answers, and whether each ended."""
+    """Prompts as ids, padded in front to one length -> the ids of the answers, and whether each ended.
+
+    Each answer may fill the context, whatever stands beside it in the batch."""
     longest = max(map(len, rows))
     pad = torch.tensor([longest - len(r) for r in rows])
     ids = torch.tensor([[end] * (longest - len(r)) + r for r in rows])
-    limit = min(limit, model.c["context"] - longest)
+    context = model.c["context"]
+    limit = min(limit, context - min(map(len, rows)))
     hidden = torch.arange(longest + limit)[None, :] < pad[:, None]
     hidden = torch.where(hidden, -1e9, 0.0)[:, None, None, :]  # [row, head, query, key]
     causal = torch.full((longest, longest), float("-inf")).triu(1)
@@ -56,19 +59,23 @@ def answer_batch(model, rows, end, temperature, top_p, gen, limit):
         else:
             pick = logits.argmax(-1)
         for i, n in enumerate(pick.tolist()):
-            if not done[i] and not (done := done[:i] + [n == end] + done[i + 1:])[i]:
-                out[i].append(n)
+            if not done[i] and len(rows[i]) + len(out[i]) < context:
+                done[i] = n == end
+                out[i] += [n] * (not done[i])
         if all(done) or t + 1 == longest + limit:
             break
-        logits = model(pick[:, None], None, t - pad, past, hidden[..., :t + 1])[:, -1]
+        at = (t - pad).clamp(max=context - 1)  # a full context writes no more, whatever comes out
+        logits = model(pick[:, None], None, at, past, hidden[..., :t + 1])[:, -1]
     return out, done
 
 
 def generate(model, tok, kv, asks, temperature=0.0, top_p=0.95, seed=1, limit=300, batch=50):
-    """One answer to each request: a text, or (text, tools). Returns the answers and whether each ended by itself."""
+    """One answer to each request: a text, or (text, tools). Returns the answers and whether each ended by itself.
+    A request that does not fit into the context has no answer, as in the program, which refuses it."""
     gen = torch.Generator().manual_seed(seed)
     rows = [tok.encode(prompt(kv, a) if isinstance(a, str) else prompt(kv, a[0], tools=a[1])).ids for a in asks]
-    order, texts, ended = sorted(range(len(rows)), key=lambda i: len(rows[i])), [""] * len(rows), [False] * len(rows)
+    texts, ended = [""] * len(rows), [False] * len(rows)
+    order = sorted((i for i, r in enumerate(rows) if len(r) < model.c["context"]), key=lambda i: len(rows[i]))
     for at in range(0, len(order), batch):
         some = order[at:at + batch]
         out, done = answer_batch(model, [rows[i] for i in some], kv["tokenizer.ggml.eos_token_id"], temperature, top_p, gen, limit)
