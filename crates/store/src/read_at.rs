@@ -4,6 +4,8 @@ use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
+#[cfg(unix)]
+use std::sync::Once;
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
@@ -55,10 +57,17 @@ pub(crate) fn open(path: &Path, io: Io) -> io::Result<Box<dyn ReadAt>> {
     let file = File::open(path)?;
     match io {
         #[cfg(unix)]
-        Io::Native | Io::Positioned => Ok(Box::new(Positioned(file))),
+        Io::Native | Io::Positioned => Ok(Box::new(Positioned {
+            file,
+            no_more_ahead: Once::new(),
+        })),
         _ => Ok(Box::new(Portable(Mutex::new(file)))),
     }
 }
+
+/// Bytes of a page of the page cache, as a rule.
+#[cfg(target_os = "linux")]
+const PAGE: u64 = 4096;
 
 /// A file as it is now.
 pub(crate) fn stamp_of(file: &File) -> io::Result<Stamp> {
@@ -70,23 +79,35 @@ pub(crate) fn stamp_of(file: &File) -> io::Result<Stamp> {
 }
 
 #[cfg(unix)]
-struct Positioned(File);
+struct Positioned {
+    file: File,
+    /// The system was told not to read ahead: what it reads beyond a range nobody gives back.
+    no_more_ahead: Once,
+}
 
 #[cfg(unix)]
 impl ReadAt for Positioned {
     fn read_exact_at(&self, into: &mut [u8], offset: u64) -> io::Result<()> {
-        std::os::unix::fs::FileExt::read_exact_at(&self.0, into, offset)
+        std::os::unix::fs::FileExt::read_exact_at(&self.file, into, offset)
     }
 
     fn stamp(&self) -> io::Result<Stamp> {
-        stamp_of(&self.0)
+        stamp_of(&self.file)
     }
 
     #[cfg(target_os = "linux")]
     fn release(&self, offset: u64, len: u64) {
+        use rustix::fs::{Advice, fadvise};
+
         // Only advice: where it is not taken, nothing is lost.
-        if let Some(len) = std::num::NonZeroU64::new(len) {
-            let _ = rustix::fs::fadvise(&self.0, offset, Some(len), rustix::fs::Advice::DontNeed);
+        self.no_more_ahead.call_once(|| {
+            let _ = fadvise(&self.file, 0, None, Advice::Random);
+        });
+        // Whole pages: of those at the ends a part was read too.
+        let start = offset - offset % PAGE;
+        let end = offset.saturating_add(len).next_multiple_of(PAGE);
+        if let Some(len) = std::num::NonZeroU64::new(end - start) {
+            let _ = fadvise(&self.file, start, Some(len), Advice::DontNeed);
         }
     }
 }
