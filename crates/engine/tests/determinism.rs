@@ -12,16 +12,17 @@ use ingle_engine::sampler::Sampling;
 use ingle_engine::{Budget, Engine, Event, Guesser, LoadOptions, Plan, Request, RequestId};
 use ingle_formats::gguf::{Metadata, TensorInfo};
 use ingle_formats::{TensorType as T, TokenId};
-use ingle_tensor::MemorySource;
-use ingle_tensor::cpu::Cpu;
+use ingle_tensor::cpu::{Cpu, OnDisk, Streaming};
+use ingle_tensor::fetch::Threads;
 use ingle_tensor::kernel::Isa;
 use ingle_tensor::ops::KvType;
 use ingle_tensor::quant::Encoder;
 use ingle_tensor::team::Team;
+use ingle_tensor::{MemorySource, WeightSource};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use support::{Model, N_VOCAB, Rng};
 
 type Weights = (Metadata, MemorySource);
@@ -129,6 +130,8 @@ struct Way {
     rows: u32,
     sequences: u32,
     guesses: u32,
+    /// Which weights are read while they are used, and bytes of them that are kept.
+    on_disk: Option<(OnDisk, u64)>,
 }
 
 /// The plainest way: what the others are compared with.
@@ -139,6 +142,7 @@ const PLAIN: Way = Way {
     rows: 64,
     sequences: 1,
     guesses: 0,
+    on_disk: None,
 };
 
 /// Guesses that a text goes on as it did after the same token before.
@@ -170,7 +174,17 @@ fn load((metadata, source): &Weights, way: Way) -> Engine<Cpu> {
         max_guesses: way.guesses,
         ..LoadOptions::default()
     };
-    let ops = Cpu::new(way.isa, Arc::new(Team::new(way.threads))).unwrap();
+    let mut ops = Cpu::new(way.isa, Arc::new(Team::new(way.threads))).unwrap();
+    if let Some((on_disk, cache_bytes)) = way.on_disk {
+        let source: Arc<dyn WeightSource> = Arc::new(source.clone());
+        let start = Instant::now();
+        ops = ops.streaming(Streaming {
+            fetcher: Arc::new(Threads::over(&source, 2).unwrap()),
+            on_disk,
+            cache_bytes,
+            clock: Arc::new(move || start.elapsed()),
+        });
+    }
     let budget = Budget::new(1 << 30);
     let plan = Plan::new(metadata, source, &ops, &options, budget.free()).unwrap();
     let mut engine = Engine::load(metadata, source, ops, plan, &budget, &mut |_, _| {}).unwrap();
@@ -204,8 +218,12 @@ fn requests() -> Vec<Request> {
 
 /// Tokens of each request, each with the bits of its log-probability; all are handed in at once.
 fn answers(engine: &mut Engine<Cpu>) -> Vec<Vec<(TokenId, u32)>> {
+    answers_to(engine, requests())
+}
+
+fn answers_to(engine: &mut Engine<Cpu>, requests: Vec<Request>) -> Vec<Vec<(TokenId, u32)>> {
     let mut answers: BTreeMap<RequestId, Vec<(TokenId, u32)>> = BTreeMap::new();
-    for request in requests() {
+    for request in requests {
         let id = engine.submit(request, Duration::ZERO).unwrap();
         answers.insert(id, Vec::new());
     }
@@ -267,6 +285,50 @@ fn batches_prefixes_and_guesses(weights: &Weights) {
         // Again: now the prompts are known.
         assert_eq!(answers(&mut engine), expected, "{way:?}, cached");
     }
+}
+
+/// Experts, or all matrices, that are read while they are used, with caches of any size; one request after
+/// the other, and eight together.
+fn weights_on_disk(weights: &Weights) {
+    let mut eight = requests();
+    eight.extend(requests().into_iter().map(|request| Request {
+        prompt: request.prompt.into_iter().rev().collect(),
+        ..request
+    }));
+    let expected = answers_to(&mut load(weights, PLAIN), eight.clone());
+    let all: u64 = weights.1.tensors().iter().map(|t| t.byte_len).sum();
+    for on_disk in [OnDisk::Experts, OnDisk::All] {
+        for cache_bytes in [0, all / 10, all / 2, 10 * all] {
+            for sequences in [1, 8] {
+                let way = Way {
+                    isa: Isa::best(),
+                    threads: 2,
+                    sequences,
+                    on_disk: Some((on_disk, cache_bytes)),
+                    ..PLAIN
+                };
+                let mut engine = load(weights, way);
+                assert_eq!(answers_to(&mut engine, eight.clone()), expected, "{way:?}");
+                let streamed = engine.ops().streamed().unwrap();
+                if on_disk == OnDisk::All {
+                    assert!(
+                        streamed.needed > 0 && streamed.fetched.bytes > 0,
+                        "{streamed:?}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn the_built_in_model_with_weights_on_disk() {
+    weights_on_disk(&built_in());
+}
+
+#[test]
+fn every_block_type_with_weights_on_disk() {
+    weights_on_disk(&moe_tiny());
 }
 
 #[test]
