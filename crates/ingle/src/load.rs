@@ -86,6 +86,8 @@ pub struct Loaded {
     pub isa: &'static str,
     /// What computing one token takes at least.
     pub work: TokenWork,
+    /// Bytes that the disk reads in a second, where weights are read from it while they are used.
+    pub disk: Option<f64>,
     /// What the weights were quantised to while loading, where that was asked for.
     pub quant: Option<&'static str>,
     /// What Ollama keeps beside the weights.
@@ -162,9 +164,15 @@ pub fn load_for(
         threads: options.threads,
         isa: options.isa.name(),
         work: planned.work,
+        disk: planned.disk.and_then(rate),
         quant: planned.quant,
         layers: planned.layers,
     })
+}
+
+/// Bytes a second, where the disk was measured.
+pub fn rate(disk: ReadSetup) -> Option<f64> {
+    (disk.bytes_per_second > 0).then_some(disk.bytes_per_second as f64)
 }
 
 /// A model of which it is known what it will take, and nothing is loaded.

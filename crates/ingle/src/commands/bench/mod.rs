@@ -2,8 +2,9 @@
 
 mod force_text;
 pub mod limits;
+pub mod reads;
 mod report;
-mod runs;
+pub mod runs;
 
 use crate::load::{Company, LoadArgs, load, load_for};
 use crate::machine::peak;

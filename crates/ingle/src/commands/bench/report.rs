@@ -4,6 +4,7 @@ use super::limits::Limits;
 use super::runs::{Kind, Run};
 use crate::load::Loaded;
 use crate::out;
+use ingle::engine::StreamPlan;
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -18,6 +19,10 @@ pub struct Report {
     /// Bytes of weights that one token reads.
     pub token_bytes: u64,
     pub limits: Limits,
+    /// Bytes that the disk reads in a second, where weights are read while they are used.
+    pub disk: Option<f64>,
+    /// What of them is held, where some are on disk.
+    pub streamed: Option<StreamPlan>,
     pub runs: Vec<Run>,
 }
 
@@ -31,7 +36,26 @@ impl Report {
             peak,
             token_bytes: loaded.work.bytes(),
             limits,
+            disk: loaded.disk,
+            streamed: loaded.model.plan().streamed,
             runs,
+        }
+    }
+
+    /// Seconds that a run takes at least, and what takes so long.
+    fn least(&self, run: &Run) -> (f64, &'static str) {
+        let (seconds, bound) = self.limits.least(run.work);
+        match (run.reads, self.disk) {
+            (Some((reads, n)), Some(disk)) => {
+                let missing = reads.missing_bytes as f64 / f64::from(n.max(1));
+                let reading = missing / disk;
+                if reading > seconds {
+                    (reading, "disk")
+                } else {
+                    (seconds, bound.name())
+                }
+            }
+            _ => (seconds, bound.name()),
         }
     }
 
@@ -42,16 +66,23 @@ impl Report {
         };
         let generate = first(Kind::Generation).unwrap_or(0.0);
         let runs = self.runs.iter().map(|run| {
-            let (seconds, bound) = self.limits.least(run.work);
+            let (seconds, bound) = self.least(run);
             let limit = run.total() / seconds;
-            json!({
+            let reads = run
+                .reads
+                .map(|(reads, n)| reads.json(run.total() * f64::from(n)));
+            let mut object = json!({
                 "kind": run.kind.name(), "tokens": run.tokens, "depth": run.depth,
                 "sequences": run.sequences, "tps": run.tps, "limit_tps": limit,
-                "share": run.tps / limit, "bound": bound.name(),
+                "share": run.tps / limit, "bound": bound,
                 "bytes": run.work.bytes, "int8_ops": run.work.int8, "f32_ops": run.work.f32,
-            })
+            });
+            if let Some(reads) = reads {
+                object["stream"] = reads;
+            }
+            object
         });
-        json!({
+        let mut object = json!({
             "model": self.name, "threads": self.threads, "isa": self.isa,
             "load_seconds": self.load_time.as_secs_f64(), "peak_bytes": self.peak,
             "weight_bytes_per_token": self.token_bytes,
@@ -60,7 +91,15 @@ impl Report {
             "prompt_tps": first(Kind::Prompt), "generate_tps": generate,
             "read_share": generate * self.token_bytes as f64 / self.limits.read,
             "runs": runs.collect::<Vec<_>>(),
-        })
+        });
+        if let Some(s) = &self.streamed {
+            object["stream"] = json!({
+                "resident_bytes": s.resident_bytes, "cache_bytes": s.cache_bytes,
+                "cached_share": s.cached_share(), "streamed_bytes": s.streamed_bytes,
+                "token_bytes": s.token_bytes, "disk_bytes_per_second": self.disk,
+            });
+        }
+        object
     }
 
     pub fn text(&self) -> String {
@@ -85,11 +124,12 @@ impl Report {
             "of what the machine can".into(),
         ]];
         rows.extend(self.runs.iter().map(|run| self.row(run)));
-        head + &out::table(&rows)
+        let reads: String = self.runs.iter().filter_map(reads_line).collect();
+        head + &out::table(&rows) + &reads
     }
 
     fn row(&self, run: &Run) -> Vec<String> {
-        let (seconds, bound) = self.limits.least(run.work);
+        let (seconds, bound) = self.least(run);
         let share = run.tps * seconds / run.total().max(1.0);
         let mut name = format!("{} {}", run.kind.name(), run.tokens);
         if run.depth > 0 {
@@ -101,9 +141,24 @@ impl Report {
         vec![
             name,
             format!("{:>8.1}", run.tps),
-            format!("{} {:.0}% of {}", bar(share), 100.0 * share, bound.name()),
+            format!("{} {:.0}% of {}", bar(share), 100.0 * share, bound),
         ]
     }
+}
+
+/// What a run read from disk, for people.
+fn reads_line(run: &Run) -> Option<String> {
+    let (reads, n) = run.reads?;
+    let tokens = run.total() * f64::from(n.max(1));
+    let waited = reads.waited.as_secs_f64() / reads.time.as_secs_f64().max(1e-9);
+    Some(format!(
+        "{} {}: {:.1}% found in the cache, {} read from disk a token, {:.0}% of the time spent waiting for it\n",
+        run.kind.name(),
+        run.tokens,
+        100.0 * reads.hit_rate(),
+        out::bytes((reads.bytes as f64 / tokens) as u64),
+        100.0 * waited,
+    ))
 }
 
 /// Twenty places, filled as far as `share` goes.
@@ -138,6 +193,7 @@ mod tests {
                 int8: 64 << 30,
                 f32: 64 << 20,
             },
+            reads: None,
         };
         let report = Report {
             name: "a model".into(),
@@ -151,6 +207,8 @@ mod tests {
                 int8: 1.7e12,
                 f32: 2e11,
             },
+            disk: None,
+            streamed: None,
             runs: vec![
                 run(Kind::Prompt, 1, 0),
                 run(Kind::Generation, 1, 4096),

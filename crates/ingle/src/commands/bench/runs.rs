@@ -1,6 +1,7 @@
 //! The runs: prompts and generation through the engine, alone and together.
 
 use super::limits::Work;
+use super::reads::{self, Counted, Reads};
 use crate::load::Loaded;
 use crate::out;
 use ingle::{Event, FinishReason, Request, Sampling, TokenId};
@@ -20,6 +21,8 @@ pub struct Run {
     pub tps: f64,
     /// What it takes at least.
     pub work: Work,
+    /// What the repeats read from disk, together, and how many they were; where weights are streamed.
+    pub reads: Option<(Reads, u32)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +49,17 @@ impl Run {
             sequences,
             tps,
             work: work(kind, [tokens, depth, sequences], loaded),
+            reads: None,
+        }
+    }
+
+    fn reading(self, repeats: &[Option<Reads>]) -> Self {
+        let all = repeats.iter().copied().collect::<Option<Vec<Reads>>>();
+        let sum = all.and_then(|all| all.into_iter().reduce(Reads::and));
+        let n = u32::try_from(repeats.len()).unwrap_or(u32::MAX);
+        Self {
+            reads: sum.map(|sum| (sum, n)),
+            ..self
         }
     }
 
@@ -98,6 +112,7 @@ pub fn alone(
         "prompt of {prompt} tokens and {generate} tokens after it, at depth {depth} ..."
     ));
     let (mut prompts, mut generated) = (Vec::new(), Vec::new());
+    let (mut prompt_reads, mut generated_reads) = (Vec::new(), Vec::new());
     // The first turn warms up: pages, caches and clocks.
     for turn in 0..=repeat {
         // Another text each time, so that only what comes before is known already.
@@ -108,14 +123,16 @@ pub fn alone(
             continue;
         }
         prompts.push(f64::from(read.computed) / seconds(read.first));
+        prompt_reads.push(read.reads[0]);
         // One more: the first token belongs to the prompt.
         let written = once(loaded, text(1), generate + 1, depth == 0)?;
         generated.push(f64::from(generate) / seconds(written.rest));
+        generated_reads.push(written.reads[1]);
     }
     let run = |kind, n, rates| Run::new(kind, [n, depth, 1], loaded, median(rates));
     Ok([
-        run(Kind::Prompt, prompt, prompts),
-        run(Kind::Generation, generate, generated),
+        run(Kind::Prompt, prompt, prompts).reading(&prompt_reads),
+        run(Kind::Generation, generate, generated).reading(&generated_reads),
     ])
 }
 
@@ -184,6 +201,8 @@ struct Times {
     rest: Duration,
     /// Tokens of the prompt that no earlier request had computed.
     computed: u32,
+    /// What was read in these times.
+    reads: [Option<Reads>; 2],
 }
 
 fn once(
@@ -193,13 +212,20 @@ fn once(
     fresh: bool,
 ) -> anyhow::Result<Times> {
     let request = request(prompt, generate, fresh);
+    let plan = loaded.model.plan().streamed;
+    let begun = reads::now(loaded.model.engine());
     let start = Instant::now();
     let (mut first, mut last, mut computed) = (None, start, 0);
-    for event in loaded.model.generate(request)? {
+    let mut then = None;
+    let mut events = loaded.model.generate(request)?;
+    while let Some(event) = events.next() {
         match event {
             Event::Token { .. } => {
                 last = Instant::now();
-                first.get_or_insert(last);
+                if first.is_none() {
+                    first = Some(last);
+                    then = reads::now(events.engine());
+                }
             }
             Event::Finished {
                 reason: FinishReason::Length,
@@ -211,10 +237,17 @@ fn once(
         }
     }
     let first = first.unwrap_or(last);
+    let (first, rest) = (first - start, last - first);
+    let between = |from: Option<Counted>, to: Option<Counted>, time| {
+        Some(to?.since(&from?, plan.as_ref()?, time))
+    };
+    let end = reads::now(events.engine());
+    let reads = [between(begun, then, first), between(then, end, rest)];
     Ok(Times {
-        first: first - start,
-        rest: last - first,
+        first,
+        rest,
         computed,
+        reads,
     })
 }
 

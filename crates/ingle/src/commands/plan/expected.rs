@@ -1,8 +1,10 @@
 //! How fast a model will be, as far as can be told before it runs.
 
 use crate::commands::bench::limits::{Bound, Limits, Work};
+use crate::commands::bench::reads::Reads;
 use crate::work::TokenWork;
 use ingle::engine::StreamPlan;
+use ingle::tensor::cpu::OnDisk;
 
 /// What generation reaches of what memory and processor allow: between what `bench` measures on small models and
 /// on large ones.
@@ -16,17 +18,15 @@ const NOT_HIDDEN: f64 = 0.25;
 /// routers (`docs/performance.md`).
 const SKEW: f64 = 0.55;
 
-/// Experts that were really needed, in a trial.
+/// What came of a few tokens.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Trial {
     /// Tokens that were generated.
     pub tokens: u32,
-    pub seconds: f64,
-    /// Experts that these needed, and how many of them were in memory.
-    pub needed: u64,
-    pub hits: u64,
-    /// Bytes that were read.
-    pub bytes: u64,
+    /// How many a second.
+    pub tps: f64,
+    /// What they read from disk, where some weights are there.
+    pub reads: Option<Reads>,
 }
 
 /// What one token of generation takes.
@@ -68,14 +68,20 @@ impl Expected {
                 disk_seconds: Some(0.0),
                 seconds,
                 bound,
-                tps: Some(1.0 / seconds),
+                tps: Some(trial.map_or(1.0 / seconds, |trial| trial.tps)),
             };
         };
-        let guess = streamed.cached_share().min(1.0).powf(SKEW);
-        let (hit_rate, disk_bytes) = match trial {
-            Some(t) => (
-                t.hits as f64 / t.needed.max(1) as f64,
-                t.bytes as f64 / f64::from(t.tokens.max(1)),
+        let share = streamed.cached_share().min(1.0);
+        let guess = match streamed.on_disk {
+            OnDisk::Experts => share.powf(SKEW),
+            // Every token needs all of them.
+            OnDisk::All => share,
+        };
+        let reads = trial.and_then(|trial| Some((trial, trial.reads?)));
+        let (hit_rate, disk_bytes) = match reads {
+            Some((trial, reads)) => (
+                reads.hit_rate(),
+                reads.bytes as f64 / f64::from(trial.tokens.max(1)),
             ),
             None => (guess, (1.0 - guess) * streamed.token_bytes as f64),
         };
@@ -85,7 +91,7 @@ impl Expected {
             1.0 / (long + NOT_HIDDEN * short)
         };
         let tps = match trial {
-            Some(t) => Some(f64::from(t.tokens) / t.seconds.max(1e-9)),
+            Some(trial) => Some(trial.tps),
             None => disk_seconds.map(together),
         };
         Self {
@@ -133,7 +139,7 @@ mod tests {
             resident_bytes: 1 << 30,
             cache_bytes: 8 << 30,
             streamed_bytes: 16 << 30,
-            on_disk: ingle::tensor::cpu::OnDisk::Experts,
+            on_disk: OnDisk::Experts,
             largest_read: 3 << 20,
             read_bytes: 1 << 20,
             process_bytes: 1 << 20,
@@ -171,10 +177,13 @@ mod tests {
     fn a_trial_says_it_better() {
         let trial = Trial {
             tokens: 10,
-            seconds: 5.0,
-            needed: 100,
-            hits: 90,
-            bytes: 1_000,
+            tps: 2.0,
+            reads: Some(Reads {
+                needed: 100,
+                hits: 90,
+                bytes: 1_000,
+                ..Reads::default()
+            }),
         };
         let expected = Expected::new(
             &work(1 << 30),

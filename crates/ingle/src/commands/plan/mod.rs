@@ -5,22 +5,27 @@ mod report;
 
 use crate::Usage;
 use crate::commands::bench::limits::Limits;
-use crate::load::{Company, LoadArgs, plan_for};
+use crate::commands::bench::runs;
+use crate::load::{Company, LoadArgs, load, plan_for, rate};
 use crate::out;
-use expected::Expected;
+use expected::{Expected, Trial};
 use ingle::Error;
 use ingle::engine::PlanError;
 use report::Report;
 
 /// What a model would take, what of it stays on disk, and how fast it would be
 ///
-/// Where not all weights fit in --memory (or in what is free), a mixture of experts keeps its experts on disk and
-/// reads them while it runs; the memory that is left is a cache of them. A model that cannot run so is refused, with
-/// the smallest budget that would do.
+/// Where not all weights fit in --memory (or in what is free), some stay on disk and are read while it runs: a
+/// mixture's experts, or all matrices. The memory that is left is a cache of them. A model that cannot run so is
+/// refused, with the smallest budget that would do. How many of the experts a token needs are found in the cache
+/// differs from model to model: a trial of a few tokens says it.
 #[derive(clap::Args)]
 pub struct Args {
     /// A .gguf file or the name of a model [default: the built-in model]
     model: Option<String>,
+    /// Load nothing: guess from how much is cached, instead of writing a few tokens and counting
+    #[arg(long)]
+    no_trial: bool,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -46,14 +51,19 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let machine = args.load.machine();
     let limits = Limits::measure(machine.isa().0, &machine.team())?;
     let plan = planned.loader.plan().clone();
-    let rate = planned.disk.map(|disk| disk.bytes_per_second as f64);
-    let disk = rate.filter(|rate| *rate > 0.0);
-    let expected = Expected::new(&planned.work, plan.streamed.as_ref(), &limits, disk, None);
+    let disk = planned.disk.and_then(rate);
+    drop(planned.loader);
+    let trial = match plan.generates() && !args.no_trial {
+        true => Some(trial(args, plan.context)?),
+        false => None,
+    };
+    let streamed = plan.streamed.as_ref();
+    let expected = Expected::new(&planned.work, streamed, &limits, disk, trial.as_ref());
     let report = Report {
         name: planned.name,
         plan,
         expected,
-        trial: None,
+        trial,
         disk,
     };
     if args.json {
@@ -61,6 +71,23 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     } else {
         out::answer(&report.text())
     }
+}
+
+/// Tokens of a trial: of the prompt, which fills the cache, and after it.
+const TRIAL: [u32; 2] = [128, 32];
+
+/// Which weights a model uses, only the model knows: it writes a little.
+fn trial(args: &Args, context: u32) -> anyhow::Result<Trial> {
+    out::note("trying it for a moment ...");
+    let [prompt, tokens] = TRIAL.map(|n| n.min(context / 4).max(1));
+    let load_args = args.load.clone().without_guesses().or_context(context);
+    let mut loaded = load(args.model.as_deref(), &load_args)?;
+    let [_, run] = runs::alone(&mut loaded, [prompt, tokens, 0, 1])?;
+    Ok(Trial {
+        tokens,
+        tps: run.tps,
+        reads: run.reads.map(|(reads, _)| reads),
+    })
 }
 
 /// Why the model does not fit, if that is what is wrong.

@@ -3,6 +3,7 @@
 use super::expected::{Expected, Trial};
 use crate::out;
 use ingle::engine::{Plan, PlanError, size};
+use ingle::tensor::cpu::OnDisk;
 use serde_json::{Value, json};
 
 /// What was planned, and what is expected of it.
@@ -22,12 +23,17 @@ impl Report {
         json!({
             "model": self.name,
             "architecture": plan.needs.architecture,
-            "fits": if s.is_some() { "with experts on disk" } else { "in memory" },
+            "fits": match s.map(|s| s.on_disk) {
+                None => "in memory",
+                Some(OnDisk::Experts) => "with experts on disk",
+                Some(OnDisk::All) => "with all matrices on disk",
+            },
             "allowed_bytes": plan.free,
             "total_bytes": plan.total(),
             "resident_bytes": s.map_or(plan.needs.weight_bytes, |s| s.resident_bytes),
-            "experts": s.map(|s| json!({
-                "number": s.n_experts, "bytes": s.streamed_bytes, "per_token": s.per_token,
+            "on_disk": s.map(|s| json!({
+                "bytes": s.streamed_bytes, "token_bytes": s.token_bytes,
+                "experts": s.n_experts, "experts_per_token": s.per_token,
                 "cache_bytes": s.cache_bytes, "cached_share": s.cached_share(),
                 "read_buffer_bytes": s.read_bytes, "process_bytes": s.process_bytes,
             })),
@@ -37,7 +43,7 @@ impl Report {
             "vocabulary_bytes": plan.vocabulary_bytes,
             "batch_rows": plan.options.max_batch_rows,
             "hit_rate": expected.hit_rate,
-            "hit_rate_from": self.source(),
+            "from": self.source(),
             "trial_tokens": self.trial.map(|t| t.tokens),
             "disk_bytes_per_token": expected.disk_bytes.round(),
             "disk_bytes_per_second": self.disk.map(f64::round),
@@ -48,10 +54,9 @@ impl Report {
     }
 
     fn source(&self) -> &'static str {
-        match (&self.plan.streamed, self.trial) {
-            (None, _) => "all weights are in memory",
-            (_, Some(_)) => "a trial",
-            (_, None) => "a guess",
+        match self.trial {
+            Some(_) => "a trial",
+            None => "a guess",
         }
     }
 
@@ -59,6 +64,7 @@ impl Report {
         let mut text = format!("{}\n{}\n\n", out::plain(&self.name), self.plan);
         text += &self.disk_lines();
         text += &match self.expected.tps {
+            _ if !self.plan.generates() => "It writes no text.\n".into(),
             Some(tps) => format!(
                 "About {} tokens a second, bound by {}.\n",
                 rate(tps),
@@ -79,15 +85,18 @@ impl Report {
         };
         let from = match self.trial {
             Some(trial) => format!("in a trial of {} tokens", trial.tokens),
-            None => "guessed from how much is cached; texts differ".into(),
+            None => "guessed from how much is cached; models and texts differ".into(),
         };
         let disk = self
             .disk
             .map_or(String::new(), |rate| format!(" at {:.2} GB/s", rate / 1e9));
+        let needs = match streamed.on_disk {
+            OnDisk::Experts => format!("{} experts", streamed.per_token),
+            OnDisk::All => "all matrices".into(),
+        };
         format!(
-            "A token needs {} experts, {} of the file. {:.0}% of them are found in the cache ({from});\n\
+            "A token needs {needs}, {} of the file. {:.0}% of them are found in the cache ({from});\n\
              {} are read from disk for a token{disk}.\n",
-            streamed.per_token,
             out::bytes(streamed.token_bytes),
             100.0 * expected.hit_rate,
             out::bytes(expected.disk_bytes as u64),
