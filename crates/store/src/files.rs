@@ -275,6 +275,7 @@ impl ModelFiles {
     }
 
     /// Whether every tensor lies in a file as it is.
+    #[cfg(target_os = "linux")]
     pub(crate) fn lies_in_files(&self) -> bool {
         let in_file = |origin: &Origin| matches!(origin, Origin::InFile(_));
         self.encoded.is_none()

@@ -234,6 +234,63 @@ fn the_ring_begins_awaited_before_likely_and_first_come_first_served() {
     assert_eq!(next(), 0);
 }
 
+/// Several threads ask, take back and hasten at the same time, with pauses in which everything falls asleep.
+#[test]
+fn every_request_ends_once_whoever_asks() {
+    const EACH: u64 = 300;
+    let fixture = Fixture::new();
+    let source = fixture.open(Io::Positioned);
+    for (way, fetcher) in fixture.ways(&setup(3, 8192)) {
+        let (sink, heard) = sink();
+        let ask = |thread: u64| {
+            let mut withdrawn = Vec::new();
+            for i in 0..EACH {
+                let ticket = thread * EACH + i;
+                let unit = [range("0", ticket * 97, 20_000), range("2", i, 5)];
+                let likely = i % 3 == 0;
+                let urgency = if likely {
+                    Urgency::Likely
+                } else {
+                    Urgency::Awaited
+                };
+                fetcher.fetch(ticket, &unit, urgency, &sink);
+                match i % 7 {
+                    0 => fetcher.hasten(ticket),
+                    1 if fetcher.withdraw(ticket - 1) => withdrawn.push(ticket - 1),
+                    2 => std::thread::sleep(Duration::from_micros(i % 5 * 100)),
+                    _ => {}
+                }
+            }
+            withdrawn
+        };
+        let mut ended = vec![false; 3 * EACH as usize];
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..3)
+                .map(|thread| scope.spawn(move || ask(thread)))
+                .collect();
+            for thread in threads {
+                for ticket in thread.join().unwrap() {
+                    assert!(!std::mem::replace(&mut ended[ticket as usize], true));
+                }
+            }
+        });
+        while ended.contains(&false) {
+            let (ticket, outcome) = heard.recv_timeout(LONG).unwrap();
+            assert!(
+                !std::mem::replace(&mut ended[ticket as usize], true),
+                "{way}"
+            );
+            let unit = [
+                range("0", ticket * 97, 20_000),
+                range("2", ticket % EACH, 5),
+            ];
+            assert!(outcome.unwrap() == read(&*source, &unit), "{way}");
+        }
+        drop(fetcher);
+        assert!(heard.try_recv().is_err(), "{way}");
+    }
+}
+
 #[test]
 fn what_cannot_be_read_is_answered_and_the_rest_is_read() {
     let fixture = Fixture::new();

@@ -5,7 +5,7 @@ use crate::environment::Environment;
 use ingle::ModelFiles;
 use ingle::store::{Disk, Io, Measured, ReadSetup, Way, measure};
 use serde::{Deserialize, Serialize};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -114,12 +114,13 @@ impl Disks {
         self.disks.drain(..old);
     }
 
-    /// Whole or not at all: another process may read at the same time.
+    /// Whole or not at all: another process may read at the same time. Should two write, the file may be damaged, and
+    /// the disks are measured again.
     fn write(&self, path: &Path) -> anyhow::Result<()> {
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder)?;
         }
-        let draft = PathBuf::from(format!("{}.{}", path.display(), std::process::id()));
+        let draft = path.with_extension("json.new");
         std::fs::write(&draft, serde_json::to_vec_pretty(self)?)?;
         Ok(std::fs::rename(&draft, path)?)
     }

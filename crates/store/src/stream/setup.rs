@@ -107,6 +107,7 @@ impl ReadSetup {
     }
 
     /// Bytes of one buffer.
+    #[cfg(target_os = "linux")]
     pub(crate) fn capacity(largest: u64) -> usize {
         usize::try_from(largest.saturating_add(SLACK)).unwrap_or(usize::MAX)
     }
