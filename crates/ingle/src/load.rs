@@ -94,6 +94,9 @@ pub struct Loaded {
     pub layers: Option<Layers>,
 }
 
+/// Reads in flight take at most one part of so many of the memory that is allowed.
+const READS: u64 = 64;
+
 /// Loads MODEL, or the model that is built in.
 ///
 /// # Errors
@@ -219,7 +222,7 @@ pub fn plan_for(
     let mut loader = Loader::new(files, &options)?;
     let mut disk = None;
     if loader.plan().streamed.is_some() {
-        let setup = disks::setup_for(loader.files())?;
+        let setup = disks::setup_for(loader.files())?.within(options.memory / READS);
         loader = loader.reading(setup)?;
         disk = Some(setup);
     }

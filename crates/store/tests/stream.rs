@@ -595,5 +595,13 @@ fn the_buffers_are_bounded_whatever_the_setup_says() {
         }
     }
     assert!(ReadSetup::default().buffer_bytes(2_700_000) < 15 << 20);
+    let within = |bytes| {
+        let setup = setup(32, 512 << 10).within(bytes);
+        (setup.depth, setup.read_size, setup.in_flight_bytes())
+    };
+    assert_eq!(within(u64::MAX), (32, 512 << 10, 16 << 20));
+    assert_eq!(within(3 << 20), (6, 512 << 10, 3 << 20));
+    assert_eq!(within(100_000), (1, 100_000, 98_304));
+    assert_eq!(within(0), (1, 4096, 4096));
     assert_eq!(setup(8, 512 << 10).buffer_bytes(u64::MAX), u64::MAX);
 }

@@ -184,7 +184,7 @@ mod tests {
     fn disk(name: &str, megabytes: u64) -> KnownDisk {
         let json = serde_json::json!({
             "id": name, "name": format!("{name} (ext4)"), "way": "io_uring, direct",
-            "cached_per_second": 0, "measured_at": 1_795_000_000, "direct": true, "depth": 8,
+            "cached_per_second": 0, "measured_at": 1_795_000_000, "repeated": false, "direct": true, "depth": 8,
             "read_size": 512 << 10, "bytes_per_second": megabytes * 1_000_000,
         });
         serde_json::from_value(json).unwrap()

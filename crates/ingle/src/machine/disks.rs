@@ -10,11 +10,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 /// Another one when what is measured, or how, is no longer what it was: then it is measured again.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// Disks that are remembered; the one measured longest ago is forgotten first.
 const MOST: usize = 64;
 /// A file of [`MOST`] disks is much shorter.
 const MOST_BYTES: u64 = 1 << 20;
+/// Bytes of a model that is not read more than once when its disk is measured.
+const LARGE: u64 = 3 << 29;
 /// What was measured earlier is measured again: disks fill up, systems are updated.
 const STALE_SECONDS: i64 = 90 * 24 * 3600;
 
@@ -31,6 +33,8 @@ pub struct KnownDisk {
     pub cached_per_second: u64,
     /// Seconds since 1970.
     pub measured_at: i64,
+    /// It was measured with a small model, parts of which were read more than once.
+    repeated: bool,
     #[serde(flatten)]
     pub setup: ReadSetup,
 }
@@ -55,7 +59,8 @@ pub fn setup_for(files: &Arc<ModelFiles>) -> anyhow::Result<ReadSetup> {
     };
     let id = format!("{} {:?}", disk.id, environment.io());
     let mut disks = kept.as_deref().map(Disks::read).unwrap_or_default();
-    if let Some(known) = disks.find(&id, clock::unix()) {
+    let large = files.weight_bytes() >= LARGE;
+    if let Some(known) = disks.find(&id, clock::unix(), large) {
         return Ok(known.setup);
     }
     let Some(measured) = measured(files)? else {
@@ -71,6 +76,7 @@ pub fn setup_for(files: &Arc<ModelFiles>) -> anyhow::Result<ReadSetup> {
         way: measured.way.to_string(),
         cached_per_second: measured.cached_per_second,
         measured_at: clock::unix(),
+        repeated: measured.repeated,
         setup: measured.setup,
     });
     if let Some(path) = kept {
@@ -96,11 +102,12 @@ impl Disks {
             .unwrap_or_default()
     }
 
-    fn find(&self, id: &str, now: i64) -> Option<&KnownDisk> {
+    /// `large`: for a model large enough to measure better with it than with a small one.
+    fn find(&self, id: &str, now: i64, large: bool) -> Option<&KnownDisk> {
         let fresh = |disk: &&KnownDisk| {
             // One measured in the future was measured by a clock that was wrong.
             let age = now.saturating_sub(disk.measured_at);
-            disk.id == id && (0..STALE_SECONDS).contains(&age)
+            disk.id == id && (0..STALE_SECONDS).contains(&age) && !(disk.repeated && large)
         };
         self.disks.iter().find(fresh)
     }
@@ -152,6 +159,7 @@ mod tests {
             way: "io_uring, direct".into(),
             cached_per_second: 900_000_000,
             measured_at,
+            repeated: false,
             setup: ReadSetup {
                 bytes_per_second: 1_500_000_000,
                 ..ReadSetup::default()
@@ -172,10 +180,15 @@ mod tests {
         let read = Disks::read(&path);
         assert_eq!(read, disks);
         assert_eq!(read.disks.len(), 2);
-        assert_eq!(read.find("a", 3_000), Some(&known("a", 3_000)));
-        assert_eq!(read.find("a", 2_999), None);
-        assert_eq!(read.find("a", 3_000 + STALE_SECONDS), None);
-        assert_eq!(read.find("c", 3_000), None);
+        assert_eq!(read.find("a", 3_000, true), Some(&known("a", 3_000)));
+        assert_eq!(read.find("a", 2_999, true), None);
+        assert_eq!(read.find("a", 3_000 + STALE_SECONDS, true), None);
+        assert_eq!(read.find("c", 3_000, true), None);
+        let mut small = known("d", 3_000);
+        small.repeated = true;
+        disks.remember(small.clone());
+        assert_eq!(disks.find("d", 3_000, true), None);
+        assert_eq!(disks.find("d", 3_000, false), Some(&small));
     }
 
     #[test]
@@ -186,10 +199,10 @@ mod tests {
             "",
             "{",
             "[]",
-            r#"{"version":1}"#,
-            r#"{"version":1,"disks":[{"id":"a"}]}"#,
-            r#"{"version":1,"disks":[{"id":"a","name":"b","way":"","cached_per_second":0,"measured_at":0,"direct":true,"depth":-1,"read_size":1,"bytes_per_second":1}]}"#,
-            r#"{"version":2,"disks":[]}"#,
+            r#"{"version":2}"#,
+            r#"{"version":2,"disks":[{"id":"a"}]}"#,
+            r#"{"version":2,"disks":[{"id":"a","name":"b","way":"","cached_per_second":0,"measured_at":0,"repeated":false,"direct":true,"depth":-1,"read_size":1,"bytes_per_second":1}]}"#,
+            r#"{"version":1,"disks":[]}"#,
         ] {
             std::fs::write(&path, damaged).unwrap();
             assert_eq!(Disks::read(&path), Disks::default(), "{damaged}");

@@ -51,6 +51,9 @@ pub struct Measured {
     pub way: Way,
     /// Bytes in a second through the page cache, for comparison; 0 where that was not tried.
     pub cached_per_second: u64,
+    /// The model was too small to be read from other places each time: something between here and the disk may have
+    /// kept it, and the disk itself may be slower.
+    pub repeated: bool,
 }
 
 /// Measures the disk that a model lies on, for about a second and by reading at most 1.5 GB, from places all over
@@ -115,6 +118,7 @@ impl Trials<'_> {
             setup,
             way,
             cached_per_second,
+            repeated: self.next > self.units.len(),
         })
     }
 

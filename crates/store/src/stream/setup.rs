@@ -95,6 +95,19 @@ impl ReadSetup {
         one.saturating_mul(self.buffers(largest) as u64)
     }
 
+    /// With at most so many bytes in flight (but at least one page): where memory is short, the memory of reads is
+    /// better used otherwise.
+    #[must_use]
+    pub fn within(mut self, bytes: u64) -> Self {
+        let size = bytes.clamp(u64::from(*READ_SIZES.start()), self.read_size() as u64);
+        self.read_size = u32::try_from(size).unwrap_or(*READ_SIZES.start());
+        let depth = bytes / self.read_size().max(1) as u64;
+        self.depth = u32::try_from(depth)
+            .unwrap_or(MOST_DEPTH)
+            .clamp(1, self.depth());
+        self
+    }
+
     /// Bytes of reads in flight.
     pub fn in_flight_bytes(&self) -> u64 {
         u64::from(self.depth()) * self.read_size() as u64
