@@ -20,6 +20,7 @@ impl<O: Ops + 'static> Engine<O> {
             events: VecDeque::new(),
             over: false,
             clock: Box::new(|| Duration::ZERO),
+            stop: Box::new(|| false),
         })
     }
 }
@@ -31,6 +32,7 @@ pub struct Generation<'a, O: Ops + 'static> {
     events: VecDeque<Event>,
     over: bool,
     clock: Box<dyn Fn() -> Duration + 'a>,
+    stop: Box<dyn Fn() -> bool + 'a>,
 }
 
 impl<'a, O: Ops + 'static> Generation<'a, O> {
@@ -38,6 +40,13 @@ impl<'a, O: Ops + 'static> Generation<'a, O> {
     #[must_use]
     pub fn timed(mut self, clock: impl Fn() -> Duration + 'a) -> Self {
         self.clock = Box::new(clock);
+        self
+    }
+
+    /// Ended as soon as `stop` says so, without another event, also while its prompt is computed.
+    #[must_use]
+    pub fn until(mut self, stop: impl Fn() -> bool + 'a) -> Self {
+        self.stop = Box::new(stop);
         self
     }
 
@@ -52,6 +61,9 @@ impl<O: Ops + 'static> Iterator for Generation<'_, O> {
 
     fn next(&mut self) -> Option<Event> {
         while self.events.is_empty() && !self.over {
+            if (self.stop)() {
+                return None;
+            }
             let id = self.id;
             let events = self.engine.step((self.clock)()).into_iter();
             self.events.extend(events.filter(|e| e.request() == id));

@@ -82,7 +82,7 @@ pub fn answer(
     let (mut first, mut last) = (None, start);
     interrupt.clear();
     let before = model.engine().speculated();
-    let mut events = model.generate(request)?;
+    let mut events = model.generate(request)?.until(|| interrupt.is_set());
     while !interrupt.is_set()
         && let Some(event) = events.next()
     {

@@ -53,6 +53,9 @@ pub struct LoadArgs {
     /// How rows become an embedding; only `embed` asks.
     #[arg(skip)]
     pooling: Option<Pooling>,
+    /// How long a next token waits for others; only `serve` asks.
+    #[arg(skip)]
+    max_stall: Option<Duration>,
 }
 
 #[derive(clap::ValueEnum, Clone, Copy, Debug)]
@@ -302,6 +305,14 @@ impl LoadArgs {
         self
     }
 
+    /// With next tokens that wait no longer than this for others' prompts, where weights are read while
+    /// they are used.
+    #[must_use]
+    pub fn with_max_stall(mut self, max_stall: Duration) -> Self {
+        self.max_stall = Some(max_stall);
+        self
+    }
+
     /// A budget counts the page cache too: it is given back where somebody set one.
     fn cache(&self) -> CachePolicy {
         if self.memory.is_some() {
@@ -336,6 +347,7 @@ impl LoadArgs {
                     Kv::Q4_0 => KvType::Q4_0,
                 },
                 pooling: self.pooling,
+                max_stall: self.max_stall.or(LoadOptions::default().max_stall),
                 max_guesses: match self.speculate {
                     Speculate::Off if self.draft.is_none() => 0,
                     Speculate::Off => LoadOptions::default().max_guesses,

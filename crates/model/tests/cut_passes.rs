@@ -5,7 +5,7 @@
 mod support;
 
 use ingle_formats::TokenId;
-use ingle_model::{ARCHITECTURES, Lane, Network, Part, Rows, load};
+use ingle_model::{ARCHITECTURES, Lane, Network, Part, Rows, inspect, load};
 use ingle_tensor::cpu::Cpu;
 use ingle_tensor::kernel::Isa;
 use ingle_tensor::ops::{Batch, Item, KvType, Ops, PAGE_LEN, PageId, Row};
@@ -192,6 +192,24 @@ fn a_pass_that_is_cut_gives_the_same_bits() {
             }
         }
     }
+}
+
+#[test]
+fn the_side_lane_is_counted() {
+    let (metadata, source) = Model::random("llama").build();
+    let ops = Cpu::new(Isa::best(), Arc::new(Team::new(1))).unwrap();
+    let bytes = |rows: Rows| {
+        let needs = inspect(&metadata, &source, &ops, rows).unwrap();
+        needs.buffer_bytes
+    };
+    let alone = bytes(Rows::from(96));
+    // What all lanes share does not grow: the operations' scratch.
+    let rows = bytes(Rows::from(97)) - alone;
+    let beside = bytes(ROWS) - alone;
+    assert!(
+        beside > 0 && beside < 4 * rows,
+        "{beside} for 4, {rows} a row"
+    );
 }
 
 #[test]

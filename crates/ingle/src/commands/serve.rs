@@ -9,7 +9,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Serves a model to programs that speak OpenAI's API, on this machine
 ///
@@ -35,6 +35,11 @@ pub struct Args {
     /// fit; the youngest waits where more is needed [default: 16, with memory for 4 contexts]
     #[arg(long, value_name = "N", help_heading = "Server", value_parser = clap::value_parser!(u32).range(1..=64))]
     parallel: Option<u32>,
+    /// Seconds that the next token of an answer waits at most while somebody else's long prompt is read.
+    /// Only where weights are read from disk while they are used; needs a disk that gives one layer and
+    /// the weights of one token in that time
+    #[arg(long, value_name = "SECONDS", default_value = "2", help_heading = "Server", value_parser = seconds)]
+    max_stall: Duration,
     /// Allow web pages of this origin, as https://app.example, or * for all; repeat for more
     #[arg(long, value_name = "ORIGIN", help_heading = "Server")]
     allow_origin: Vec<String>,
@@ -52,6 +57,13 @@ pub struct Args {
     quiet: bool,
     #[command(flatten)]
     load: LoadArgs,
+}
+
+/// A time, as 2 or 0.5.
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok().filter(|s| (0.0..=3600.0).contains(s));
+    let time = seconds.and_then(|s| Duration::try_from_secs_f64(s).ok());
+    time.ok_or_else(|| "give seconds, from 0 to 3600, as 2 or 0.5".into())
 }
 
 pub fn run(args: &Args) -> anyhow::Result<()> {
@@ -81,7 +93,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
 fn app(args: &Args) -> anyhow::Result<(Arc<App>, String, Plan)> {
     let loaded = load_for(
         args.model.as_deref(),
-        &args.load,
+        &args.load.clone().with_max_stall(args.max_stall),
         Company::Several(args.parallel),
     )?;
     let (engine, prompter) = loaded.model.into_parts();
