@@ -85,15 +85,22 @@ fn engine(model: &Model, options: LoadOptions, weather: &Arc<Mutex<Weather>>) ->
     let (metadata, source) = model.build();
     let ops = Cpu::new(Isa::best(), Arc::new(Team::new(1))).unwrap();
     let options = LoadOptions {
-        context: Some(CONTEXT),
+        context: options.context.or(Some(CONTEXT)),
         ..options
     };
     let budget = Budget::new(1 << 30);
     let mut plan = Plan::new(&metadata, &source, &ops, &options, budget.free()).unwrap();
     plan.options.max_stall = options.max_stall; // as if weights were read while they are used
     let network = Troubled {
-        inner: ingle_model::load(&metadata, &source, &ops, plan.rows(), CONTEXT, &mut |_| {})
-            .unwrap(),
+        inner: ingle_model::load(
+            &metadata,
+            &source,
+            &ops,
+            plan.rows(),
+            plan.context,
+            &mut |_| {},
+        )
+        .unwrap(),
         weather: Arc::clone(weather),
     };
     Engine::assemble(Parts {
@@ -231,4 +238,58 @@ fn cut_passes_and_failed_batches_change_no_bit() {
             assert!(whole > requests.len() / 2, "{whole} answers are whole");
         }
     }
+}
+
+#[test]
+fn prompts_of_thousands_of_tokens_share_one_pass() {
+    let model = Model::random("qwen3moe").with_vocabulary();
+    let mut rng = Rng(5);
+    let mut request = |n: usize| {
+        let token = |_| TokenId(rng.next_u32() % N_VOCAB as u32);
+        let sampling = Sampling {
+            logprobs: Some(1),
+            ..Sampling::greedy()
+        };
+        Request {
+            max_tokens: Some(3),
+            sampling,
+            ignore_end: true,
+            ..Request::new((0..n).map(token).collect())
+        }
+    };
+    let requests = [request(2100), request(700)];
+    let with_rows = |rows: u32| {
+        let fair = weather(1, 0);
+        let options = LoadOptions {
+            context: Some(2200),
+            max_batch_rows: rows,
+            max_guesses: 0,
+            ..cut(Some(2000))
+        };
+        let mut engine = engine(&model, options, &fair);
+        for request in &requests {
+            engine.submit(request.clone(), Duration::ZERO).unwrap();
+        }
+        let mut said: BTreeMap<RequestId, Said> = BTreeMap::new();
+        let mut batches = Vec::new();
+        while !engine.is_idle() {
+            for event in engine.step(Duration::ZERO) {
+                if let Event::Token {
+                    request,
+                    token,
+                    logprob,
+                    ..
+                } = event
+                {
+                    batches.push(engine.steps());
+                    let bits = logprob.unwrap().to_bits();
+                    said.entry(request).or_default().push((token, bits));
+                }
+            }
+        }
+        (said, batches)
+    };
+    let (few, many) = (with_rows(256), with_rows(8192));
+    assert!(few.0 == many.0, "tokens differ");
+    assert_eq!((few.1[0], &many.1[..2]), (9, &[1, 1][..]));
 }

@@ -153,3 +153,19 @@ pub fn finish_reason(reason: &FinishReason) -> Result<&'static str, ApiError> {
 pub fn is_end(model: &Served, token: TokenId) -> bool {
     model.prompter.vocabulary().is_end_of_generation(token)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_read_has_a_code_and_says_where() {
+        let why = "tensor `a` could not be read from b.gguf at byte 7";
+        let error = finish_reason(&FinishReason::Unreadable(why.into())).unwrap_err();
+        assert_eq!(error.status, StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(error.code, Some("weights_unreadable"));
+        let json = error.to_json();
+        assert_eq!(json["error"]["type"], "server_error");
+        assert_eq!(json["error"]["message"], why);
+    }
+}
