@@ -56,8 +56,8 @@ pub struct StreamPlan {
 }
 
 impl StreamPlan {
-    /// The program, its stacks and what its allocator holds back: measured at 20 MiB to 40 MiB.
-    const PROCESS: u64 = 48 << 20;
+    /// The program, its stacks and what its allocator holds back: measured at about 20 MiB.
+    const PROCESS: u64 = 28 << 20;
 
     fn new(needs: &Needs, buffers: ReadBuffers, on_disk: OnDisk) -> Self {
         let experts = needs.experts().map(|e| e.file_bytes);
@@ -131,8 +131,23 @@ pub(crate) fn plan<O: Ops + 'static>(
     free: u64,
 ) -> Result<Plan, PlanError> {
     let with = |on_disk| plan_with(metadata, source, ops, options, (buffers, on_disk), free);
-    match with(OnDisk::Experts) {
-        Err(PlanError::Budget { .. }) => with(OnDisk::All),
+    let refused = match with(OnDisk::Experts) {
+        Err(PlanError::Budget {
+            resident, smallest, ..
+        }) => (smallest, resident),
+        planned => return planned,
+    };
+    match with(OnDisk::All) {
+        Err(PlanError::Budget {
+            resident, smallest, ..
+        }) => {
+            let (smallest, resident) = refused.min((smallest, resident));
+            Err(PlanError::Budget {
+                resident,
+                smallest,
+                free,
+            })
+        }
         planned => planned,
     }
 }
@@ -147,19 +162,25 @@ fn plan_with<O: Ops + 'static>(
 ) -> Result<Plan, PlanError> {
     let fewest = FEWEST_ROWS.max(options.max_sequences);
     let most = MOST_ROWS.max(options.max_batch_rows);
-    let mut rows = most;
+    let (mut rows, mut max_guesses) = (most, options.max_guesses);
     loop {
         let options = LoadOptions {
             max_batch_rows: rows,
+            max_guesses,
             ..options.clone()
         };
         let mut plan = Plan::measured(metadata, source, ops, options, free)?;
         plan.streamed = Some(StreamPlan::new(&plan.needs, buffers, on_disk));
-        let last = rows / 2 < fewest;
+        let fewer = rows / 2 >= fewest;
+        let last = !fewer && plan.options.max_guesses == 0;
         if share_out(&mut plan, last)? {
             return Ok(plan);
         }
-        rows /= 2;
+        // The logits of guesses go last: they take as much as a batch, and change speed alone.
+        match fewer {
+            true => rows /= 2,
+            false => max_guesses = 0,
+        }
     }
 }
 

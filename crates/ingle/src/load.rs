@@ -257,6 +257,12 @@ impl LoadArgs {
         &self.machine
     }
 
+    /// Bytes that measuring the machine may take before a model is loaded: a part of the budget, where there
+    /// is one.
+    pub fn room_to_measure(&self) -> Option<u64> {
+        self.memory.map(|memory| (memory / 2).max(16 << 20))
+    }
+
     /// Whether a smaller model guesses.
     pub fn has_draft(&self) -> bool {
         self.draft.is_some()

@@ -23,11 +23,13 @@ pub struct Limits {
 }
 
 impl Limits {
+    /// Takes `most` bytes at most for it, where there is a budget.
+    ///
     /// # Errors
     /// This machine cannot run the leaf.
-    pub fn measure(isa: Isa, team: &Team) -> anyhow::Result<Self> {
+    pub fn measure(isa: Isa, team: &Team, most: Option<u64>) -> anyhow::Result<Self> {
         Ok(Self {
-            read: read(isa, team).ok_or_else(|| cannot(isa))?,
+            read: read(isa, team, most).ok_or_else(|| cannot(isa))?,
             int8: products(isa, team, Products::Int8).ok_or_else(|| cannot(isa))?,
             f32: products(isa, team, Products::F32).ok_or_else(|| cannot(isa))?,
         })
@@ -95,11 +97,12 @@ fn best_rate(mut run: impl FnMut() -> u64) -> f64 {
     (0..ROUNDS).fold(0.0, |best, _| rate(&mut run).max(best))
 }
 
-fn read(isa: Isa, team: &Team) -> Option<f64> {
+fn read(isa: Isa, team: &Team, most: Option<u64>) -> Option<f64> {
     /// Much more than caches hold.
     const BYTES: u64 = 1 << 30;
     let free = Memory::measure().map_or(BYTES, |m| m.available / 4);
-    let probe = ReadProbe::new(isa, usize::try_from(BYTES.min(free)).ok()?)?;
+    let bytes = BYTES.min(free).min(most.unwrap_or(BYTES));
+    let probe = ReadProbe::new(isa, usize::try_from(bytes).ok()?)?;
     Some(best_rate(|| {
         std::hint::black_box(probe.run(team));
         probe.bytes() as u64

@@ -95,6 +95,10 @@ impl Args {
     fn limits(&self) -> anyhow::Result<Limits> {
         out::note("measuring the machine ...");
         let machine = self.load.machine();
-        Limits::measure(machine.isa().0, &machine.team())
+        Limits::measure(
+            machine.isa().0,
+            &machine.team(),
+            self.load.room_to_measure(),
+        )
     }
 }

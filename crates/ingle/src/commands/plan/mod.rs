@@ -49,7 +49,11 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     };
     out::note("measuring the machine ...");
     let machine = args.load.machine();
-    let limits = Limits::measure(machine.isa().0, &machine.team())?;
+    let limits = Limits::measure(
+        machine.isa().0,
+        &machine.team(),
+        args.load.room_to_measure(),
+    )?;
     let plan = planned.loader.plan().clone();
     let disk = planned.disk.and_then(rate);
     drop(planned.loader);
@@ -80,7 +84,7 @@ const TRIAL: [u32; 2] = [128, 32];
 fn trial(args: &Args, context: u32) -> anyhow::Result<Trial> {
     out::note("trying it for a moment ...");
     let [prompt, tokens] = TRIAL.map(|n| n.min(context / 4).max(1));
-    let load_args = args.load.clone().without_guesses().or_context(context);
+    let load_args = args.load.clone().without_guesses();
     let mut loaded = load(args.model.as_deref(), &load_args)?;
     let [_, run] = runs::alone(&mut loaded, [prompt, tokens, 0, 1])?;
     Ok(Trial {
