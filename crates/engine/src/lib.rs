@@ -44,6 +44,7 @@ pub use generation::Generation;
 pub use guess::Guesser;
 pub use handle::{Answer, Asked, EngineHandle, Patience, Stats};
 pub use ingle_model::Pooling;
+pub use ingle_tensor::NUMERICS_CLASS;
 pub use plan::{DEFAULT_CONTEXT, LoadOptions, Plan, PlanError, size};
 pub use request::{
     Event, FinishReason, MAX_STOP_LEN, MAX_STOPS, Refusal, Request, RequestId, Usage,

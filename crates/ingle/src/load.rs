@@ -36,6 +36,10 @@ pub struct LoadArgs {
     /// Memory that the model may take, as 6GiB or 800MB [default: what is free]
     #[arg(long, value_name = "SIZE", value_parser = size, help_heading = "Model")]
     memory: Option<u64>,
+    /// Experts that a token uses, fewer or more than the model was trained with: other answers, and worse
+    /// ones. Every answer says so [default: the model's own]
+    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Model")]
+    active_experts: Option<u32>,
     /// Where guesses at how a text goes on come from: they make answers come sooner and change none
     #[arg(
         long,
@@ -93,12 +97,24 @@ pub struct Loaded {
     pub disk: Option<f64>,
     /// What the weights were quantised to while loading, where that was asked for.
     pub quant: Option<&'static str>,
+    /// Experts that a token uses, where another number was asked for than the model was trained with.
+    pub active_experts: Option<u32>,
     /// What Ollama keeps beside the weights.
     pub layers: Option<Layers>,
 }
 
 /// Reads in flight take at most one part of so many of the memory that is allowed.
 const READS: u64 = 64;
+impl Loaded {
+    /// The numerics class, and every approximation that was asked for.
+    pub fn fingerprint(&self) -> String {
+        let quant = self.quant.map(|quant| format!("quant-{quant}"));
+        let experts = self.active_experts.map(|k| format!("active-experts-{k}"));
+        let class = Some(ingle::tensor::NUMERICS_CLASS.to_owned());
+        let parts = [class, quant, experts].into_iter().flatten();
+        parts.collect::<Vec<_>>().join("-")
+    }
+}
 
 /// Loads MODEL, or the model that is built in.
 ///
@@ -172,6 +188,7 @@ pub fn load_for(
         work: planned.work,
         disk: planned.disk.and_then(rate),
         quant: planned.quant,
+        active_experts: args.active_experts,
         layers: planned.layers,
     })
 }
@@ -219,6 +236,7 @@ pub fn plan_for(
     };
     let mut options = args.options()?;
     let files = args.quantised(files, options.threads)?;
+    let files = args.with_active_experts(files)?;
     let quant = files.quantised_to().map(Recipe::name);
     let work = TokenWork::of(&files);
     company.set(&mut options.load);
@@ -302,6 +320,31 @@ impl LoadArgs {
             .into()),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// With another number of experts for a token, where that was asked for.
+    fn with_active_experts(&self, files: ModelFiles) -> anyhow::Result<ModelFiles> {
+        let Some(wanted) = self.active_experts else {
+            return Ok(files);
+        };
+        let architecture = files.summary().architecture;
+        let key = |name: &str| format!("{architecture}.{name}");
+        let number = |name: &str| files.metadata().u64(&key(name)).ok().flatten();
+        let (Some(all), Some(own)) = (number("expert_count"), number("expert_used_count")) else {
+            let message = "this model is no mixture of experts; leave --active-experts out";
+            return Err(Usage(message.into()).into());
+        };
+        if u64::from(wanted) > all {
+            let message = format!(
+                "this model has {all} experts in a layer; --active-experts is at most that, and it was trained with {own}"
+            );
+            return Err(Usage(message).into());
+        }
+        out::note(format!(
+            "A token uses {wanted} experts of {all} (--active-experts); the model was trained with {own}."
+        ));
+        let key = key("expert_used_count");
+        Ok(files.with_value(&key, wanted))
     }
 
     /// With this pooling, where one is given.

@@ -1,4 +1,5 @@
 //! `ingle plan`: what fits is described, what does not is refused with what would do.
+#![allow(clippy::unwrap_used, reason = "tests may fail")]
 
 mod support;
 

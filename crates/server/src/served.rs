@@ -2,7 +2,7 @@
 
 use crate::error::ApiError;
 use http::StatusCode;
-use ingle_engine::{EngineHandle, Plan};
+use ingle_engine::{EngineHandle, NUMERICS_CLASS, Plan};
 use ingle_formats::prompt::Prompter;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -22,6 +22,9 @@ pub struct Served {
     pub width: usize,
     /// Scores are probabilities already, not logits.
     pub scores_probabilities: bool,
+    /// What its answers say of how they were computed: the numerics class, within which a seed gives the
+    /// same answer, and every approximation that was asked for.
+    pub fingerprint: String,
     /// Makes its prompts.
     pub prompter: Arc<Prompter>,
     /// Works on its requests.
@@ -38,6 +41,7 @@ impl Served {
             context: plan.context,
             width: plan.needs.shape.width,
             scores_probabilities: plan.needs.causal,
+            fingerprint: NUMERICS_CLASS.to_owned(),
             prompter: Arc::new(prompter),
             engine,
         }

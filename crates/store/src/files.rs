@@ -191,6 +191,13 @@ impl ModelFiles {
         &self.metadata
     }
 
+    /// The same model with another value under a key of its metadata; the files stay as they are.
+    #[must_use]
+    pub fn with_value(mut self, key: &str, value: u32) -> Self {
+        self.metadata = std::mem::take(&mut self.metadata).with(key, value);
+        self
+    }
+
     /// The form of the files.
     pub fn format(&self) -> Format {
         self.format

@@ -38,6 +38,15 @@ impl Metadata {
         Ok(Self { pairs, by_key })
     }
 
+    /// The same, with this value under a key that is there; where it is not, nothing changes.
+    #[must_use]
+    pub fn with(mut self, key: &str, value: impl Into<Value>) -> Self {
+        if let Some(pair) = self.pairs.iter_mut().find(|pair| pair.0 == key) {
+            pair.1 = value.into();
+        }
+        self
+    }
+
     /// How many pairs there are.
     pub fn len(&self) -> usize {
         self.pairs.len()

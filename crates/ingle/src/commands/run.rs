@@ -228,6 +228,7 @@ fn one_answer(
         object["model"] = json!({
             "name": loaded.name, "context": loaded.model.plan().context,
             "threads": loaded.threads, "isa": loaded.isa, "quant": loaded.quant,
+            "active_experts": loaded.active_experts,
         });
         object["parameters"] = to_json(&session.sampling);
         object["parameters"]["max_tokens"] = session.max_tokens.into();

@@ -96,12 +96,14 @@ fn app(args: &Args) -> anyhow::Result<(Arc<App>, String, Plan)> {
         &args.load.clone().with_max_stall(args.max_stall),
         Company::Several(args.parallel),
     )?;
+    let fingerprint = loaded.fingerprint();
     let (engine, prompter) = loaded.model.into_parts();
     let start = Instant::now();
     let plan = engine.plan().clone();
     let engine = EngineHandle::start(engine, Patience::default(), move || start.elapsed())?;
     let id = args.model.as_deref().map_or(loaded.name, model_id);
     let model = Served {
+        fingerprint,
         aliases: args.model.iter().cloned().collect(),
         created: clock::unix(),
         ..Served::new(id.clone(), &plan, prompter, engine)

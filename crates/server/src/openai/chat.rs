@@ -3,7 +3,7 @@
 use super::chat_request::ChatRequest;
 use super::generate::{Generation, finish_reason, is_end};
 use super::logprobs::TokenLogprob;
-use super::{FINGERPRINT, new_id, tools};
+use super::{new_id, tools};
 use crate::App;
 use crate::body::{Body, json, with};
 use crate::error::ApiError;
@@ -270,7 +270,7 @@ impl Talk {
         Ok(json!({
             "id": self.id, "object": "chat.completion", "created": self.created,
             "model": self.model.id, "choices": choices, "usage": self.generation.usage.to_json(),
-            "system_fingerprint": FINGERPRINT,
+            "system_fingerprint": self.model.fingerprint,
         }))
     }
 
@@ -283,7 +283,7 @@ impl Talk {
     fn envelope(&self, choices: Vec<Value>, usage: Value) -> Value {
         let mut chunk = json!({
             "id": self.id, "object": "chat.completion.chunk", "created": self.created,
-            "model": self.model.id, "system_fingerprint": FINGERPRINT, "choices": choices,
+            "model": self.model.id, "system_fingerprint": self.model.fingerprint, "choices": choices,
         });
         if self.include_usage {
             chunk = with(chunk, "usage", usage);

@@ -2,8 +2,8 @@
 
 use super::generate::{Generation, finish_reason, is_end};
 use super::logprobs::{TokenLogprob, to_legacy};
+use super::new_id;
 use super::sampling::{Wants, wants};
-use super::{FINGERPRINT, new_id};
 use crate::App;
 use crate::body::{Body, json, with};
 use crate::error::ApiError;
@@ -296,7 +296,7 @@ impl Writing {
     fn envelope(&self, choices: Vec<Value>, usage: Option<Value>) -> Value {
         let mut object = json!({
             "id": self.id, "object": "text_completion", "created": self.created,
-            "model": self.model.id, "system_fingerprint": FINGERPRINT, "choices": choices,
+            "model": self.model.id, "system_fingerprint": self.model.fingerprint, "choices": choices,
         });
         if let Some(usage) = usage {
             object = with(object, "usage", usage);

@@ -14,9 +14,6 @@ mod tools;
 
 use crate::App;
 
-/// What an answer says of itself: the numerics class, within which a seed gives the same answer.
-const FINGERPRINT: &str = "ingle-2";
-
 /// A name that no other answer has.
 fn new_id(app: &App, prefix: &str) -> String {
     format!("{prefix}-{:016x}", (app.config.random)())

@@ -598,10 +598,13 @@ impl Stream {
     }
 }
 
+/// The bytes of a row.
+type Outcome = Result<Vec<u8>, SourceError>;
+
 /// Rows that were asked for by themselves.
 #[derive(Default)]
 struct Rows {
-    came: Mutex<Vec<(u64, Result<Vec<u8>, SourceError>)>>,
+    came: Mutex<Vec<(u64, Outcome)>>,
     bell: Condvar,
 }
 
