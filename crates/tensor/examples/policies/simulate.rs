@@ -164,7 +164,8 @@ mod tests {
             text += &format!("1 {},{} {},{}\n", a.0, a.1, b.0, b.1);
         }
         let trace = Trace::parse(&text).unwrap();
-        let all: [fn(usize, usize) -> Box<dyn Policy>; 5] = [
+        type Make = fn(usize, usize) -> Box<dyn Policy>;
+        let all: [Make; 5] = [
             |n, _| Box::new(Lru::<1>::new(n)),
             |n, _| Box::new(Lru::<2>::new(n)),
             |n, _| Box::new(Lfu::new(n, 8, 64.0)),
