@@ -161,10 +161,14 @@ pub fn together(
 /// From handing in all requests to the last token of the last one.
 fn batch(loaded: &mut Loaded, sequences: u32, generate: u32) -> anyhow::Result<Duration> {
     let n_vocab = loaded.model.vocabulary().len();
+    let sampling = sampling(loaded);
     let engine = loaded.model.engine();
     let start = Instant::now();
     for i in 0..sequences {
-        let request = request(tokens(1, n_vocab, i + 1), generate, true);
+        let request = Request {
+            sampling: sampling.clone(),
+            ..request(tokens(1, n_vocab, i + 1), generate, true)
+        };
         engine.submit(request, Duration::ZERO)?;
     }
     let mut ended = 0;
@@ -181,6 +185,19 @@ fn batch(loaded: &mut Loaded, sequences: u32, generate: u32) -> anyhow::Result<D
     }
     anyhow::ensure!(ended == sequences, "{ended} of {sequences} runs ended");
     Ok(start.elapsed())
+}
+
+/// The likeliest token; but where weights are read from disk any token, by its probability: the likeliest ones
+/// soon repeat themselves, and would find their experts in memory more often than any real text does.
+fn sampling(loaded: &Loaded) -> Sampling {
+    match loaded.model.plan().streamed {
+        None => Sampling::greedy(),
+        Some(_) => Sampling {
+            temperature: 1.0,
+            seed: 1,
+            ..Sampling::default()
+        },
+    }
 }
 
 fn request(prompt: Vec<TokenId>, generate: u32, fresh: bool) -> Request {
@@ -211,7 +228,10 @@ fn once(
     generate: u32,
     fresh: bool,
 ) -> anyhow::Result<Times> {
-    let request = request(prompt, generate, fresh);
+    let request = Request {
+        sampling: sampling(loaded),
+        ..request(prompt, generate, fresh)
+    };
     let plan = loaded.model.plan().streamed;
     let begun = reads::now(loaded.model.engine());
     let start = Instant::now();
