@@ -308,7 +308,7 @@ impl Plan {
         self.needs.native_len.min(DEFAULT_CONTEXT)
     }
 
-    fn choose_context(&mut self) -> Result<(), PlanError> {
+    pub(crate) fn choose_context(&mut self) -> Result<(), PlanError> {
         let largest = self.largest_context();
         if largest == 0 {
             return Err(PlanError::Weights {

@@ -142,6 +142,11 @@ pub(crate) fn plan<O: Ops + 'static>(
             resident, smallest, ..
         }) => {
             let (smallest, resident) = refused.min((smallest, resident));
+            // A small model takes less when it is held as a whole.
+            let mut whole = Plan::measured(metadata, source, ops, options.clone(), free)?;
+            if whole.fixed().saturating_add(whole.page_bytes()) < smallest {
+                return whole.choose_context().map(|()| whole);
+            }
             Err(PlanError::Budget {
                 resident,
                 smallest,
