@@ -19,6 +19,7 @@ mod model_file;
 mod network;
 mod out;
 mod pull_progress;
+mod reads;
 
 mod sampling_args;
 mod stdin;

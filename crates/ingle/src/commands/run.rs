@@ -7,10 +7,11 @@ use crate::layers::{self, Given};
 use crate::load::{LoadArgs, Loaded, load};
 use crate::sampling_args::{SamplingArgs, new_seed, to_json};
 use crate::stdin::Piped;
-use crate::{Usage, clock, model_file, out};
+use crate::{Usage, clock, model_file, out, reads};
 use ingle::formats::prompt::Prompt;
 use ingle::{Chat, FinishReason, Request, Sampling};
 use serde_json::json;
+use std::time::Instant;
 
 /// A chat with a model, or one answer where PROMPT is given or standard input is a pipe
 ///
@@ -46,6 +47,10 @@ pub struct Args {
     /// Do not let it
     #[arg(long, help_heading = "Answer")]
     no_think: bool,
+    /// After the answer, say what was read from disk for it, and how long was waited for that; --json always
+    /// has it
+    #[arg(long, help_heading = "Answer")]
+    stats: bool,
     /// Print one JSON object when the answer is complete
     #[arg(long, help_heading = "Answer")]
     json: bool,
@@ -77,7 +82,7 @@ pub fn run(args: &Args, given: &Given) -> anyhow::Result<()> {
     }
     let interrupt = Interrupt::listen()?;
     match text {
-        Some(prompt) => one_answer(&session, &mut loaded, &prompt, args.json, &interrupt),
+        Some(prompt) => one_answer(&session, &mut loaded, &prompt, args, &interrupt),
         None => chat::chat(session, &mut loaded, &interrupt),
     }
 }
@@ -210,7 +215,7 @@ fn one_answer(
     session: &Session,
     loaded: &mut Loaded,
     prompt: &str,
-    json: bool,
+    args: &Args,
     interrupt: &Interrupt,
 ) -> anyhow::Result<()> {
     let prompt = match session.raw {
@@ -220,9 +225,16 @@ fn one_answer(
             loaded.model.chat(&chat, clock::now())?
         }
     };
-    let show = if json { Show::Nothing } else { Show::Stream };
+    let show = if args.json {
+        Show::Nothing
+    } else {
+        Show::Stream
+    };
+    let (begun, start) = (reads::now(loaded.model.engine()), Instant::now());
     let answer = session.answer(loaded, prompt, show, interrupt)?;
-    if json {
+    let reads = reads::between(begun, loaded.model.engine(), start.elapsed());
+    let tokens = f64::from((answer.prompt_tokens + answer.generated_tokens).max(1));
+    if args.json {
         let mut object = answer.to_json(loaded.model.vocabulary());
         object["timings"]["load_s"] = loaded.load_time.as_secs_f64().into();
         object["model"] = json!({
@@ -230,6 +242,9 @@ fn one_answer(
             "threads": loaded.threads, "isa": loaded.isa, "quant": loaded.quant,
             "active_experts": loaded.active_experts,
         });
+        if let Some(reads) = reads {
+            object["stream"] = reads.json(tokens);
+        }
         object["parameters"] = to_json(&session.sampling);
         object["parameters"]["max_tokens"] = session.max_tokens.into();
         object["parameters"]["stop"] = session.stop.clone().into();
@@ -237,6 +252,12 @@ fn one_answer(
         out::json(&object)?;
     } else {
         out::note(answer.summary());
+        if args.stats {
+            out::note(match reads {
+                Some(reads) => format!("[{}]", reads.line(tokens)),
+                None => "[all weights are in memory]".to_owned(),
+            });
+        }
     }
     outcome(&answer, session.max_tokens.is_some(), loaded)
 }

@@ -110,6 +110,13 @@ fn a_model_larger_than_its_budget_gives_the_same_tokens_within_it() {
             streamed.notes
         );
         assert_eq!(tokens(&streamed), tokens(&whole), "{memory}");
+        let stream = &streamed.answer["stream"];
+        assert!(stream["hit_rate"].as_f64() > Some(0.0), "{stream}");
+        assert!(
+            stream["disk_bytes_per_token"].as_f64() > Some(0.0),
+            "{stream}"
+        );
+        assert!(whole.answer["stream"].is_null());
         // The pages of the program itself are the system's: it may share or drop them.
         let own = streamed.peak.saturating_sub(program_bytes());
         assert!(

@@ -2,7 +2,6 @@
 
 mod force_text;
 pub mod limits;
-pub mod reads;
 mod report;
 pub mod runs;
 

@@ -150,15 +150,8 @@ impl Report {
 fn reads_line(run: &Run) -> Option<String> {
     let (reads, n) = run.reads?;
     let tokens = run.total() * f64::from(n.max(1));
-    let waited = reads.waited.as_secs_f64() / reads.time.as_secs_f64().max(1e-9);
-    Some(format!(
-        "{} {}: {:.1}% found in the cache, {} read from disk a token, {:.0}% of the time spent waiting for it\n",
-        run.kind.name(),
-        run.tokens,
-        100.0 * reads.hit_rate(),
-        out::bytes((reads.bytes as f64 / tokens) as u64),
-        100.0 * waited,
-    ))
+    let line = reads.line(tokens);
+    Some(format!("{} {}: {line}\n", run.kind.name(), run.tokens))
 }
 
 /// Twenty places, filled as far as `share` goes.

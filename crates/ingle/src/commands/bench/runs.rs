@@ -1,9 +1,9 @@
 //! The runs: prompts and generation through the engine, alone and together.
 
 use super::limits::Work;
-use super::reads::{self, Counted, Reads};
 use crate::load::Loaded;
 use crate::out;
+use crate::reads::{self, Counted, Reads};
 use ingle::{Event, FinishReason, Request, Sampling, TokenId};
 use std::time::{Duration, Instant};
 

@@ -1,7 +1,7 @@
 //! How fast a model will be, as far as can be told before it runs.
 
 use crate::commands::bench::limits::{Bound, Limits, Work};
-use crate::commands::bench::reads::Reads;
+use crate::reads::Reads;
 use crate::work::TokenWork;
 use ingle::engine::StreamPlan;
 use ingle::tensor::cpu::OnDisk;

@@ -1,5 +1,6 @@
 //! What a run read from disk, where weights are read while they are used.
 
+use crate::out;
 use ingle::engine::{Engine, StreamPlan};
 use ingle::tensor::cpu::{Cpu, OnDisk, Streamed};
 use serde_json::{Value, json};
@@ -49,6 +50,24 @@ impl Reads {
         }
     }
 
+    /// For people, of a run of so many tokens.
+    pub fn line(&self, tokens: f64) -> String {
+        let waited = self.waited.as_secs_f64() / self.time.as_secs_f64().max(1e-9);
+        let guesses = match self.foreseen {
+            0 => String::new(),
+            n => format!(
+                ", {:.0}% of guesses right",
+                100.0 * self.right as f64 / n as f64
+            ),
+        };
+        format!(
+            "{:.1}% found in the cache, {} read from disk a token, {:.0}% of the time spent waiting for it{guesses}",
+            100.0 * self.hit_rate(),
+            out::bytes((self.bytes as f64 / tokens) as u64),
+            100.0 * waited,
+        )
+    }
+
     /// For a run of so many tokens, together.
     pub fn json(&self, tokens: f64) -> Value {
         let share = |part: u64, of: u64| match of {
@@ -82,6 +101,11 @@ pub fn now(engine: &Engine<Cpu>) -> Option<Counted> {
         counters: engine.ops().streamed()?,
         kernel: kernel_bytes(),
     })
+}
+
+/// What was read since `then`, in so much time.
+pub fn between(then: Option<Counted>, engine: &Engine<Cpu>, time: Duration) -> Option<Reads> {
+    Some(now(engine)?.since(&then?, engine.plan().streamed.as_ref()?, time))
 }
 
 impl Counted {
