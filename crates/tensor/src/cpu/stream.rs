@@ -410,7 +410,13 @@ impl Stream {
                 let place = &mut state.units[unit as usize].place;
                 match place {
                     Where::Here(slot) => {
-                        units.slots[(unit - units.first) as usize] = *slot;
+                        // A guess may have come since the batch began: nobody has pinned it yet.
+                        let slot = *slot;
+                        state.slots[slot as usize] = Slot {
+                            pinned: true,
+                            guessed: false,
+                        };
+                        units.slots[(unit - units.first) as usize] = slot;
                         units.ready.push(index);
                     }
                     Where::Failed(_) => {
