@@ -30,6 +30,11 @@ pub fn ingle() -> Command {
     }
     command
         .env("HOME", "/no/such/home")
+        // What is remembered of disks has a place, lest a test that may make folders anywhere makes a home.
+        .env(
+            "XDG_STATE_HOME",
+            concat!(env!("CARGO_TARGET_TMPDIR"), "/state"),
+        )
         .env("OLLAMA_MODELS", "/no/such/ollama");
     command
 }
