@@ -33,7 +33,7 @@ pub struct LoadArgs {
     /// Quantise the weights while loading, as q8_0 or q4_k_m [default: as they are stored]
     #[arg(long, value_name = "TYPE", value_parser = quant, help_heading = "Model")]
     quant: Option<Recipe>,
-    /// Memory that the model may take, as 6GiB or 800MB [default: what is free]
+    /// Memory that the model may take, as 6GiB or 800MB [default: what is free, less a sixteenth]
     #[arg(long, value_name = "SIZE", value_parser = size, help_heading = "Model")]
     memory: Option<u64>,
     /// Experts that a token uses, fewer or more than the model was trained with: other answers, and worse
@@ -376,7 +376,7 @@ impl LoadArgs {
         let free = match (self.memory, measured) {
             (Some(limit), Some(free)) => limit.min(free),
             (Some(limit), None) => limit,
-            (None, Some(free)) => free,
+            (None, Some(free)) => free.saturating_sub(margin(free)),
             (None, None) => {
                 let message = "this system does not say how much memory is free; give a limit, as --memory 6GiB";
                 return Err(Usage(message.into()).into());
@@ -406,6 +406,11 @@ impl LoadArgs {
             },
         })
     }
+}
+
+/// What is left of free memory where nobody set a budget: other programs go on working.
+fn margin(free: u64) -> u64 {
+    (free / 16).clamp(64 << 20, 1 << 30)
 }
 
 /// Shown where loading takes so long that a person would wonder.

@@ -20,6 +20,8 @@ const TRY_AGAIN: u32 = 64;
 pub(super) struct Foresight {
     /// How often guesses were right lately, by rank: for one row, and for several.
     right: [[f32; RANKS]; 2],
+    /// Which of these anything is known of.
+    known: [[bool; RANKS]; 2],
     /// The first unit of the layer that was guessed for, and the experts, likeliest first.
     layer: u32,
     experts: Vec<u32>,
@@ -31,6 +33,7 @@ impl Default for Foresight {
     fn default() -> Self {
         Self {
             right: [[ASSUMED; RANKS]; 2],
+            known: [[false; RANKS]; 2],
             layer: u32::MAX,
             experts: Vec::new(),
             silent: 0,
@@ -50,8 +53,12 @@ impl Foresight {
     /// Whether a guess should be made now.
     pub fn may_pay(&mut self) -> bool {
         self.silent += 1;
-        let pays = self.right.iter().flatten().any(|right| *right >= PAYS);
-        let now = pays || self.silent >= TRY_AGAIN;
+        let known = || self.known.iter().flatten();
+        let all = self.right.iter().flatten().zip(known());
+        let pays = all
+            .filter(|(_, known)| **known)
+            .any(|(right, _)| *right >= PAYS);
+        let now = pays || !known().any(|known| *known) || self.silent >= TRY_AGAIN;
         if now {
             self.silent = 0;
         }
@@ -79,6 +86,7 @@ impl Foresight {
         for (rank, expert) in self.experts.iter().enumerate() {
             let needed = active.binary_search_by_key(expert, |a| a.0).is_ok();
             let (row, rank) = place(rank, self.experts.len(), rows);
+            self.known[row][rank] = true;
             let right = &mut self.right[row][rank];
             *right += (f32::from(u8::from(needed)) - *right) * NEWEST;
         }
