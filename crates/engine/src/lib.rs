@@ -35,6 +35,7 @@ mod stop;
 mod streamed;
 #[cfg(test)]
 mod tests;
+pub mod tools;
 mod writer;
 
 pub use budget::{Budget, Lease, OverBudget};

@@ -1,8 +1,83 @@
 //! Tells a model's reasoning from its answer while the text streams in.
 
-/// The marks that reasoning models put around what they think.
-const OPEN: &str = "<think>";
-const CLOSE: &str = "</think>";
+/// The marks that a model puts around what it thinks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Marks {
+    /// Before it.
+    pub open: &'static str,
+    /// A word behind the opening mark that is no part of it.
+    label: &'static str,
+    /// Behind it.
+    pub close: &'static str,
+    /// Around the answer, where there are such marks.
+    answer: Option<(&'static str, &'static str)>,
+}
+
+const fn marks(open: &'static str, close: &'static str) -> Marks {
+    Marks {
+        open,
+        label: "",
+        close,
+        answer: None,
+    }
+}
+
+impl Marks {
+    /// `<think>`, as most models write.
+    pub const THINK: Self = marks("<think>", "</think>");
+    /// Mistral's.
+    pub const BRACKETS: Self = marks("[THINK]", "[/THINK]");
+    /// Granite's, which puts marks around the answer too.
+    pub const GRANITE: Self = Self {
+        answer: Some(("<response>", "</response>")),
+        ..Self::THINK
+    };
+    /// Gemma's channel.
+    pub const GEMMA: Self = Self {
+        label: "thought\n",
+        ..marks("<|channel>", "<channel|>")
+    };
+    /// The channel for analysis of the harmony format, which a reader of that format reads whole.
+    pub const HARMONY: Self = marks("<|channel|>analysis<|message|>", "<|end|>");
+    /// Command's.
+    pub const COMMAND: Self = marks("<|START_THINKING|>", "<|END_THINKING|>");
+    /// Seed's.
+    pub const SEED: Self = marks("<seed:think>", "</seed:think>");
+
+    /// The marks that a template speaks of.
+    pub fn detect(template: &str) -> Option<Self> {
+        let says = |text: &str| template.contains(text);
+        let tests = [
+            (says("<response>") && says("<think>"), Self::GRANITE),
+            (says("<|channel>"), Self::GEMMA),
+            (says("[THINK]"), Self::BRACKETS),
+            (says("<|START_THINKING|>"), Self::COMMAND),
+            (says("<seed:think>"), Self::SEED),
+            (says("<think>") || says("</think>"), Self::THINK),
+        ];
+        let found = tests.into_iter().find(|(is, _)| *is);
+        found.map(|(_, marks)| marks)
+    }
+
+    /// All of them.
+    pub(crate) fn texts(&self) -> impl Iterator<Item = &'static str> {
+        let answer = self
+            .answer
+            .into_iter()
+            .flat_map(|(open, close)| [open, close]);
+        [self.open, self.close].into_iter().chain(answer)
+    }
+
+    /// Whether a prompt has opened the reasoning.
+    pub fn opened_by(&self, prompt: &str) -> bool {
+        let prompt = prompt.trim_end();
+        let label = self.label.trim_end();
+        prompt
+            .strip_suffix(label)
+            .unwrap_or(prompt)
+            .ends_with(self.open)
+    }
+}
 
 /// A piece of the stream.
 #[derive(Debug, PartialEq, Eq)]
@@ -18,6 +93,7 @@ pub enum Part {
 /// Reasoning can only come first: a mark further in is part of the answer.
 #[derive(Debug)]
 pub struct Splitter {
+    marks: Marks,
     state: State,
     /// Text whose kind is not known yet: it may be the start of a mark.
     held: String,
@@ -27,25 +103,36 @@ pub struct Splitter {
 enum State {
     /// Nothing but white space so far.
     Start,
+    /// Behind the opening mark, where its label may stand.
+    Label,
     Reasoning,
     /// Between the closing mark and the first character of the answer.
     Between,
     Answer,
+    /// In an answer that began with a mark of its own, which another one ends.
+    Marked,
 }
 
 impl Splitter {
-    /// A splitter for an answer to `prompt`, which may itself have opened the reasoning.
+    /// A splitter of `<think>` for an answer to `prompt`, which may itself have opened the reasoning.
     pub fn new(prompt: &str) -> Self {
-        let opened = prompt.trim_end().ends_with(OPEN);
-        let state = if opened {
-            State::Reasoning
-        } else {
-            State::Start
-        };
+        Self::with(Marks::THINK, prompt)
+    }
+
+    /// As [`Self::new`], with other marks.
+    pub fn with(marks: Marks, prompt: &str) -> Self {
+        let opened = marks.opened_by(prompt);
+        let state = if opened { State::Label } else { State::Start };
         Self {
+            marks,
             state,
             held: String::new(),
         }
+    }
+
+    /// Whether the model is thinking, as far as is known.
+    pub fn is_reasoning(&self) -> bool {
+        matches!(self.state, State::Label | State::Reasoning)
     }
 
     /// Takes the next text and gives back what is known of it.
@@ -60,8 +147,10 @@ impl Splitter {
     pub fn finish(&mut self) -> Vec<Part> {
         let rest = std::mem::take(&mut self.held);
         match self.state {
-            State::Reasoning if !rest.is_empty() => vec![Part::Reasoning(rest)],
-            State::Start | State::Answer if !rest.is_empty() => vec![Part::Answer(rest)],
+            State::Label | State::Reasoning if !rest.is_empty() => vec![Part::Reasoning(rest)],
+            State::Start | State::Answer | State::Marked if !rest.is_empty() => {
+                vec![Part::Answer(rest)]
+            }
             _ => Vec::new(),
         }
     }
@@ -71,38 +160,34 @@ impl Splitter {
         match self.state {
             State::Start => {
                 let seen = self.held.trim_start();
-                if let Some(rest) = seen.strip_prefix(OPEN) {
-                    self.held = rest.to_owned();
-                    self.state = State::Reasoning;
-                } else if OPEN.starts_with(seen) {
-                    return false; // white space, or the start of the mark
-                } else {
-                    self.state = State::Answer;
-                }
+                let Some(rest) = seen.strip_prefix(self.marks.open) else {
+                    // White space, or the start of the mark?
+                    let waits = self.marks.open.starts_with(seen);
+                    if !waits {
+                        self.state = self.answer_state();
+                    }
+                    return !waits;
+                };
+                self.held = rest.to_owned();
+                self.state = State::Label;
                 true
             }
+            State::Label => self.label(),
             State::Reasoning => {
-                if let Some(at) = self.held.find(CLOSE) {
-                    let rest = self.held.split_off(at);
-                    push(parts, Part::Reasoning, std::mem::take(&mut self.held));
-                    self.held = rest.strip_prefix(CLOSE).unwrap_or_default().to_owned();
-                    self.state = State::Between;
-                    return true;
-                }
-                let known = self.held.len() - started(&self.held, CLOSE);
-                let rest = self.held.split_off(known);
-                push(
-                    parts,
-                    Part::Reasoning,
-                    std::mem::replace(&mut self.held, rest),
-                );
-                false
+                let close = self.marks.close;
+                let Some((thought, rest)) = self.held.split_once(close) else {
+                    return self.hand_out(close, Part::Reasoning, parts);
+                };
+                push(parts, Part::Reasoning, thought.to_owned());
+                self.held = rest.to_owned();
+                self.state = State::Between;
+                true
             }
             State::Between => {
                 self.held = self.held.trim_start().to_owned();
                 let more = !self.held.is_empty();
                 if more {
-                    self.state = State::Answer;
+                    self.state = self.answer_state();
                 }
                 more
             }
@@ -110,8 +195,62 @@ impl Splitter {
                 push(parts, Part::Answer, std::mem::take(&mut self.held));
                 false
             }
+            State::Marked => self.marked(parts),
         }
     }
+
+    fn label(&mut self) -> bool {
+        let label = self.marks.label;
+        if let Some(rest) = self.held.strip_prefix(label) {
+            self.held = rest.to_owned();
+        } else if label.starts_with(self.held.as_str()) {
+            return false;
+        }
+        self.state = State::Reasoning;
+        true
+    }
+
+    fn answer_state(&self) -> State {
+        match self.marks.answer {
+            Some(_) => State::Marked,
+            None => State::Answer,
+        }
+    }
+
+    /// Drops the marks around an answer.
+    fn marked(&mut self, parts: &mut Vec<Part>) -> bool {
+        let Some((open, close)) = self.marks.answer else {
+            return false;
+        };
+        let mark = match first(&self.held, [open, close]) {
+            Some(found) => found,
+            None => {
+                let held = started(&self.held, open).max(started(&self.held, close));
+                let rest = self.held.split_off(self.held.len() - held);
+                push(parts, Part::Answer, std::mem::replace(&mut self.held, rest));
+                return false;
+            }
+        };
+        let (at, mark) = mark;
+        let rest = self.held[at + mark.len()..].to_owned();
+        self.held.truncate(at);
+        push(parts, Part::Answer, std::mem::replace(&mut self.held, rest));
+        true
+    }
+
+    /// Hands out all but what may be the start of a mark; there is nothing more to do.
+    fn hand_out(&mut self, mark: &str, kind: fn(String) -> Part, parts: &mut Vec<Part>) -> bool {
+        let known = self.held.len() - started(&self.held, mark);
+        let rest = self.held.split_off(known);
+        push(parts, kind, std::mem::replace(&mut self.held, rest));
+        false
+    }
+}
+
+/// The first of two marks in a text.
+fn first(text: &str, marks: [&'static str; 2]) -> Option<(usize, &'static str)> {
+    let found = marks.into_iter().filter_map(|m| Some((text.find(m)?, m)));
+    found.min()
 }
 
 fn push(parts: &mut Vec<Part>, kind: fn(String) -> Part, text: String) {

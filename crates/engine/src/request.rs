@@ -26,6 +26,9 @@ pub struct Request {
     pub ignore_end: bool,
     /// Control tokens appear in the text.
     pub show_control: bool,
+    /// Control tokens that appear in the text although others do not: the marks by which a
+    /// [`crate::tools::Reader`] finds calls and reasoning.
+    pub shown: Vec<TokenId>,
     /// Compute the whole prompt, also what another request has computed (for measuring speed).
     /// The answer is the same to the last bit either way.
     pub fresh: bool,
@@ -50,6 +53,7 @@ impl Request {
             stop_tokens: Vec::new(),
             ignore_end: false,
             show_control: false,
+            shown: Vec::new(),
             fresh: false,
             namespace: 0,
             forced: Vec::new(),

@@ -13,6 +13,8 @@ pub(crate) struct Writer {
     stops: StopTexts,
     stop_tokens: Vec<TokenId>,
     ignore_end: bool,
+    /// Control tokens whose text is part of the answer.
+    shown: Vec<TokenId>,
     /// What is chosen whatever the logits are; the last comes first.
     forced: Vec<TokenId>,
 }
@@ -34,6 +36,7 @@ impl Writer {
             stops: StopTexts::new(request.stop.clone()),
             stop_tokens: request.stop_tokens.clone(),
             ignore_end: request.ignore_end,
+            shown: request.shown.clone(),
             forced: request.forced.iter().rev().copied().collect(),
         }
     }
@@ -95,7 +98,7 @@ impl Writer {
         } else if self.stop_tokens.contains(&token) {
             Some(FinishReason::StopToken(token))
         } else {
-            self.decoder.push(vocabulary, token, &mut piece);
+            self.decode(vocabulary, token, &mut piece);
             full.then_some(FinishReason::Length)
         };
         if reason.is_some() {
@@ -104,6 +107,17 @@ impl Writer {
         match self.stops.push(&piece, text) {
             Some(stop) => Some(FinishReason::StopText(stop.to_owned())),
             None => reason,
+        }
+    }
+
+    /// Appends the text that is complete with a token.
+    fn decode(&mut self, vocabulary: &Vocabulary, token: TokenId, out: &mut String) {
+        let is_control = vocabulary.kind(token) == Some(TokenKind::Control);
+        if is_control && self.shown.contains(&token) {
+            self.decoder.finish(out);
+            out.push_str(vocabulary.token_text(token).unwrap_or_default());
+        } else {
+            self.decoder.push(vocabulary, token, out);
         }
     }
 }
