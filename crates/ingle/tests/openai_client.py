@@ -108,8 +108,11 @@ def numbers():
     one = client.embeddings.create(model=MODEL, input="a fox", encoding_format="float")
     assert one.data[0].embedding == plain.data[0].embedding
     assert client.embeddings.create(model=MODEL, input=[[5, 6], [7]]).data[1].embedding
-    refused(openai.BadRequestError, "dimensions", "unsupported_value",
-            lambda: client.embeddings.create(model=MODEL, input="a", dimensions=3))
+    short = client.embeddings.create(model=MODEL, input="a fox", encoding_format="float", dimensions=16).data[0].embedding
+    assert len(short) == 16 and abs(sum(x * x for x in short) - 1) < 1e-4
+    assert abs(short[0] / short[1] - one.data[0].embedding[0] / one.data[0].embedding[1]) < 1e-3
+    refused(openai.BadRequestError, "dimensions", "invalid_value",
+            lambda: client.embeddings.create(model=MODEL, input="a", dimensions=100000))
 
 
 def refusals():

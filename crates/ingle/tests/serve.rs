@@ -401,7 +401,7 @@ fn what_cannot_be_answered_is_refused_by_name() {
             with("tool_choice", "required".into()),
             400,
             "tool_choice",
-            "unsupported_value",
+            "invalid_value",
         ),
         (with("audio", json!({})), 400, "audio", "unsupported_value"),
         (

@@ -35,13 +35,16 @@ pub(crate) fn with(mut object: Value, name: &str, value: impl Into<Value>) -> Va
     object
 }
 
-/// Reads a body that says it is JSON.
+/// Reads a body that says it is JSON; one that is empty need not say so.
 pub(crate) async fn read(
     headers: &HeaderMap,
     body: Incoming,
     limits: &Limits,
 ) -> Result<Vec<u8>, ApiError> {
     let text = |name| headers.get(name).and_then(|v| v.to_str().ok());
+    if http_body::Body::is_end_stream(&body) && !headers.contains_key(header::CONTENT_TYPE) {
+        return Ok(Vec::new());
+    }
     let kind = text(header::CONTENT_TYPE).unwrap_or_default();
     let kind = kind.split(';').next().unwrap_or_default().trim();
     // A web page may send a form or plain text to any address without asking; never this.

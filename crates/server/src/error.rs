@@ -1,13 +1,14 @@
-//! What goes wrong, as OpenAI's clients know it.
+//! What goes wrong, in no dialect's words.
 
 use crate::body::{Body, full};
+use crate::talk::Names;
 use http::{HeaderValue, Response, StatusCode, header};
 use ingle_engine::Refusal;
 use ingle_engine::sampler::SamplingError;
 use ingle_formats::prompt::PromptError;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-/// A request that is not answered, and why: `{"error": {message, type, param, code}}`.
+/// A request that is not answered, and why. Each dialect has its own shape for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiError {
     /// The HTTP status.
@@ -21,7 +22,7 @@ pub struct ApiError {
     /// Seconds after which it may work.
     pub retry_after: Option<u32>,
     /// The methods that a path has.
-    pub allow: Option<&'static str>,
+    pub allow: Option<String>,
 }
 
 impl ApiError {
@@ -65,25 +66,9 @@ impl ApiError {
         self
     }
 
-    /// OpenAI's name for this kind of error.
-    fn kind(&self) -> &'static str {
-        match self.status.as_u16() {
-            429 => "rate_limit_error",
-            500.. => "server_error",
-            _ => "invalid_request_error",
-        }
-    }
-
-    /// As JSON.
-    pub fn to_json(&self) -> Value {
-        json!({ "error": {
-            "message": self.message, "type": self.kind(), "param": self.param, "code": self.code,
-        } })
-    }
-
-    /// As an answer.
-    pub fn response(&self) -> Response<Body> {
-        let mut response = Response::new(full(self.to_json().to_string()));
+    /// As an answer, whose body a dialect has written.
+    pub(crate) fn response(&self, body: &Value) -> Response<Body> {
+        let mut response = Response::new(full(body.to_string()));
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
         let json = HeaderValue::from_static("application/json");
@@ -91,19 +76,19 @@ impl ApiError {
         if let Some(seconds) = self.retry_after {
             headers.insert(header::RETRY_AFTER, seconds.into());
         }
-        if let Some(allow) = self.allow {
-            headers.insert(header::ALLOW, HeaderValue::from_static(allow));
+        if let Some(Ok(allow)) = self.allow.as_deref().map(HeaderValue::from_str) {
+            headers.insert(header::ALLOW, allow);
         }
         response
     }
 }
 
-/// A refusal of the engine; `prompt` is the field that the prompt came from.
-pub(crate) fn refused(refusal: &Refusal, prompt: &str) -> ApiError {
+/// A refusal of the engine; `names` says which fields it comes from.
+pub(crate) fn refused(refusal: &Refusal, names: &Names) -> ApiError {
     let message = refusal.to_string();
     let too_long = || ApiError {
         code: Some("context_length_exceeded"),
-        ..ApiError::invalid(prompt, message.clone())
+        ..ApiError::invalid(names.input, message.clone())
     };
     match refusal {
         Refusal::PromptTooLong { .. }
@@ -119,15 +104,22 @@ pub(crate) fn refused(refusal: &Refusal, prompt: &str) -> ApiError {
             ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "server_stopping", message)
                 .retry_after(5)
         }
-        Refusal::NothingToDo => ApiError::invalid("max_tokens", message),
-        Refusal::Stops { .. } => ApiError::invalid("stop", message),
-        Refusal::Sampling(error) => match error {
-            SamplingError::Range { parameter, .. } => ApiError::invalid(*parameter, message),
-            SamplingError::TooManyLogprobs { .. } => ApiError::invalid("logprobs", message),
-            _ => ApiError::invalid("logit_bias", message),
-        },
-        _ => ApiError::invalid(prompt, message),
+        Refusal::NothingToDo => ApiError::invalid(names.max_tokens, message),
+        Refusal::Stops { .. } => ApiError::invalid(names.stop, message),
+        Refusal::Sampling(error) => refused_sampling(error),
+        _ => ApiError::invalid(names.input, message),
     }
+}
+
+/// A number of the sampler that is out of its range.
+pub(crate) fn refused_sampling(error: &SamplingError) -> ApiError {
+    let param = match error {
+        SamplingError::Range { parameter, .. } => parameter,
+        SamplingError::TooManyLogprobs { .. } => "logprobs",
+        SamplingError::NoSuchBreaker { .. } => "dry_sequence_breakers",
+        _ => "logit_bias",
+    };
+    ApiError::invalid(param, error.to_string())
 }
 
 impl From<PromptError> for ApiError {

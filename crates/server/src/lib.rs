@@ -6,7 +6,8 @@
 //! serve(listener, app, drain, stop).await      on a runtime that is there
 //! ```
 //!
-//! `listen` takes connections, `gate` says who may ask, `route` finds who answers, `openai` speaks.
+//! `listen` takes connections, `gate` says who may ask, `route` finds who answers. A dialect (`openai`)
+//! reads what its clients send into a `talk::Wanted` and writes what comes of it.
 //! No clock or environment is read here: [`Config`] hands in what is needed. Only [`run`] listens
 //! for signals, because a program asked it to. Nothing that is
 //! logged holds a word of a prompt or an answer.
@@ -14,6 +15,8 @@
 #![deny(clippy::indexing_slicing)]
 
 mod body;
+mod call;
+mod caller;
 mod error;
 mod fields;
 mod gate;
@@ -22,8 +25,10 @@ mod openai;
 mod route;
 mod run;
 mod served;
-mod sse;
+mod stream;
+pub mod talk;
 
+pub use caller::Caller;
 pub use error::ApiError;
 pub use gate::Allowed;
 pub use listen::serve;

@@ -1,7 +1,7 @@
 //! Connections: taken, bounded, and closed in order.
 
 use crate::error::ApiError;
-use crate::{App, route};
+use crate::{App, openai, route};
 use http::StatusCode;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -118,7 +118,7 @@ async fn turn_away(mut stream: TcpStream) {
         "too_many_connections",
         "too many connections are open; try again soon",
     );
-    let body = error.to_json().to_string();
+    let body = openai::error(&error).to_string();
     let answer = format!(
         "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
         body.len()

@@ -1,6 +1,8 @@
 //! From a path to who answers it.
 
 use crate::body::{Body, json, read};
+use crate::call::{Call, unescaped};
+use crate::caller::Caller;
 use crate::error::ApiError;
 use crate::gate::{Origin, is_preflight, preflight, readable};
 use crate::listen::Incoming;
@@ -12,81 +14,128 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use tokio::time::Instant;
 
-/// What there is.
+/// What there is. A dialect has its own list, `ROUTES`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Route {
     Health,
-    Models,
-    Model,
-    Chat,
-    Completions,
-    Embeddings,
-    Rerank,
+    OpenAi(openai::Path),
 }
 
-/// Path, as the log shows it, and who answers.
-const ROUTES: &[(&str, Route)] = &[
-    ("/health", Route::Health),
-    ("/v1/health", Route::Health),
-    ("/v1/models", Route::Models),
-    ("/v1/models/{id}", Route::Model),
-    ("/v1/chat/completions", Route::Chat),
-    ("/v1/completions", Route::Completions),
-    ("/v1/embeddings", Route::Embeddings),
-    ("/v1/rerank", Route::Rerank),
-];
+/// A line of a list: the method, the path as the log shows it, and who answers.
+type Line = (&'static str, &'static str, Route);
+
+/// All lines, in the order in which they are tried.
+fn routes() -> impl Iterator<Item = Line> {
+    let health = [
+        ("GET", "/health", Route::Health),
+        ("GET", "/v1/health", Route::Health),
+    ];
+    let openai = openai::ROUTES.iter();
+    let openai = openai.map(|&(method, path, route)| (method, path, Route::OpenAi(route)));
+    health.into_iter().chain(openai)
+}
 
 impl Route {
-    fn find(path: &str) -> Option<(&'static str, Self)> {
-        let same = |pattern: &str| match pattern.strip_suffix("{id}") {
-            Some(prefix) => path.strip_prefix(prefix).is_some_and(|id| !id.is_empty()),
-            None => path == pattern,
-        };
-        ROUTES.iter().find(|(pattern, _)| same(pattern)).copied()
-    }
-
-    /// The methods that it answers.
-    fn allow(self) -> &'static str {
-        match self {
-            Self::Health | Self::Models | Self::Model => "GET, HEAD, OPTIONS",
-            _ => "POST, OPTIONS",
+    /// An error in the shape that clients of this path know.
+    fn error(route: Option<Self>, error: &ApiError) -> Value {
+        match route {
+            None | Some(Self::Health | Self::OpenAi(_)) => openai::error(error),
         }
     }
+}
+
+/// What a path may be: who answers which method.
+#[derive(Debug)]
+struct Found {
+    pattern: &'static str,
+    /// What stands where the pattern has `{id}`.
+    id: String,
+    methods: Vec<(&'static str, Route)>,
+}
+
+impl Found {
+    fn new(path: &str) -> Option<Self> {
+        let mut lines = routes().filter_map(|line| Some((line, matched(line.1, path)?)));
+        let ((method, pattern, route), id) = lines.next()?;
+        let others = lines.filter(|((_, other, _), _)| *other == pattern);
+        let others = others.map(|((method, _, route), _)| (method, route));
+        Some(Self {
+            pattern,
+            id: unescaped(id),
+            methods: std::iter::once((method, route)).chain(others).collect(),
+        })
+    }
+
+    /// Who answers this method; `HEAD` is a `GET` of which the body is not sent.
+    fn route(&self, method: &Method) -> Option<Route> {
+        let asked = match method.as_str() {
+            "HEAD" if !self.methods.iter().any(|(m, _)| *m == "HEAD") => "GET",
+            asked => asked,
+        };
+        let found = self.methods.iter().find(|(method, _)| *method == asked);
+        found.map(|(_, route)| *route)
+    }
+
+    fn allow(&self) -> String {
+        let mut words: Vec<&str> = self.methods.iter().map(|(method, _)| *method).collect();
+        if words.contains(&"GET") && !words.contains(&"HEAD") {
+            words.push("HEAD");
+        }
+        words.push("OPTIONS");
+        words.join(", ")
+    }
+}
+
+/// What stands where `pattern` has `{id}`, if `path` is one of its paths. An identifier at the end may
+/// hold slashes, as names of models do.
+fn matched<'p>(pattern: &str, path: &'p str) -> Option<&'p str> {
+    let Some((before, after)) = pattern.split_once("{id}") else {
+        return (path == pattern).then_some("");
+    };
+    let id = path.strip_prefix(before)?.strip_suffix(after)?;
+    let fits = !id.is_empty() && (after.is_empty() || !id.contains('/'));
+    fits.then_some(id)
 }
 
 /// Answers any request; what panics is an error of ours.
 pub(crate) async fn answer(app: Arc<App>, request: Request<Incoming>) -> Response<Body> {
     let started = Instant::now();
-    let route = Route::find(request.uri().path());
+    let found = Found::new(request.uri().path());
     let method = match *request.method() {
         Method::GET => "GET",
         Method::POST => "POST",
         Method::HEAD => "HEAD",
+        Method::DELETE => "DELETE",
         Method::OPTIONS => "OPTIONS",
         _ => "-",
     };
+    let route = found.as_ref().and_then(|found| {
+        let first = found.methods.first().map(|(_, route)| *route);
+        found.route(request.method()).or(first)
+    });
+    let pattern = found.as_ref().map_or("-", |found| found.pattern);
+    let refuse = |error: ApiError| error.response(&Route::error(route, &error));
     let let_in = app.config.allowed.check(request.headers());
     let origin: Origin = let_in.as_ref().ok().cloned().flatten();
-    let response = match let_in {
-        Err(error) => error.response(),
+    let mut response = match let_in {
+        Err(error) => refuse(error),
         Ok(_) if is_preflight(request.method(), request.headers()) => preflight(request.headers()),
         Ok(_) => {
-            let done = dispatch(&app, route.map(|(_, route)| route), request);
+            let done = dispatch(&app, found, request);
             match AssertUnwindSafe(done).catch_unwind().await {
                 Ok(Ok(response)) => response,
-                Ok(Err(error)) => error.response(),
+                Ok(Err(error)) => refuse(error),
                 Err(_) => {
                     let message = "this is a fault in Ingle: report what was asked";
-                    ApiError::internal(message).response()
+                    refuse(ApiError::internal(message))
                 }
             }
         }
     };
-    let mut response = response;
     readable(&mut response, origin);
     (app.config.log)(&LogLine {
         method,
-        route: route.map_or("-", |(pattern, _)| pattern),
+        route: pattern,
         status: response.status().as_u16(),
         time: started.elapsed(),
     });
@@ -95,56 +144,42 @@ pub(crate) async fn answer(app: Arc<App>, request: Request<Incoming>) -> Respons
 
 async fn dispatch(
     app: &Arc<App>,
-    route: Option<Route>,
+    found: Option<Found>,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, ApiError> {
-    let Some(route) = route else {
+    let Some(found) = found else {
         let message = "there is no such path here; /v1/models shows what is served";
         return Err(ApiError::new(StatusCode::NOT_FOUND, "not_found", message));
     };
-    let reads = matches!(route, Route::Health | Route::Models | Route::Model);
-    let fits = match *request.method() {
-        Method::GET | Method::HEAD => reads,
-        Method::POST => !reads,
-        _ => false,
-    };
-    if !fits {
-        let message = format!("this path answers {}", route.allow());
+    let Some(route) = found.route(request.method()) else {
+        let allow = found.allow();
+        let message = format!("this path answers {allow}");
         return Err(ApiError {
-            allow: Some(route.allow()),
+            allow: Some(allow),
             ..ApiError::new(
                 StatusCode::METHOD_NOT_ALLOWED,
                 "method_not_allowed",
                 message,
             )
         });
-    }
-    if reads {
-        return look(app, route, request.uri().path());
-    }
+    };
+    let sends = *request.method() == Method::POST;
     let (parts, body) = request.into_parts();
-    let body = read(&parts.headers, body, &app.config.limits).await?;
-    match route {
-        Route::Chat => openai::chat::answer(app, body).await,
-        Route::Completions => openai::completions::answer(app, body).await,
-        Route::Embeddings => openai::embeddings::answer(app, body).await,
-        _ => openai::rerank::answer(app, body).await,
-    }
-}
-
-/// What can be looked at.
-fn look(app: &App, route: Route, path: &str) -> Result<Response<Body>, ApiError> {
+    let body = match sends {
+        true => read(&parts.headers, body, &app.config.limits).await?,
+        false => Vec::new(),
+    };
+    let call = Arc::new(Call {
+        app: Arc::clone(app),
+        caller: Caller::default(),
+        id: found.id,
+        query: parts.uri.query().unwrap_or_default().to_owned(),
+        headers: parts.headers,
+        body,
+    });
     match route {
         Route::Health => health(app),
-        Route::Models => {
-            let data: Vec<Value> = app.models.iter().map(|m| m.to_json()).collect();
-            Ok(json(&json!({ "object": "list", "data": data })))
-        }
-        _ => {
-            let id = path.strip_prefix("/v1/models/").unwrap_or_default();
-            let id = unescaped(id);
-            Ok(json(&app.models.find(Some(&id))?.to_json()))
-        }
+        Route::OpenAi(path) => openai::answer(path, call).await,
     }
 }
 
@@ -163,37 +198,31 @@ fn health(app: &App) -> Result<Response<Body>, ApiError> {
     ))
 }
 
-/// `%2F` and the like in a path.
-fn unescaped(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        let mut ahead = rest.clone();
-        let digit = |b: Option<u8>| char::from(b?).to_digit(16);
-        match (byte, digit(ahead.next()), digit(ahead.next())) {
-            (b'%', Some(high), Some(low)) => {
-                bytes.push((high * 16 + low) as u8);
-                rest = ahead;
-            }
-            _ => bytes.push(byte),
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn paths_and_ids() {
-        assert_eq!(Route::find("/v1/models").unwrap().1, Route::Models);
+        let found = |path: &str| Found::new(path).map(|f| (f.pattern, f.id));
+        assert_eq!(found("/v1/models"), Some(("/v1/models", String::new())));
         assert_eq!(
-            Route::find("/v1/models/hf.co/a/b").unwrap().0,
-            "/v1/models/{id}"
+            found("/v1/models/hf.co/a%2Fb"),
+            Some(("/v1/models/{id}", "hf.co/a/b".to_owned()))
         );
-        assert_eq!(Route::find("/v1/models/"), None);
-        assert_eq!(Route::find("/v1/chat/completions/"), None);
-        assert_eq!(unescaped("a%2Fb%zz%"), "a/b%zz%");
+        assert_eq!(found("/v1/models/"), None);
+        assert_eq!(found("/v1/chat/completions/"), None);
+        assert_eq!(matched("/a/{id}/b", "/a/x/b"), Some("x"));
+        assert_eq!(matched("/a/{id}/b", "/a/x/y/b"), None);
+        assert_eq!(matched("/a/{id}/b", "/a/b"), None);
+    }
+
+    #[test]
+    fn methods() {
+        let found = Found::new("/v1/models").unwrap();
+        assert_eq!(found.allow(), "GET, HEAD, OPTIONS");
+        let models = Some(Route::OpenAi(openai::Path::Models));
+        assert_eq!(found.route(&Method::HEAD), models);
+        assert_eq!(found.route(&Method::POST), None);
     }
 }

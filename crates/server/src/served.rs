@@ -4,7 +4,6 @@ use crate::error::ApiError;
 use http::StatusCode;
 use ingle_engine::{EngineHandle, NUMERICS_CLASS, Plan};
 use ingle_formats::prompt::Prompter;
-use serde_json::{Value, json};
 use std::sync::Arc;
 
 /// A model that is loaded and answers.
@@ -45,13 +44,6 @@ impl Served {
             prompter: Arc::new(prompter),
             engine,
         }
-    }
-
-    pub(crate) fn to_json(&self) -> Value {
-        json!({
-            "id": self.id, "object": "model", "created": self.created, "owned_by": "ingle",
-            "context_length": self.context,
-        })
     }
 }
 

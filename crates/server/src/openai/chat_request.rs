@@ -4,25 +4,27 @@
 //! is refused by name. Those that say only who asks (`user`, `metadata`, `safety_identifier`,
 //! `prompt_cache_key`) change nothing anywhere.
 
+use super::forms::form;
 use super::messages::messages;
-use super::sampling::{MAX_TOP, Wants, wants};
+use super::sampling::{Sent, common};
+use super::tools::{self, Shape};
 use crate::error::ApiError;
-use crate::fields::{Fields, parse, wrong};
+use crate::fields::{Fields, parse};
+use crate::talk::read::MAX_TOP;
+use crate::talk::{Conversation, Input, Names, Reasoning, Wanted};
 use serde_json::{Map, Value};
+
+/// What the fields are called.
+pub(super) const NAMES: Names = Names {
+    input: "messages",
+    ..Names::PLAIN
+};
 
 /// A conversation to be answered.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ChatRequest {
-    /// Which model; none: the only one.
-    pub(crate) model: Option<String>,
-    pub(crate) messages: Vec<Value>,
-    /// None where there are none, or none may be called.
-    pub(crate) tools: Option<Vec<Value>>,
-    pub(crate) max_tokens: Option<u32>,
-    pub(crate) wants: Wants,
-    pub(crate) reasoning_effort: Option<String>,
-    /// Switches of the template.
-    pub(crate) variables: Map<String, Value>,
+    pub(super) wanted: Wanted,
+    pub(super) sent: Sent,
 }
 
 /// Names that a request may not give to its template.
@@ -46,25 +48,56 @@ impl ChatRequest {
         let body = parse(body)?;
         let fields = Fields::of_body(&body)?;
         refuse_what_is_not_done(&fields)?;
-        let mut wants = wants(&fields)?;
-        let top = fields.u32("top_logprobs", 0, MAX_TOP)?;
-        wants.sampling.logprobs = match (fields.bool("logprobs")?.unwrap_or(false), top) {
-            (true, top) => Some(top.unwrap_or(0)),
-            (false, None | Some(0)) => None,
-            (false, Some(_)) => {
-                let message = "`top_logprobs` needs `logprobs` to be true";
-                return Err(ApiError::invalid("top_logprobs", message));
-            }
-        };
-        Ok(Self {
-            model: fields.str("model")?.map(str::to_owned),
+        let mut conversation = Conversation {
             messages: messages(&fields)?,
-            tools: tools(&fields)?,
-            max_tokens: max_tokens(&fields)?,
-            wants,
-            reasoning_effort: fields.str("reasoning_effort")?.map(str::to_owned),
             variables: variables(&fields)?,
-        })
+            ..Conversation::default()
+        };
+        tools::read(&fields, Shape::Nested, &mut conversation)?;
+        let mut wanted = Wanted::new(Input::Chat(conversation));
+        let sent = common(&fields, &mut wanted)?;
+        wanted.form = form(&fields)?;
+        wanted.sampling.logprobs = logprobs(&fields)?;
+        wanted.max_tokens = max_tokens(&fields)?;
+        wanted.reasoning = Reasoning {
+            budget: fields.u32("reasoning_budget", 0, u32::MAX)?,
+            ..effort(fields.str("reasoning_effort")?, "reasoning_effort")?
+        };
+        Ok(Self { wanted, sent })
+    }
+}
+
+/// OpenAI's words for how hard a model thinks.
+pub(super) fn effort(word: Option<&str>, path: &str) -> Result<Reasoning, ApiError> {
+    let Some(word) = word else {
+        return Ok(Reasoning::default());
+    };
+    match word {
+        "none" => Ok(Reasoning {
+            on: Some(false),
+            ..Reasoning::default()
+        }),
+        "minimal" | "low" | "medium" | "high" | "xhigh" | "max" => Ok(Reasoning {
+            effort: Some(word.to_owned()),
+            ..Reasoning::default()
+        }),
+        _ => {
+            let message =
+                format!("`{path}` must be none, minimal, low, medium, high, xhigh or max");
+            Err(ApiError::invalid(path, message))
+        }
+    }
+}
+
+fn logprobs(fields: &Fields<'_>) -> Result<Option<u32>, ApiError> {
+    let top = fields.u32("top_logprobs", 0, MAX_TOP)?;
+    match (fields.bool("logprobs")?.unwrap_or(false), top) {
+        (true, top) => Ok(Some(top.unwrap_or(0))),
+        (false, None | Some(0)) => Ok(None),
+        (false, Some(_)) => {
+            let message = "`top_logprobs` needs `logprobs` to be true";
+            Err(ApiError::invalid("top_logprobs", message))
+        }
     }
 }
 
@@ -94,59 +127,17 @@ fn refuse_what_is_not_done(fields: &Fields<'_>) -> Result<(), ApiError> {
         never,
         "this server reaches no network",
     )?;
-    fields.refuse("store", no, "answers are not stored")?;
+    fields.refuse(
+        "store",
+        no,
+        "chat completions are not stored; /v1/responses are",
+    )?;
     let medium = |v: &Value| v.as_str() == Some("medium");
     fields.refuse(
         "verbosity",
         medium,
         "say in the prompt how long the answer should be",
-    )?;
-    let yes = |v: &Value| v.as_bool() == Some(true) || fields.get("tools").is_none();
-    fields.refuse(
-        "parallel_tool_calls",
-        yes,
-        "how many tools are called cannot be limited yet; leave it out",
     )
-}
-
-/// The tools that may be called.
-fn tools(fields: &Fields<'_>) -> Result<Option<Vec<Value>>, ApiError> {
-    const MAX: usize = 512;
-    let tools = fields.list("tools")?.unwrap_or_default();
-    if tools.len() > MAX {
-        return Err(ApiError::invalid(
-            "tools",
-            format!("`tools` has more than {MAX}"),
-        ));
-    }
-    for (i, tool) in tools.iter().enumerate() {
-        let tool = Fields::at(tool, format!("tools[{i}]"))?;
-        tool.refuse("type", |v| v == "function", "only functions can be called")?;
-        let named = match tool.object("function")? {
-            Some(function) => function.str("name")?.is_some_and(|name| !name.is_empty()),
-            None => false,
-        };
-        if !named {
-            let path = tool.path("function.name");
-            return Err(ApiError::invalid(&path, format!("`{path}` is missing")));
-        }
-    }
-    let choice = fields.get("tool_choice");
-    match choice {
-        None => {}
-        Some(Value::String(word)) if word == "auto" => {}
-        Some(Value::String(word)) if word == "none" => return Ok(None),
-        Some(Value::String(word)) if word == "required" => {
-            let message = "`tool_choice`: a call cannot be forced yet; use \"auto\" or \"none\"";
-            return Err(ApiError::unsupported("tool_choice", message));
-        }
-        Some(Value::Object(_)) => {
-            let message = "`tool_choice`: a call of one tool cannot be forced yet; use \"auto\" and give that tool alone";
-            return Err(ApiError::unsupported("tool_choice", message));
-        }
-        Some(other) => return Err(wrong("tool_choice", "\"auto\" or \"none\"", other)),
-    }
-    Ok((!tools.is_empty()).then(|| tools.to_vec()))
 }
 
 fn variables(fields: &Fields<'_>) -> Result<Map<String, Value>, ApiError> {

@@ -1,350 +1,154 @@
-//! `POST /v1/completions`: texts that are continued as they stand.
+//! `POST /v1/completions`: texts that are continued as they stand, as they are answered.
 
-use super::generate::{Generation, finish_reason, is_end};
-use super::logprobs::{TokenLogprob, to_legacy};
-use super::new_id;
-use super::sampling::{Wants, wants};
-use crate::App;
+use super::completions_request::{CompletionRequest, Shown};
+use super::{error, finish_reason, logprobs, new_id, usage};
 use crate::body::{Body, json, with};
+use crate::call::Call;
 use crate::error::ApiError;
-use crate::fields::{Fields, parse, wrong};
-use crate::served::Served;
-use crate::sse::{self, Events};
+use crate::stream::{self, Events};
+use crate::talk::{self, Answers, Choice, Heard, Names, News, TokenLogprob};
 use http::Response;
-use ingle_engine::Event;
-use ingle_formats::TokenId;
-use ingle_formats::vocabulary::Decode;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-/// The most prompts of a request.
-const MAX_PROMPTS: usize = 32;
-/// The most answers of a request.
-const MAX_ANSWERS: usize = 64;
-/// What OpenAI generates where nobody says how much.
-const USUAL_TOKENS: u32 = 16;
-/// The most alternatives of a token.
-const MAX_TOP: u32 = 20;
-
-/// A text, or its tokens.
-#[derive(Debug, Clone, PartialEq)]
-enum Prompt {
-    Text(String),
-    Tokens(Vec<TokenId>),
-}
-
-struct CompletionRequest {
-    model: Option<String>,
-    prompts: Vec<Prompt>,
-    max_tokens: u32,
-    echo: bool,
-    wants: Wants,
-}
-
-impl CompletionRequest {
-    fn parse(body: &[u8]) -> Result<Self, ApiError> {
-        let body = parse(body)?;
-        let fields = Fields::of_body(&body)?;
-        let mut wants = wants(&fields)?;
-        wants.sampling.logprobs = fields.u32("logprobs", 0, MAX_TOP)?;
-        let echo = fields.bool("echo")?.unwrap_or(false);
-        if echo && wants.sampling.logprobs.is_some() {
-            let message =
-                "`echo` with `logprobs`: probabilities of the prompt are not computed yet";
-            return Err(ApiError::unsupported("echo", message));
-        }
-        let empty = |v: &Value| v.as_str() == Some("");
-        fields.refuse(
-            "suffix",
-            empty,
-            "filling in the middle is not supported yet",
-        )?;
-        let best_of = fields.u32("best_of", 1, 20)?.unwrap_or(wants.n);
-        if best_of != wants.n {
-            let message = "`best_of`: all answers are given, none is chosen; leave it out";
-            return Err(ApiError::unsupported("best_of", message));
-        }
-        let prompts = prompts(&fields)?;
-        if prompts.len() * wants.n as usize > MAX_ANSWERS {
-            let message = format!("a request may have {MAX_ANSWERS} answers: prompts times `n`");
-            return Err(ApiError::invalid("n", message));
-        }
-        let max_tokens = fields
-            .u32("max_tokens", 1, u32::MAX)?
-            .unwrap_or(USUAL_TOKENS);
-        let model = fields.str("model")?.map(str::to_owned);
-        Ok(Self {
-            model,
-            prompts,
-            max_tokens,
-            echo,
-            wants,
-        })
-    }
-}
-
-/// A text, tokens, or a list of either.
-fn prompts(fields: &Fields<'_>) -> Result<Vec<Prompt>, ApiError> {
-    let what = format!("a string, a list of at most {MAX_PROMPTS} of them, or token ids");
-    let list = match fields.get("prompt") {
-        None => {
-            return Err(ApiError::invalid(
-                "prompt",
-                "`prompt` is missing: give a text",
-            ));
-        }
-        Some(Value::String(text)) => return Ok(vec![Prompt::Text(text.clone())]),
-        Some(Value::Array(list)) => list,
-        Some(other) => return Err(wrong("prompt", &what, other)),
-    };
-    if list.first().is_some_and(Value::is_number) {
-        return Ok(vec![Prompt::Tokens(tokens(list, "prompt")?)]);
-    }
-    if list.is_empty() || list.len() > MAX_PROMPTS {
-        return Err(ApiError::invalid(
-            "prompt",
-            format!("`prompt` must be {what}"),
-        ));
-    }
-    let one = |(i, value): (usize, &Value)| match value {
-        Value::String(text) => Ok(Prompt::Text(text.clone())),
-        Value::Array(ids) => Ok(Prompt::Tokens(tokens(ids, &format!("prompt[{i}]"))?)),
-        other => Err(wrong(
-            &format!("prompt[{i}]"),
-            "a string or token ids",
-            other,
-        )),
-    };
-    list.iter().enumerate().map(one).collect()
-}
-
-/// A list of token ids.
-pub fn tokens(ids: &[Value], path: &str) -> Result<Vec<TokenId>, ApiError> {
-    let one = |value: &Value| {
-        let id = value.as_u64().and_then(|id| u32::try_from(id).ok());
-        id.map(TokenId)
-            .ok_or_else(|| wrong(path, "a list of token ids", value))
-    };
-    ids.iter().map(one).collect()
-}
-
 /// Answers a request.
-pub async fn answer(app: &Arc<App>, body: Vec<u8>) -> Result<Response<Body>, ApiError> {
-    let prepared = {
-        let app = Arc::clone(app);
-        tokio::task::spawn_blocking(move || prepare(&app, &body)).await
+pub async fn answer(call: Arc<Call>) -> Result<Response<Body>, ApiError> {
+    let read = |call: &Call| {
+        let request = CompletionRequest::parse(&call.body)?;
+        Ok((request.wanted, request.shown))
     };
-    let (request, model, prompts) =
-        prepared.map_err(|_| ApiError::internal("a fault in Ingle"))??;
-    let wants = &request.wants;
-    let echoes = match request.echo {
-        true => request.prompts.iter().map(|p| p.text(&model)).collect(),
-        false => vec![String::new(); prompts.len()],
-    };
-    let n = wants.n as usize;
-    let texts = echoes
-        .into_iter()
-        .flat_map(|echo| vec![echo; n])
-        .map(Text::new);
-    let max_tokens = Some(request.max_tokens);
-    let texts = texts.collect();
-    let generation = Generation::start(app, &model, prompts, max_tokens, wants, "prompt").await?;
+    let (answers, shown) = talk::ask(&call, &Names::PLAIN, read).await?;
     let writing = Writing {
-        id: new_id(app, "cmpl"),
-        created: (app.config.unix_time)(),
-        model,
-        generation,
-        texts,
-        include_usage: wants.include_usage,
-        logprobs: wants.sampling.logprobs.is_some(),
-        over: false,
-        echoed: !request.echo,
+        id: new_id(&call.app, "cmpl"),
+        created: (call.app.config.unix_time)(),
+        sent: vec![0; answers.choices()],
+        answers,
+        shown,
+        state: State::Echo,
     };
-    match wants.stream {
-        true => Ok(sse::response(writing)),
+    match shown.sent.stream {
+        true => Ok(stream::response(stream::COMMENT, writing)),
         false => writing.whole().await.map(|value| json(&value)),
     }
 }
 
-type Prepared = (CompletionRequest, Arc<Served>, Vec<Vec<TokenId>>);
-
-fn prepare(app: &App, body: &[u8]) -> Result<Prepared, ApiError> {
-    let request = CompletionRequest::parse(body)?;
-    let model = Arc::clone(app.models.find(request.model.as_deref())?);
-    let tokens = |prompt: &Prompt| match prompt {
-        Prompt::Text(text) => model.prompter.text(text),
-        Prompt::Tokens(tokens) => tokens.clone(),
-    };
-    let prompts = request.prompts.iter().map(tokens).collect();
-    Ok((request, model, prompts))
-}
-
-impl Prompt {
-    fn text(&self, model: &Served) -> String {
-        let decode = Decode {
-            special: true,
-            start_of_text: true,
-            clean_up: false,
-        };
-        match self {
-            Self::Text(text) => text.clone(),
-            Self::Tokens(tokens) => model.prompter.vocabulary().decode(tokens, decode),
-        }
-    }
-}
-
-/// One answer while it comes.
-struct Text {
-    echo: String,
-    text: String,
-    logprobs: Vec<TokenLogprob>,
-    /// Characters of the tokens whose log-probabilities were sent.
-    sent: usize,
-    end: &'static str,
-}
-
-impl Text {
-    fn new(echo: String) -> Self {
-        Self {
-            text: String::new(),
-            logprobs: Vec::new(),
-            sent: 0,
-            end: "stop",
-            echo,
-        }
-    }
-}
-
-/// All answers of a request while they come.
+/// All answers of a request on their way to a client.
 struct Writing {
     id: String,
     created: i64,
-    model: Arc<Served>,
-    generation: Generation,
-    texts: Vec<Text>,
-    include_usage: bool,
-    logprobs: bool,
-    echoed: bool,
-    over: bool,
+    answers: Answers,
+    shown: Shown,
+    /// Of each answer, characters of the tokens whose log-probabilities were sent.
+    sent: Vec<usize>,
+    state: State,
 }
 
-struct News {
-    index: usize,
-    text: String,
-    logprob: Option<TokenLogprob>,
-    end: Option<Result<&'static str, ApiError>>,
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Echo,
+    Middle,
+    Usage,
+    Done,
+    Over,
 }
 
 impl Writing {
-    async fn news(&mut self) -> Option<News> {
-        let (index, event) = self.generation.next().await?;
-        let mut news = News {
-            index,
-            text: String::new(),
-            logprob: None,
-            end: None,
-        };
-        match event {
-            Event::Token {
-                token,
-                text,
-                logprob,
-                top,
-                ..
-            } => {
-                let logprob = logprob.filter(|_| !is_end(&self.model, token));
-                news.logprob = logprob.map(|logprob| TokenLogprob {
-                    token,
-                    logprob,
-                    top,
-                });
-                news.text = text;
-            }
-            Event::Finished { reason, .. } => news.end = Some(finish_reason(&reason)),
-            Event::Embedded { .. } => {}
-        }
-        Some(news)
+    /// What stands before an answer.
+    fn echo(&self, index: usize) -> String {
+        let shown = self.answers.prompt(index).filter(|_| self.shown.echo);
+        shown.unwrap_or_default().to_owned()
     }
 
-    async fn whole(mut self) -> Result<Value, ApiError> {
-        while let Some(news) = self.news().await {
-            let Some(text) = self.texts.get_mut(news.index) else {
-                continue;
-            };
-            text.text.push_str(&news.text);
-            text.logprobs.extend(news.logprob);
-            if let Some(end) = news.end {
-                text.end = end?;
-            }
+    async fn whole(self) -> Result<Value, ApiError> {
+        let echoes: Vec<String> = (0..self.answers.choices()).map(|i| self.echo(i)).collect();
+        let (model, n) = (Arc::clone(self.answers.model()), self.answers.n());
+        let whole = self.answers.whole().await?;
+        let mut answers: Vec<(String, Choice)> = echoes.into_iter().zip(whole.choices).collect();
+        if let Some(given) = self.shown.best {
+            let best = answers.chunks_mut(n).flat_map(|of_prompt| {
+                of_prompt.sort_by(|a, b| mean(&b.1).total_cmp(&mean(&a.1)));
+                of_prompt.iter().take(given).cloned()
+            });
+            answers = best.collect();
         }
-        let vocabulary = self.model.prompter.vocabulary();
-        let choices = self.texts.iter().enumerate().map(|(i, text)| {
-            let logprobs = self
-                .logprobs
-                .then(|| to_legacy(vocabulary, &text.logprobs, 0));
-            choice(
-                i,
-                format!("{}{}", text.echo, text.text),
-                logprobs,
-                Some(text.end),
-            )
+        let vocabulary = model.prompter.vocabulary();
+        let choices = answers.iter().enumerate().map(|(i, (echo, answer))| {
+            let logprobs = self.shown.logprobs;
+            let logprobs = logprobs.then(|| logprobs::legacy(vocabulary, &answer.logprobs, 0));
+            let text = format!("{echo}{}", answer.content());
+            choice(i, text, logprobs, answer.end.as_ref().map(finish_reason))
         });
-        let choices = choices.collect();
-        Ok(self.envelope(choices, Some(self.generation.usage.to_json())))
-    }
-
-    fn envelope(&self, choices: Vec<Value>, usage: Option<Value>) -> Value {
-        let mut object = json!({
+        Ok(json!({
             "id": self.id, "object": "text_completion", "created": self.created,
-            "model": self.model.id, "system_fingerprint": self.model.fingerprint, "choices": choices,
+            "model": model.id, "system_fingerprint": model.fingerprint,
+            "choices": choices.collect::<Vec<Value>>(), "usage": usage(&whole.usage),
+        }))
+    }
+
+    fn chunk(&self, choices: Vec<Value>, usage: Value) -> String {
+        let model = self.answers.model();
+        let mut chunk = json!({
+            "id": self.id, "object": "text_completion", "created": self.created,
+            "model": model.id, "system_fingerprint": model.fingerprint, "choices": choices,
         });
-        if let Some(usage) = usage {
-            object = with(object, "usage", usage);
+        if self.shown.sent.include_usage {
+            chunk = with(chunk, "usage", usage);
         }
-        object
+        stream::data(&chunk)
     }
 
-    fn chunk(&self, choice: Value) -> Value {
-        self.envelope(vec![choice], self.include_usage.then_some(Value::Null))
-    }
-
-    /// The chunks that an event becomes.
-    fn chunks(&mut self, news: News) -> Vec<Value> {
-        let mut chunks = Vec::new();
-        if !news.text.is_empty() || news.logprob.is_some() {
+    /// The chunks that news becomes.
+    fn chunks(&mut self, heard: Heard) -> String {
+        let (mut text, mut tokens, mut end) = (String::new(), Vec::new(), None);
+        for news in heard.news {
+            match news {
+                News::Content(more) => text.push_str(&more),
+                News::Logprob(logprob) => tokens.push(logprob),
+                News::End(reason) => end = Some(Ok(reason)),
+                News::Failed(error) => end = Some(Err(error)),
+                News::Reasoning(_) | News::CallBegin { .. } | News::CallArguments { .. } => {}
+            }
+        }
+        let mut chunks = String::new();
+        if !text.is_empty() || !tokens.is_empty() {
             let logprobs = self
+                .shown
                 .logprobs
-                .then(|| self.sent(news.index, news.logprob.as_slice()));
-            chunks.push(self.chunk(choice(news.index, news.text, logprobs, None)));
+                .then(|| self.new_logprobs(heard.choice, &tokens));
+            let more = choice(heard.choice, text, logprobs, None);
+            chunks += &self.chunk(vec![more], Value::Null);
         }
-        match news.end {
+        match end {
             None => {}
             Some(Ok(end)) => {
-                let last = choice(news.index, String::new(), None, Some(end));
-                chunks.push(self.chunk(last));
+                let last = choice(heard.choice, String::new(), None, Some(finish_reason(&end)));
+                chunks += &self.chunk(vec![last], Value::Null);
             }
-            Some(Err(error)) => {
-                chunks.push(sse::error(&error));
-                (self.over, self.include_usage) = (true, false);
+            Some(Err(failed)) => {
+                chunks += &stream::data(&error(&failed));
+                self.state = State::Done;
             }
         }
         chunks
     }
 
-    fn sent(&mut self, index: usize, tokens: &[TokenLogprob]) -> Value {
-        let vocabulary = self.model.prompter.vocabulary();
-        let Some(text) = self.texts.get_mut(index) else {
+    fn new_logprobs(&mut self, index: usize, tokens: &[TokenLogprob]) -> Value {
+        let vocabulary = self.answers.model().prompter.vocabulary();
+        let Some(sent) = self.sent.get_mut(index) else {
             return Value::Null;
         };
-        let value = to_legacy(vocabulary, tokens, text.sent);
+        let value = logprobs::legacy(vocabulary, tokens, *sent);
         let shown = value.get("tokens").and_then(Value::as_array);
-        let shown = shown.into_iter().flatten();
-        text.sent += shown
-            .filter_map(Value::as_str)
-            .map(|t| t.chars().count())
-            .sum::<usize>();
+        let shown = shown.into_iter().flatten().filter_map(Value::as_str);
+        *sent += shown.map(|text| text.chars().count()).sum::<usize>();
         value
     }
+}
+
+/// How probable an answer is by token.
+fn mean(answer: &Choice) -> f64 {
+    let sum: f64 = answer.logprobs.iter().map(|t| f64::from(t.logprob)).sum();
+    sum / answer.logprobs.len().max(1) as f64
 }
 
 fn choice(index: usize, text: String, logprobs: Option<Value>, end: Option<&str>) -> Value {
@@ -352,27 +156,33 @@ fn choice(index: usize, text: String, logprobs: Option<Value>, end: Option<&str>
 }
 
 impl Events for Writing {
-    async fn next(&mut self) -> Option<Vec<Value>> {
-        if !std::mem::replace(&mut self.echoed, true) {
-            let echoes = self.texts.iter().enumerate();
-            let echoes = echoes.map(|(i, t)| self.chunk(choice(i, t.echo.clone(), None, None)));
-            return Some(echoes.collect());
-        }
-        while !self.over {
-            let Some(news) = self.news().await else {
-                self.over = true;
-                break;
-            };
-            let chunks = self.chunks(news);
-            if !chunks.is_empty() {
-                return Some(chunks);
+    async fn next(&mut self) -> Option<String> {
+        loop {
+            match self.state {
+                State::Echo => {
+                    self.state = State::Middle;
+                    if self.shown.echo {
+                        let echo =
+                            |i| self.chunk(vec![choice(i, self.echo(i), None, None)], Value::Null);
+                        return Some((0..self.answers.choices()).map(echo).collect());
+                    }
+                }
+                State::Middle => match self.answers.next().await {
+                    None => self.state = State::Usage,
+                    Some(heard) => return Some(self.chunks(heard)),
+                },
+                State::Usage => {
+                    self.state = State::Done;
+                    if self.shown.sent.include_usage {
+                        return Some(self.chunk(Vec::new(), usage(&self.answers.usage())));
+                    }
+                }
+                State::Done => {
+                    self.state = State::Over;
+                    return Some("data: [DONE]\n\n".into());
+                }
+                State::Over => return None,
             }
         }
-        if std::mem::replace(&mut self.include_usage, false) {
-            return Some(vec![
-                self.envelope(Vec::new(), Some(self.generation.usage.to_json())),
-            ]);
-        }
-        None
     }
 }

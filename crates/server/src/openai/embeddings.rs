@@ -1,11 +1,11 @@
 //! `POST /v1/embeddings`.
 
-use super::completions::tokens;
-use super::numbers;
-use crate::App;
 use crate::body::{Body, json};
+use crate::call::Call;
 use crate::error::ApiError;
 use crate::fields::{Fields, parse, wrong};
+use crate::talk::numbers;
+use crate::talk::read::tokens;
 use http::Response;
 use ingle_engine::Asked;
 use serde_json::{Value, json};
@@ -15,10 +15,10 @@ use std::sync::Arc;
 const MAX_INPUTS: usize = 2048;
 
 /// Answers a request.
-pub async fn answer(app: &Arc<App>, body: Vec<u8>) -> Result<Response<Body>, ApiError> {
-    let body = parse(&body)?;
+pub async fn answer(call: Arc<Call>) -> Result<Response<Body>, ApiError> {
+    let body = parse(&call.body)?;
     let fields = Fields::of_body(&body)?;
-    let model = app.models.find(fields.str("model")?)?;
+    let model = call.app.models.find(fields.str("model")?)?;
     let in_base64 = match fields.str("encoding_format")?.unwrap_or("float") {
         "float" => false,
         "base64" => true,
@@ -27,18 +27,23 @@ pub async fn answer(app: &Arc<App>, body: Vec<u8>) -> Result<Response<Body>, Api
             return Err(ApiError::invalid("encoding_format", message));
         }
     };
-    let dimensions = fields.u32("dimensions", 1, u32::MAX)?;
-    if dimensions.is_some_and(|n| n as usize != model.width) {
-        let width = model.width;
-        let message = format!(
-            "`dimensions`: this model's embeddings have {width} numbers; ask for those or leave it out"
-        );
-        return Err(ApiError::unsupported("dimensions", message));
-    }
+    let dimensions = match fields.u32("dimensions", 1, u32::MAX)?.map(|n| n as usize) {
+        Some(n) if n > model.width => {
+            let width = model.width;
+            let message = format!(
+                "`dimensions`: this model's embeddings have {width} numbers; ask for those or fewer"
+            );
+            return Err(ApiError::invalid("dimensions", message));
+        }
+        n => n.unwrap_or(model.width),
+    };
     let done = numbers::all(model, inputs(&fields)?, "input").await?;
-    let embedding = |values: &Vec<f32>| match in_base64 {
-        false => Value::from(values.iter().map(|&x| f64::from(x)).collect::<Vec<f64>>()),
-        true => base64(values.iter().flat_map(|x| x.to_le_bytes())).into(),
+    let embedding = |values: &Vec<f32>| {
+        let values = shortened(values, dimensions);
+        match in_base64 {
+            false => Value::from(values.iter().map(|&x| f64::from(x)).collect::<Vec<f64>>()),
+            true => base64(values.iter().flat_map(|x| x.to_le_bytes())).into(),
+        }
     };
     let data: Vec<Value> = done
         .values
@@ -50,6 +55,24 @@ pub async fn answer(app: &Arc<App>, body: Vec<u8>) -> Result<Response<Body>, Api
         "object": "list", "data": data, "model": model.id,
         "usage": { "prompt_tokens": done.tokens, "total_tokens": done.tokens },
     })))
+}
+
+/// The first `n` numbers, of length 1 again (<https://arxiv.org/abs/2205.13147>).
+fn shortened(values: &[f32], n: usize) -> Vec<f32> {
+    let first = values.get(..n).unwrap_or(values);
+    if first.len() == values.len() {
+        return first.to_vec();
+    }
+    let length = first
+        .iter()
+        .map(|&x| f64::from(x) * f64::from(x))
+        .sum::<f64>();
+    let length = length.sqrt();
+    let scale = if length > 0.0 { 1.0 / length } else { 1.0 };
+    first
+        .iter()
+        .map(|&x| (f64::from(x) * scale) as f32)
+        .collect()
 }
 
 /// A text, tokens, or a list of either.
@@ -112,6 +135,13 @@ fn base64(bytes: impl Iterator<Item = u8>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn fewer_numbers_have_length_one() {
+        assert_eq!(shortened(&[0.6, 0.0, 0.8], 3), [0.6, 0.0, 0.8]);
+        assert_eq!(shortened(&[3.0, 4.0, 12.0], 2), [0.6, 0.8]);
+        assert_eq!(shortened(&[0.0, 0.0, 1.0], 2), [0.0, 0.0]);
+    }
 
     #[test]
     fn base64_is_that_of_the_rfc() {

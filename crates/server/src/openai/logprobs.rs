@@ -1,6 +1,7 @@
 //! Log-probabilities of tokens, in the two shapes that OpenAI has for them.
 
 use crate::body::with;
+use crate::talk::TokenLogprob;
 use ingle_formats::TokenId;
 use ingle_formats::vocabulary::Vocabulary;
 use serde_json::{Map, Value, json};
@@ -8,24 +9,12 @@ use serde_json::{Map, Value, json};
 /// OpenAI's number for what has no probability at all: JSON has no infinity.
 const NEVER: f32 = -9999.0;
 
-/// A token with its log-probability and the most probable ones of its place.
-#[derive(Debug, Clone, PartialEq)]
-pub struct TokenLogprob {
-    pub token: TokenId,
-    pub logprob: f32,
-    pub top: Vec<(TokenId, f32)>,
-}
-
-impl TokenLogprob {
-    /// As chat completions have it, with the bytes of each token.
-    pub fn to_chat(&self, vocabulary: &Vocabulary) -> Value {
-        let object = one(vocabulary, self.token, self.logprob);
-        let top = self
-            .top
-            .iter()
-            .map(|&(token, logprob)| one(vocabulary, token, logprob));
-        with(object, "top_logprobs", top.collect::<Vec<Value>>())
-    }
+/// As chat completions have it, with the bytes of each token.
+pub fn chat(token: &TokenLogprob, vocabulary: &Vocabulary) -> Value {
+    let object = one(vocabulary, token.token, token.logprob);
+    let top = token.top.iter();
+    let top = top.map(|&(token, logprob)| one(vocabulary, token, logprob));
+    with(object, "top_logprobs", top.collect::<Vec<Value>>())
 }
 
 fn one(vocabulary: &Vocabulary, token: TokenId, logprob: f32) -> Value {
@@ -36,7 +25,7 @@ fn one(vocabulary: &Vocabulary, token: TokenId, logprob: f32) -> Value {
 }
 
 /// As text completions have it; `offset` is the length of the text before, in characters.
-pub fn to_legacy(vocabulary: &Vocabulary, tokens: &[TokenLogprob], mut offset: usize) -> Value {
+pub fn legacy(vocabulary: &Vocabulary, tokens: &[TokenLogprob], mut offset: usize) -> Value {
     let text = |token| String::from_utf8_lossy(&piece(vocabulary, token)).into_owned();
     let (mut texts, mut logprobs, mut tops, mut offsets) = (vec![], vec![], vec![], vec![]);
     for token in tokens {

@@ -1,21 +1,21 @@
-//! Messages of a conversation: from OpenAI's shape to the one that templates know.
+//! Messages of a conversation, as chat completions have them.
 
+use super::forms::missing;
 use crate::error::ApiError;
 use crate::fields::{Fields, wrong};
-use serde_json::{Map, Value, json};
+use crate::talk::{Call, MAX_MESSAGES, Message, Role};
+use serde_json::Value;
 
-/// More than any conversation that fits a context.
-const MAX_MESSAGES: usize = 4096;
 /// More than any message has.
 const MAX_PARTS: usize = 1024;
+/// The most calls of a message.
+const MAX_CALLS: usize = 256;
 
-/// The messages of a request, with their contents as texts.
-pub fn messages(fields: &Fields<'_>) -> Result<Vec<Value>, ApiError> {
+/// The messages of a request.
+pub fn messages(fields: &Fields<'_>) -> Result<Vec<Message>, ApiError> {
     let list = fields.list("messages")?.ok_or_else(|| {
-        ApiError::invalid(
-            "messages",
-            "`messages` is missing: give a list of at least one message",
-        )
+        let message = "`messages` is missing: give a list of at least one message";
+        ApiError::invalid("messages", message)
     })?;
     if list.is_empty() || list.len() > MAX_MESSAGES {
         let message = format!(
@@ -28,25 +28,31 @@ pub fn messages(fields: &Fields<'_>) -> Result<Vec<Value>, ApiError> {
     list.iter().enumerate().map(one).collect()
 }
 
-fn message(fields: &Fields<'_>) -> Result<Value, ApiError> {
-    let role = fields.str("role")?.unwrap_or_default();
+/// The role of a message.
+pub fn role(fields: &Fields<'_>) -> Result<Role, ApiError> {
     let path = fields.path("role");
-    match role {
-        "system" | "developer" | "user" | "assistant" | "tool" => {}
+    match fields.str("role")?.unwrap_or_default() {
+        "system" => Ok(Role::System),
+        "developer" => Ok(Role::Developer),
+        "user" => Ok(Role::User),
+        "assistant" => Ok(Role::Assistant),
+        "tool" => Ok(Role::Tool),
         "function" => {
-            return Err(ApiError::unsupported(
-                path,
-                "the role `function` is gone: use `tool`",
-            ));
+            let why = "the role `function` is gone: use `tool`";
+            Err(ApiError::unsupported(path, why))
         }
         _ => {
             let message = format!("`{path}` must be system, developer, user, assistant or tool");
-            return Err(ApiError::invalid(path, message));
+            Err(ApiError::invalid(path, message))
         }
     }
+}
+
+fn message(fields: &Fields<'_>) -> Result<Message, ApiError> {
+    let role = role(fields)?;
     let calls = match role {
-        "assistant" => tool_calls(fields)?,
-        _ => None,
+        Role::Assistant => calls(fields)?,
+        _ => Vec::new(),
     };
     fields.refuse("audio", |_| false, "audio is not supported")?;
     fields.refuse("function_call", |_| false, "use `tool_calls`")?;
@@ -56,29 +62,31 @@ fn message(fields: &Fields<'_>) -> Result<Value, ApiError> {
     };
     let content = match content {
         Some(content) => content,
-        None if calls.is_some() => String::new(),
+        None if !calls.is_empty() => String::new(),
         None => {
             let path = fields.path("content");
             let message = format!("`{path}` is missing: give a string or a list of text parts");
             return Err(ApiError::invalid(path, message));
         }
     };
-    let mut message = Map::new();
-    message.insert("role".into(), role.into());
-    message.insert("content".into(), content.into());
-    if let Some(calls) = calls {
-        message.insert("tool_calls".into(), calls.into());
-    }
-    for name in ["name", "tool_call_id", "reasoning_content"] {
-        if let Some(text) = fields.str(name)? {
-            message.insert(name.into(), text.into());
-        }
-    }
-    Ok(Value::Object(message))
+    let named = |name: &str| Ok::<_, ApiError>(fields.str(name)?.map(str::to_owned));
+    // Servers spell it in two ways.
+    let reasoning = match named("reasoning_content")? {
+        Some(text) => Some(text),
+        None => named("reasoning")?,
+    };
+    Ok(Message {
+        role,
+        content,
+        reasoning,
+        calls,
+        call_id: named("tool_call_id")?,
+        name: named("name")?,
+    })
 }
 
 /// A text, or the texts of a list of parts one behind the other.
-fn text(content: &Value, path: &str) -> Result<String, ApiError> {
+pub fn text(content: &Value, path: &str) -> Result<String, ApiError> {
     let parts = match content {
         Value::String(text) => return Ok(text.clone()),
         Value::Array(parts) if parts.len() <= MAX_PARTS => parts,
@@ -91,67 +99,57 @@ fn text(content: &Value, path: &str) -> Result<String, ApiError> {
     for (i, part) in parts.iter().enumerate() {
         let part = Fields::at(part, format!("{path}[{i}]"))?;
         let name = match part.str("type")?.unwrap_or_default() {
-            "text" => "text",
+            "text" | "input_text" | "output_text" => "text",
             "refusal" => "refusal",
             other => {
                 let path = part.path("type");
                 let what = match other {
-                    "image_url" => "this model reads no images",
+                    "image_url" | "input_image" => "this model reads no images",
                     "input_audio" => "this model hears no audio",
-                    "file" => "files are not read",
+                    "file" | "input_file" => "files are not read",
                     _ => "this kind of part is not known",
                 };
-                return Err(ApiError::unsupported(
-                    &path,
-                    format!("`{path}`: {what}; send text"),
-                ));
+                let message = format!("`{path}`: {what}; send text");
+                return Err(ApiError::unsupported(path, message));
             }
         };
-        let text = part.str(name)?.ok_or_else(|| {
-            let path = part.path(name);
-            ApiError::invalid(&path, format!("`{path}` is missing"))
-        })?;
+        let text = part.str(name)?.ok_or_else(|| missing(part.path(name)))?;
         all.push_str(text);
     }
     Ok(all)
 }
 
-/// Calls of tools that the assistant made. Templates want the arguments as an object.
-fn tool_calls(fields: &Fields<'_>) -> Result<Option<Vec<Value>>, ApiError> {
-    const MAX: usize = 256;
-    let Some(calls) = fields.list("tool_calls")? else {
-        return Ok(None);
-    };
-    if calls.len() > MAX {
+/// Calls of tools that the assistant made.
+fn calls(fields: &Fields<'_>) -> Result<Vec<Call>, ApiError> {
+    let calls = fields.list("tool_calls")?.unwrap_or_default();
+    if calls.len() > MAX_CALLS {
         let path = fields.path("tool_calls");
-        return Err(ApiError::invalid(
-            &path,
-            format!("`{path}` has more than {MAX}"),
-        ));
+        let message = format!("`{path}` has more than {MAX_CALLS}");
+        return Err(ApiError::invalid(path, message));
     }
     let one = |(i, call): (usize, &Value)| {
         let call = Fields::at(call, format!("{}[{i}]", fields.path("tool_calls")))?;
-        let missing = |path: String| ApiError::invalid(&path, format!("`{path}` is missing"));
-        let function = call
-            .object("function")?
-            .ok_or_else(|| missing(call.path("function")))?;
-        let name = function
-            .str("name")?
-            .ok_or_else(|| missing(function.path("name")))?;
-        let arguments = match function.get("arguments") {
-            Some(Value::String(text)) => match serde_json::from_str(text) {
-                Ok(object @ Value::Object(_)) => object,
-                _ => Value::from(text.as_str()),
-            },
-            Some(object @ Value::Object(_)) => object.clone(),
-            Some(other) => return Err(wrong(&function.path("arguments"), "a string", other)),
-            None => json!({}),
-        };
-        Ok(json!({
-            "id": call.str("id")?.unwrap_or_default(), "type": "function",
-            "function": { "name": name, "arguments": arguments },
-        }))
+        call.refuse("type", |v| v == "function", "only functions are called")?;
+        let function = call.object("function")?;
+        let function = function.ok_or_else(|| missing(call.path("function")))?;
+        let name = function.str("name")?;
+        Ok(Call {
+            id: call.str("id")?.unwrap_or_default().to_owned(),
+            name: name
+                .ok_or_else(|| missing(function.path("name")))?
+                .to_owned(),
+            arguments: arguments(&function)?,
+        })
     };
-    let calls: Result<Vec<Value>, ApiError> = calls.iter().enumerate().map(one).collect();
-    calls.map(|calls| Some(calls).filter(|calls| !calls.is_empty()))
+    calls.iter().enumerate().map(one).collect()
+}
+
+/// The arguments of a call: a JSON object as text, as OpenAI has it, or the object itself.
+pub fn arguments(function: &Fields<'_>) -> Result<String, ApiError> {
+    match function.get("arguments") {
+        None => Ok("{}".into()),
+        Some(Value::String(text)) => Ok(text.clone()),
+        Some(object @ Value::Object(_)) => Ok(object.to_string()),
+        Some(other) => Err(wrong(&function.path("arguments"), "a string", other)),
+    }
 }

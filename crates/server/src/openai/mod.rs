@@ -1,20 +1,111 @@
 //! OpenAI's dialect.
 
-pub mod chat;
+mod chat;
 pub mod chat_request;
-pub mod completions;
-pub mod embeddings;
-mod generate;
+mod completions;
+pub mod completions_request;
+mod embeddings;
+mod forms;
 mod logprobs;
 mod messages;
-mod numbers;
-pub mod rerank;
+mod models;
+mod rerank;
 mod sampling;
 mod tools;
 
 use crate::App;
+use crate::body::Body;
+use crate::call::Call;
+use crate::error::ApiError;
+use crate::talk::{End, Usage};
+use http::Response;
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// What this dialect answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Path {
+    Models,
+    Model,
+    Chat,
+    Completions,
+    Embeddings,
+    Rerank,
+}
+
+/// Method, path, and who answers.
+pub const ROUTES: &[(&str, &str, Path)] = &[
+    ("GET", "/v1/models", Path::Models),
+    ("GET", "/v1/models/{id}", Path::Model),
+    ("POST", "/v1/chat/completions", Path::Chat),
+    ("POST", "/v1/completions", Path::Completions),
+    ("POST", "/v1/embeddings", Path::Embeddings),
+    ("POST", "/v1/rerank", Path::Rerank),
+];
+
+/// Answers a request.
+pub async fn answer(path: Path, call: Arc<Call>) -> Result<Response<Body>, ApiError> {
+    match path {
+        Path::Models => Ok(models::list(&call.app)),
+        Path::Model => models::one(&call.app, &call.id),
+        Path::Chat => chat::answer(call).await,
+        Path::Completions => completions::answer(call).await,
+        Path::Embeddings => embeddings::answer(call).await,
+        Path::Rerank => rerank::answer(call).await,
+    }
+}
+
+/// An error: `{"error": {message, type, param, code}}`.
+pub fn error(error: &ApiError) -> Value {
+    let kind = match error.status.as_u16() {
+        401 | 403 => "authentication_error",
+        429 => "rate_limit_error",
+        500.. => "server_error",
+        _ => "invalid_request_error",
+    };
+    json!({ "error": {
+        "message": error.message, "type": kind, "param": error.param, "code": error.code,
+    } })
+}
 
 /// A name that no other answer has.
 fn new_id(app: &App, prefix: &str) -> String {
     format!("{prefix}-{:016x}", (app.config.random)())
+}
+
+/// How an answer ended.
+fn finish_reason(end: &End) -> &'static str {
+    match end {
+        End::Stop | End::StopText(_) => "stop",
+        End::Length => "length",
+        End::Calls => "tool_calls",
+    }
+}
+
+/// What completions took.
+fn usage(usage: &Usage) -> Value {
+    json!({
+        "prompt_tokens": usage.prompt, "completion_tokens": usage.generated,
+        "total_tokens": usage.prompt + usage.generated,
+        "prompt_tokens_details": { "cached_tokens": usage.cached },
+        "completion_tokens_details": { "reasoning_tokens": usage.reasoning },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_look_like_openais() {
+        let full = error(&ApiError::invalid("a.b", "no"));
+        assert_eq!(
+            full.to_string(),
+            r#"{"error":{"message":"no","type":"invalid_request_error","param":"a.b","code":"invalid_value"}}"#
+        );
+        assert_eq!(
+            error(&ApiError::internal("x"))["error"]["type"],
+            "server_error"
+        );
+    }
 }

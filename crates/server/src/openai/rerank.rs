@@ -1,10 +1,11 @@
 //! `POST /v1/rerank`, in the shape that Jina and Cohere share.
 
-use super::{new_id, numbers};
-use crate::App;
+use super::new_id;
 use crate::body::{Body, json, with};
+use crate::call::Call;
 use crate::error::ApiError;
 use crate::fields::{Fields, parse, wrong};
+use crate::talk::numbers;
 use http::Response;
 use ingle_engine::Asked;
 use serde_json::{Value, json};
@@ -14,8 +15,9 @@ use std::sync::Arc;
 const MAX_DOCUMENTS: usize = 1024;
 
 /// Answers a request.
-pub async fn answer(app: &Arc<App>, body: Vec<u8>) -> Result<Response<Body>, ApiError> {
-    let body = parse(&body)?;
+pub async fn answer(call: Arc<Call>) -> Result<Response<Body>, ApiError> {
+    let app = &call.app;
+    let body = parse(&call.body)?;
     let fields = Fields::of_body(&body)?;
     let model = app.models.find(fields.str("model")?)?;
     let query = fields.str("query")?;

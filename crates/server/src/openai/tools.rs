@@ -1,199 +1,164 @@
-//! Calls of tools in an answer: `<tool_call>{"name": ..., "arguments": {...}}</tool_call>`, as
-//! Hermes and Qwen models write them.
+//! What may be called, and whether it must be.
 
-use serde_json::{Value, json};
+use super::forms::missing;
+use crate::error::ApiError;
+use crate::fields::{Fields, wrong};
+use crate::talk::{Conversation, MAX_TOOLS, Tool, ToolChoice};
+use serde_json::Value;
 
-const OPEN: &str = "<tool_call>";
-const CLOSE: &str = "</tool_call>";
-
-/// A piece of an answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Part {
-    /// Text for the reader.
-    Text(String),
-    /// A tool to be called.
-    Call {
-        /// Which one.
-        name: String,
-        /// A JSON object, as text.
-        arguments: String,
-    },
+/// The two shapes of OpenAI's tools.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// `{"type": "function", "function": {"name": ...}}`, as chat completions have it.
+    Nested,
+    /// `{"type": "function", "name": ...}`, as responses have it.
+    Flat,
 }
 
-/// Whether a template asks for calls in this form and no other.
-pub fn understands(mentions: impl Fn(&str) -> bool) -> bool {
-    mentions(OPEN) && !mentions("<function=") && !mentions("<arg_key>")
-}
-
-/// Tells calls from text while it streams in. What looks like a call and is none stays text; white
-/// space beside a call is no part of the text.
-#[derive(Debug, Default)]
-pub struct Splitter {
-    held: String,
-    /// Inside what may be a call: the white space before it.
-    inside: Option<String>,
-    /// Nothing but white space came since the last call.
-    after_call: bool,
-}
-
-impl Splitter {
-    /// Takes the next text and gives back what is known of it.
-    pub fn push(&mut self, text: &str) -> Vec<Part> {
-        self.held.push_str(text);
-        let mut parts = Vec::new();
-        while self.step(&mut parts) {}
-        parts
+/// Reads `tools`, `tool_choice` and `parallel_tool_calls` into a conversation.
+pub fn read(
+    fields: &Fields<'_>,
+    shape: Shape,
+    conversation: &mut Conversation,
+) -> Result<(), ApiError> {
+    let list = fields.list("tools")?.unwrap_or_default();
+    if list.len() > MAX_TOOLS {
+        let message = format!("`tools` has {}; it may have {MAX_TOOLS}", list.len());
+        return Err(ApiError::invalid("tools", message));
     }
-
-    /// Ends the answer: what was held is what it looks like.
-    pub fn finish(&mut self) -> Vec<Part> {
-        let mut parts = Vec::new();
-        let rest = std::mem::take(&mut self.held);
-        let rest = match self.inside.take() {
-            Some(space) => space + OPEN + &rest,
-            None => rest,
-        };
-        self.text(&rest, &mut parts);
-        parts
-    }
-
-    /// One change of state; whether there is more to do.
-    fn step(&mut self, parts: &mut Vec<Part>) -> bool {
-        let mark = if self.inside.is_some() { CLOSE } else { OPEN };
-        let Some((before, after)) = self.held.split_once(mark) else {
-            if self.inside.is_none() {
-                self.certain_text(parts);
-            }
-            return false;
-        };
-        let (before, after) = (before.to_owned(), after.to_owned());
-        self.held = after;
-        match self.inside.take() {
-            None => {
-                let text = before.trim_end();
-                self.inside = before.strip_prefix(text).map(str::to_owned);
-                self.text(text, parts);
-            }
-            Some(space) => match call(&before) {
-                Some(call) => {
-                    parts.push(call);
-                    self.after_call = true;
-                }
-                None => self.text(&(space + OPEN + &before + CLOSE), parts),
-            },
-        }
-        true
-    }
-
-    /// Hands out what cannot be the beginning of a call, nor white space before one.
-    fn certain_text(&mut self, parts: &mut Vec<Part>) {
-        let solid = self.held.len() - begun(&self.held);
-        let solid = self
-            .held
-            .get(..solid)
-            .map_or(0, |text| text.trim_end().len());
-        let rest = self.held.split_off(solid);
-        let text = std::mem::replace(&mut self.held, rest);
-        self.text(&text, parts);
-    }
-
-    fn text(&mut self, text: &str, parts: &mut Vec<Part>) {
-        let text = if self.after_call {
-            text.trim_start()
-        } else {
-            text
-        };
-        if !text.is_empty() {
-            self.after_call = false;
-            parts.push(Part::Text(text.to_owned()));
+    let one = |(i, value)| tool(&Fields::at(value, format!("tools[{i}]"))?, shape);
+    let tools: Result<Vec<Tool>, ApiError> = list.iter().enumerate().map(one).collect();
+    conversation.tools = tools?;
+    for (i, tool) in conversation.tools.iter().enumerate() {
+        let mut before = conversation.tools.iter().take(i);
+        if before.any(|other| other.name == tool.name) {
+            let message = format!("`tools[{i}]`: two tools have the same name");
+            return Err(ApiError::invalid(format!("tools[{i}]"), message));
         }
     }
+    conversation.one_call = fields.bool("parallel_tool_calls")? == Some(false);
+    choice(fields, shape, conversation)
 }
 
-/// Bytes at the end of `text` that are the beginning of a call's mark.
-fn begun(text: &str) -> usize {
-    let lengths = (1..OPEN.len()).rev();
-    let found = lengths.map(|n| OPEN.get(..n).unwrap_or_default());
-    found
-        .into_iter()
-        .find(|start| text.ends_with(start))
-        .map_or(0, str::len)
-}
-
-fn call(text: &str) -> Option<Part> {
-    let call: Value = serde_json::from_str(text.trim()).ok()?;
-    let name = call.get("name")?.as_str()?.to_owned();
-    let arguments = match call.get("arguments").or_else(|| call.get("parameters")) {
-        None | Some(Value::Null) => json!({}),
-        Some(Value::String(text)) => serde_json::from_str(text).ok()?,
-        Some(other) => other.clone(),
+fn tool(tool: &Fields<'_>, shape: Shape) -> Result<Tool, ApiError> {
+    let function = |v: &Value| v == "function";
+    tool.refuse(
+        "type",
+        function,
+        "only functions can be called here: tools that OpenAI runs itself, and free-form ones, cannot",
+    )?;
+    let inner = match shape {
+        Shape::Flat => tool.clone(),
+        Shape::Nested => tool
+            .object("function")?
+            .ok_or_else(|| missing(tool.path("function")))?,
     };
-    arguments.is_object().then(|| Part::Call {
-        name,
-        arguments: arguments.to_string(),
-    })
+    let name = inner.str("name")?.filter(|name| !name.is_empty());
+    let name = name.ok_or_else(|| missing(inner.path("name")))?;
+    if name.len() > 256 {
+        let path = inner.path("name");
+        let message = format!("`{path}` is longer than 256 bytes");
+        return Err(ApiError::invalid(path, message));
+    }
+    let description = inner.str("description")?;
+    inner.bool("strict")?;
+    let parameters = match inner.get("parameters") {
+        None => None,
+        Some(schema @ Value::Object(_)) => Some(schema.clone()),
+        Some(other) => return Err(wrong(&inner.path("parameters"), "a JSON schema", other)),
+    };
+    let mut read = Tool::new(name, description, parameters);
+    if shape == Shape::Nested {
+        // To the letter: templates show it, and may know more of it.
+        read.shown = Value::Object(tool.map().clone());
+        if let Some(shown) = read.shown.as_object_mut() {
+            shown.entry("type").or_insert_with(|| "function".into());
+        }
+    }
+    Ok(read)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn split(text: &str, size: usize) -> (String, Vec<(String, String)>) {
-        let mut splitter = Splitter::default();
-        let chars: Vec<char> = text.chars().collect();
-        let mut parts = Vec::new();
-        for piece in chars.chunks(size) {
-            parts.extend(splitter.push(&piece.iter().collect::<String>()));
-        }
-        parts.extend(splitter.finish());
-        let (mut all, mut calls) = (String::new(), Vec::new());
-        for part in parts {
-            match part {
-                Part::Text(text) => all += &text,
-                Part::Call { name, arguments } => calls.push((name, arguments)),
+fn choice(
+    fields: &Fields<'_>,
+    shape: Shape,
+    conversation: &mut Conversation,
+) -> Result<(), ApiError> {
+    const WORDS: &str = "\"auto\", \"none\", \"required\" or an object that names a tool";
+    let word = |word: &str| match word {
+        "auto" => Some(ToolChoice::Auto),
+        "none" => Some(ToolChoice::None),
+        "required" => Some(ToolChoice::Required),
+        _ => None,
+    };
+    let Some(value) = fields.get("tool_choice") else {
+        return Ok(());
+    };
+    let wrong = || wrong("tool_choice", WORDS, value);
+    let choice = match value {
+        Value::String(text) => word(text).ok_or_else(wrong)?,
+        Value::Object(_) => {
+            let object = Fields::at(value, "tool_choice".into())?;
+            match object.str("type")?.unwrap_or("function") {
+                "function" => ToolChoice::Named(named(&object, shape)?),
+                "allowed_tools" => {
+                    // Chat completions wrap it once more.
+                    let inner = object.object("allowed_tools")?.unwrap_or(object);
+                    keep_allowed(&inner, shape, conversation)?;
+                    let mode = inner.str("mode")?.unwrap_or("auto");
+                    word(mode).ok_or_else(wrong)?
+                }
+                _ => {
+                    let message = "`tool_choice.type`: only functions can be called here";
+                    return Err(ApiError::unsupported("tool_choice.type", message));
+                }
             }
         }
-        (all, calls)
-    }
-
-    #[test]
-    fn calls_and_text() {
-        let call = |name: &str, arguments: &str| (name.to_owned(), arguments.to_owned());
-        let cases = [
-            ("Hi < there\n", "Hi < there\n", vec![]),
-            (
-                "\n<tool_call>\n{\"name\": \"f\", \"arguments\": {\"a\": 1}}\n</tool_call>",
-                "",
-                vec![call("f", "{\"a\":1}")],
-            ),
-            (
-                "Let me see.\n<tool_call>{\"name\":\"f\"}</tool_call>\n<tool_call>{\"name\":\"g\",\"arguments\":\"{}\"}</tool_call>\n",
-                "Let me see.",
-                vec![call("f", "{}"), call("g", "{}")],
-            ),
-            (
-                "<tool_call>{\"name\": 1}</tool_call> x",
-                "<tool_call>{\"name\": 1}</tool_call> x",
-                vec![],
-            ),
-            ("a <tool_call>{\"na", "a <tool_call>{\"na", vec![]),
-        ];
-        for size in 1..20 {
-            for (text, want, calls) in &cases {
-                assert_eq!(
-                    split(text, size),
-                    ((*want).to_owned(), calls.clone()),
-                    "{text} by {size}"
-                );
-            }
+        _ => return Err(wrong()),
+    };
+    let known = |name: &String| conversation.tools.iter().any(|tool| &tool.name == name);
+    match &choice {
+        ToolChoice::Named(name) if !known(name) => {
+            let message = "`tool_choice` names a tool that is not among `tools`";
+            return Err(ApiError::invalid("tool_choice", message));
         }
-    }
-
-    proptest! {
-        #[test]
-        fn the_cut_does_not_matter(text in "([ a\n<]{0,4}(<tool_call>)?(\\{\"name\":\"f\"\\})?(</tool_call>)?){0,3}", size in 1_usize..9) {
-            prop_assert_eq!(split(&text, size), split(&text, 1000));
+        ToolChoice::Required if conversation.tools.is_empty() => {
+            let message = "`tool_choice` is \"required\", and there are no `tools`";
+            return Err(ApiError::invalid("tool_choice", message));
         }
+        _ => {}
     }
+    conversation.tool_choice = choice;
+    Ok(())
+}
+
+fn named(object: &Fields<'_>, shape: Shape) -> Result<String, ApiError> {
+    let inner = match shape {
+        Shape::Flat => object.clone(),
+        Shape::Nested => object
+            .object("function")?
+            .ok_or_else(|| missing(object.path("function")))?,
+    };
+    let name = inner.str("name")?.map(str::to_owned);
+    name.ok_or_else(|| missing(inner.path("name")))
+}
+
+/// Leaves the tools that a choice allows.
+fn keep_allowed(
+    choice: &Fields<'_>,
+    shape: Shape,
+    conversation: &mut Conversation,
+) -> Result<(), ApiError> {
+    let path = choice.path("tools");
+    let list = choice.list("tools")?.ok_or_else(|| missing(path.clone()))?;
+    let mut names = Vec::new();
+    for (i, value) in list.iter().enumerate() {
+        let name = named(&Fields::at(value, format!("{path}[{i}]"))?, shape)?;
+        if !conversation.tools.iter().any(|tool| tool.name == name) {
+            let message = format!("`{path}[{i}]` names a tool that is not among `tools`");
+            return Err(ApiError::invalid(format!("{path}[{i}]"), message));
+        }
+        names.push(name);
+    }
+    conversation.tools.retain(|tool| names.contains(&tool.name));
+    Ok(())
 }

@@ -1,8 +1,8 @@
 //! Many small requests for numbers, a few at a time.
 
 use crate::error::{ApiError, refused};
-use crate::openai::generate::finish_reason;
 use crate::served::Served;
+use crate::talk::{End, Names};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use ingle_engine::{Answer, Asked, Event, Refusal};
@@ -18,7 +18,15 @@ pub struct Numbers {
 }
 
 /// Asks for all of them. `param` is the field that they came from.
-pub async fn all(model: &Served, asked: Vec<Asked>, param: &str) -> Result<Numbers, ApiError> {
+pub async fn all(
+    model: &Served,
+    asked: Vec<Asked>,
+    param: &'static str,
+) -> Result<Numbers, ApiError> {
+    let names = Names {
+        input: param,
+        ..Names::PLAIN
+    };
     let mut values = vec![Vec::new(); asked.len()];
     let mut tokens = 0;
     let mut waiting = asked.into_iter().enumerate().peekable();
@@ -32,7 +40,7 @@ pub async fn all(model: &Served, asked: Vec<Asked>, param: &str) -> Result<Numbe
                 Ok(answer) => running.push(one(index, answer)),
                 // It is tried again when one of ours is over.
                 Err(Refusal::Busy { .. }) if !running.is_empty() => break,
-                Err(refusal) => return Err(refused(&refusal, param)),
+                Err(refusal) => return Err(refused(&refusal, &names)),
             }
             waiting.next();
         }
@@ -42,7 +50,7 @@ pub async fn all(model: &Served, asked: Vec<Asked>, param: &str) -> Result<Numbe
         let (index, numbers, n) = match done {
             Ok(Ok(done)) => done,
             Ok(Err(error)) => return Err(error),
-            Err(refusal) => return Err(refused(&refusal, param)),
+            Err(refusal) => return Err(refused(&refusal, &names)),
         };
         tokens += n;
         if let Some(slot) = values.get_mut(index) {
@@ -61,7 +69,7 @@ async fn one(index: usize, mut answer: Answer) -> Result<Done, Refusal> {
             Event::Embedded { values, .. } => numbers = values,
             Event::Finished { reason, usage, .. } => {
                 let tokens = u64::from(usage.prompt_tokens);
-                return Ok(finish_reason(&reason).map(|_| (index, numbers, tokens)));
+                return Ok(End::new(&reason, false).map(|_| (index, numbers, tokens)));
             }
             Event::Token { .. } => {}
         }

@@ -1,0 +1,210 @@
+//! Answers while they come.
+
+use super::end::End;
+use super::prepare::Ready;
+use super::usage::Usage;
+use super::voice::{Piece, Voice, is_end};
+use crate::error::ApiError;
+use crate::served::Served;
+use ingle_engine::{Answer, Event};
+use ingle_formats::TokenId;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::Poll;
+use tokio::time::Instant;
+
+/// The answers to one request, `n` to each of its prompts. Dropping it cancels them.
+#[derive(Debug)]
+pub struct Answers {
+    model: Arc<Served>,
+    answers: Vec<Option<Answer>>,
+    voices: Vec<Voice>,
+    /// What each prompt says.
+    prompts: Vec<String>,
+    /// Whose turn it is.
+    turn: usize,
+    /// Answers to each prompt.
+    n: usize,
+    usage: Usage,
+    asked: Instant,
+    first: Option<Instant>,
+}
+
+/// What a token, or the end, of one answer brought.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Heard {
+    /// Which answer.
+    pub choice: usize,
+    /// What is new of it; never empty.
+    pub news: Vec<News>,
+}
+
+/// What is new of an answer. [`News::End`] or [`News::Failed`] is its last.
+#[derive(Debug, Clone, PartialEq)]
+pub enum News {
+    /// The model thinks on.
+    Reasoning(String),
+    /// More text for the reader.
+    Content(String),
+    /// A tool is to be called; its arguments follow.
+    CallBegin {
+        /// Calls before it in this answer.
+        index: u32,
+        /// What the tool's answer refers to.
+        id: String,
+        /// Which tool.
+        name: String,
+    },
+    /// More of the arguments of a call.
+    CallArguments {
+        /// Which call of this answer.
+        index: u32,
+        /// All of these together are a JSON object.
+        text: String,
+    },
+    /// How probable a token was.
+    Logprob(TokenLogprob),
+    /// It is complete.
+    End(End),
+    /// It could not be finished.
+    Failed(ApiError),
+}
+
+/// A token with its log-probability and the most probable ones of its place.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TokenLogprob {
+    /// The token.
+    pub token: TokenId,
+    /// Its natural logarithm.
+    pub logprob: f32,
+    /// The most probable tokens in its place, the most probable first.
+    pub top: Vec<(TokenId, f32)>,
+}
+
+impl Answers {
+    /// Answers that the engine has taken, with a voice for each.
+    pub(super) fn new(
+        ready: Ready,
+        answers: Vec<Answer>,
+        voices: Vec<Voice>,
+        n: usize,
+        asked: Instant,
+    ) -> Self {
+        Self {
+            model: ready.model,
+            prompts: ready.prompts.into_iter().map(|p| p.text).collect(),
+            answers: answers.into_iter().map(Some).collect(),
+            voices,
+            turn: 0,
+            n: n.max(1),
+            usage: Usage::default(),
+            asked,
+            first: None,
+        }
+    }
+
+    /// The model that answers.
+    pub fn model(&self) -> &Arc<Served> {
+        &self.model
+    }
+
+    /// How many answers there are.
+    pub fn choices(&self) -> usize {
+        self.voices.len()
+    }
+
+    /// How many there are to each prompt.
+    pub fn n(&self) -> usize {
+        self.n
+    }
+
+    /// The prompt of an answer; of a text with a hole, what stands before the hole.
+    pub fn prompt(&self, choice: usize) -> Option<&str> {
+        self.prompts.get(choice / self.n).map(String::as_str)
+    }
+
+    /// What those that are over took.
+    pub fn usage(&self) -> Usage {
+        let reasoning = self.voices.iter().map(|v| v.reasoning_tokens).sum();
+        Usage {
+            reasoning,
+            ..self.usage
+        }
+    }
+
+    /// What is new of any answer, in turn; none when all are over. What it gave is never lost: a future
+    /// of it may be dropped and made again.
+    pub async fn next(&mut self) -> Option<Heard> {
+        loop {
+            let (choice, event) = self.event().await?;
+            let now = Instant::now();
+            let first = *self.first.get_or_insert(now);
+            self.usage.first = first - self.asked;
+            self.usage.rest = now - first;
+            let news = self.news(choice, event);
+            if !news.is_empty() {
+                return Some(Heard { choice, news });
+            }
+        }
+    }
+
+    async fn event(&mut self) -> Option<(usize, Event)> {
+        let (answers, turn) = (&mut self.answers, self.turn);
+        let (index, event) = poll_fn(|context| {
+            let mut waits = false;
+            let (first, last) = answers.split_at_mut(turn);
+            let last = last.iter_mut().enumerate().map(|(i, a)| (i + turn, a));
+            for (index, slot) in last.chain(first.iter_mut().enumerate()) {
+                match slot.as_mut().map(|answer| answer.poll_next(context)) {
+                    Some(Poll::Ready(Some(event))) => return Poll::Ready(Some((index, event))),
+                    Some(Poll::Pending) => waits = true,
+                    _ => *slot = None,
+                }
+            }
+            if waits {
+                Poll::Pending
+            } else {
+                Poll::Ready(None)
+            }
+        })
+        .await?;
+        self.turn = (index + 1) % self.answers.len();
+        Some((index, event))
+    }
+
+    fn news(&mut self, choice: usize, event: Event) -> Vec<News> {
+        let Some(voice) = self.voices.get_mut(choice) else {
+            return Vec::new();
+        };
+        match event {
+            Event::Token {
+                token,
+                text,
+                logprob,
+                top,
+                ..
+            } => {
+                let vocabulary = self.model.prompter.vocabulary();
+                let logprob = logprob.filter(|_| !is_end(vocabulary, token));
+                voice.push(Piece {
+                    text: &text,
+                    logprob: logprob.map(|logprob| TokenLogprob {
+                        token,
+                        logprob,
+                        top,
+                    }),
+                })
+            }
+            Event::Finished { reason, usage, .. } => {
+                self.usage.add(&usage, choice.is_multiple_of(self.n));
+                let mut news = voice.finish();
+                news.push(match End::new(&reason, voice.calls > 0) {
+                    Ok(end) => News::End(end),
+                    Err(error) => News::Failed(error),
+                });
+                news
+            }
+            Event::Embedded { .. } => Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! Handing a request to the engine.
+
+use super::answers::Answers;
+use super::names::Names;
+use super::prepare::{Ready, prepare};
+use super::voice::Voice;
+use super::wanted::Wanted;
+use crate::call::Call;
+use crate::error::{ApiError, refused};
+use ingle_engine::Request;
+use ingle_formats::prompt::Prompt;
+use std::sync::Arc;
+use tokio::time::Instant;
+
+/// Reads the body of `call` with `read`, which gives what is wanted and what else the dialect wants to
+/// know, and hands it to the engine. Answers when the engine has taken it all; a prompt that it refuses
+/// ends the others.
+///
+/// # Errors
+/// What `read` says; as [`prepare`]; the engine does not take it.
+pub(crate) async fn ask<T: Send + 'static>(
+    call: &Arc<Call>,
+    names: &'static Names,
+    read: impl FnOnce(&Call) -> Result<(Wanted, T), ApiError> + Send + 'static,
+) -> Result<(Answers, T), ApiError> {
+    let asked = Instant::now();
+    let prepared = {
+        let call = Arc::clone(call);
+        // Reading, rendering and tokenizing may take long: not where connections are served.
+        tokio::task::spawn_blocking(move || {
+            let (wanted, rest) = read(&call)?;
+            let ready = prepare(&call.app, &wanted, names)?;
+            Ok::<_, ApiError>((wanted, ready, rest))
+        })
+        .await
+    };
+    let (wanted, ready, rest) = prepared.map_err(|_| ApiError::internal("a fault in Ingle"))??;
+    let random = call.app.config.random;
+    let seed = match wanted.seeded {
+        true => wanted.sampling.seed,
+        false => random(),
+    };
+    let mut answers = Vec::new();
+    let mut voices = Vec::new();
+    for prompt in &ready.prompts {
+        for i in 0..wanted.n {
+            // The first answer is the one that a client gets who asks for one.
+            let seed = seed.wrapping_add(u64::from(i));
+            let request = request(&wanted, prompt, seed, call.caller.namespace);
+            let answer = ready.model.engine.submit(request);
+            answers.push(answer.map_err(|e| refused(&e, names))?);
+            voices.push(voice(&ready, prompt, random));
+        }
+    }
+    for answer in &mut answers {
+        answer.taken().await.map_err(|e| refused(&e, names))?;
+    }
+    let n = wanted.n as usize;
+    Ok((Answers::new(ready, answers, voices, n, asked), rest))
+}
+
+fn request(wanted: &Wanted, prompt: &Prompt, seed: u64, namespace: u64) -> Request {
+    let mut sampling = wanted.sampling.clone();
+    sampling.seed = seed;
+    Request {
+        max_tokens: wanted.max_tokens,
+        sampling,
+        stop: wanted.stop.clone(),
+        namespace,
+        ..Request::new(prompt.tokens.clone())
+    }
+}
+
+fn voice(ready: &Ready, prompt: &Prompt, random: fn() -> u64) -> Voice {
+    match ready.chat {
+        true => Voice::chat(&prompt.text, ready.calls, random),
+        false => Voice::text(random),
+    }
+}

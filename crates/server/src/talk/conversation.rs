@@ -1,0 +1,174 @@
+//! Conversations: what was said, and what may be called.
+
+use serde_json::{Map, Value, json};
+
+/// What was said so far, and what may be called.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Conversation {
+    /// What was said, in order.
+    pub messages: Vec<Message>,
+    /// What may be called.
+    pub tools: Vec<Tool>,
+    /// Whether something is to be called.
+    pub tool_choice: ToolChoice,
+    /// Only one call in an answer.
+    pub one_call: bool,
+    /// How the answer begins: the model goes on from there.
+    pub prefill: Option<String>,
+    /// Switches of the template, by name.
+    pub variables: Map<String, Value>,
+}
+
+/// Who speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Whoever set the model up.
+    System,
+    /// The same under the name that some newer templates know.
+    Developer,
+    /// A person.
+    User,
+    /// The model.
+    Assistant,
+    /// What a tool answered.
+    Tool,
+}
+
+impl Role {
+    /// As templates spell it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::System => "system",
+            Self::Developer => "developer",
+            Self::User => "user",
+            Self::Assistant => "assistant",
+            Self::Tool => "tool",
+        }
+    }
+}
+
+/// Something that was said.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Message {
+    /// By whom.
+    pub role: Role,
+    /// The text; parts of it stand one behind the other.
+    pub content: String,
+    /// What the model thought before it.
+    pub reasoning: Option<String>,
+    /// What the model called.
+    pub calls: Vec<Call>,
+    /// Which call a tool answers.
+    pub call_id: Option<String>,
+    /// A name: of the tool that answers, or of one speaker among several.
+    pub name: Option<String>,
+}
+
+impl Message {
+    /// A text.
+    pub fn new(role: Role, content: impl Into<String>) -> Self {
+        Self {
+            role,
+            content: content.into(),
+            reasoning: None,
+            calls: Vec::new(),
+            call_id: None,
+            name: None,
+        }
+    }
+
+    /// As templates know it.
+    pub(super) fn shown(&self, developer_is_known: bool) -> Value {
+        let role = match self.role {
+            Role::Developer if !developer_is_known => Role::System,
+            role => role,
+        };
+        let mut shown = Map::new();
+        shown.insert("role".into(), role.word().into());
+        shown.insert("content".into(), self.content.as_str().into());
+        if !self.calls.is_empty() {
+            let calls: Vec<Value> = self.calls.iter().map(Call::shown).collect();
+            shown.insert("tool_calls".into(), calls.into());
+        }
+        for (name, text) in [
+            ("name", &self.name),
+            ("tool_call_id", &self.call_id),
+            ("reasoning_content", &self.reasoning),
+        ] {
+            if let Some(text) = text {
+                shown.insert(name.into(), text.as_str().into());
+            }
+        }
+        Value::Object(shown)
+    }
+}
+
+/// A call of a tool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Call {
+    /// What its answer refers to.
+    pub id: String,
+    /// Which tool.
+    pub name: String,
+    /// A JSON object, as text.
+    pub arguments: String,
+}
+
+impl Call {
+    /// Templates want the arguments as an object.
+    fn shown(&self) -> Value {
+        let arguments = match serde_json::from_str(&self.arguments) {
+            Ok(object @ Value::Object(_)) => object,
+            _ if self.arguments.is_empty() => json!({}),
+            _ => Value::from(self.arguments.as_str()),
+        };
+        json!({
+            "id": self.id, "type": "function",
+            "function": { "name": self.name, "arguments": arguments },
+        })
+    }
+}
+
+/// A function that the model may call.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tool {
+    /// What the model calls it.
+    pub name: String,
+    /// A JSON schema of its arguments; none: an object of any kind.
+    pub parameters: Option<Value>,
+    /// As templates know it: `{"type": "function", "function": {...}}`.
+    pub shown: Value,
+}
+
+impl Tool {
+    /// A function of this name.
+    pub fn new(name: &str, description: Option<&str>, parameters: Option<Value>) -> Self {
+        let mut function = Map::new();
+        function.insert("name".into(), name.into());
+        if let Some(description) = description {
+            function.insert("description".into(), description.into());
+        }
+        if let Some(parameters) = &parameters {
+            function.insert("parameters".into(), parameters.clone());
+        }
+        Self {
+            name: name.to_owned(),
+            parameters,
+            shown: json!({ "type": "function", "function": function }),
+        }
+    }
+}
+
+/// Whether something is to be called.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum ToolChoice {
+    /// The model decides.
+    #[default]
+    Auto,
+    /// Nothing is called.
+    None,
+    /// Something is called.
+    Required,
+    /// This tool is called.
+    Named(String),
+}

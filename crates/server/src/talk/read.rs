@@ -1,0 +1,151 @@
+//! Fields that several dialects have, and mean the same by.
+
+use crate::error::{ApiError, refused_sampling};
+use crate::fields::{Fields, wrong};
+use ingle_engine::MAX_STOPS;
+use ingle_engine::sampler::{Dry, Sampling};
+use ingle_formats::TokenId;
+use serde_json::Value;
+
+/// The most alternatives of a token.
+pub const MAX_TOP: u32 = 20;
+
+/// How tokens are chosen, under the names that OpenAI, llama.cpp and Ollama use; what is not given is as in
+/// `usual`. The second is whether there was a seed.
+pub fn sampling(fields: &Fields<'_>, usual: Sampling) -> Result<(Sampling, bool), ApiError> {
+    let seed = fields.bits("seed")?;
+    let number = |name: &str, usual: f32| Ok::<_, ApiError>(fields.f32(name)?.unwrap_or(usual));
+    // Two names are in use for each of these.
+    let either = |a: &str, b: &str, usual: f32| match fields.f32(a)? {
+        Some(value) => Ok::<_, ApiError>(value),
+        None => number(b, usual),
+    };
+    let dry = Dry {
+        multiplier: number("dry_multiplier", usual.dry.multiplier)?,
+        base: number("dry_base", usual.dry.base)?,
+        allowed_length: fields
+            .u32("dry_allowed_length", 0, u32::MAX)?
+            .unwrap_or(usual.dry.allowed_length),
+        penalty_last_n: last(fields, "dry_penalty_last_n")?.unwrap_or(usual.dry.penalty_last_n),
+        sequence_breakers: match fields.list("dry_sequence_breakers")? {
+            Some(texts) => strings(texts, "dry_sequence_breakers", MAX_STOPS)?,
+            None => usual.dry.sequence_breakers.clone(),
+        },
+    };
+    let sampling = Sampling {
+        temperature: number("temperature", usual.temperature)?,
+        top_k: fields.u32("top_k", 0, u32::MAX)?.unwrap_or(usual.top_k),
+        top_p: number("top_p", usual.top_p)?,
+        min_p: number("min_p", usual.min_p)?,
+        typical: either("typical_p", "typ_p", usual.typical)?,
+        repetition_penalty: either(
+            "repetition_penalty",
+            "repeat_penalty",
+            usual.repetition_penalty,
+        )?,
+        presence_penalty: number("presence_penalty", usual.presence_penalty)?,
+        frequency_penalty: number("frequency_penalty", usual.frequency_penalty)?,
+        penalty_last_n: last(fields, "repeat_last_n")?.unwrap_or(usual.penalty_last_n),
+        dry,
+        logit_bias: bias(fields)?,
+        seed: seed.unwrap_or_default(),
+        logprobs: usual.logprobs,
+    };
+    sampling.validate().map_err(|e| refused_sampling(&e))?;
+    for name in ["mirostat", "xtc_probability", "dynatemp_range"] {
+        let off = |v: &Value| v.as_f64() == Some(0.0);
+        fields.refuse(name, off, "this way of sampling is not supported here")?;
+    }
+    let off = |v: &Value| v.as_f64() == Some(1.0);
+    fields.refuse("tfs_z", off, "this way of sampling is not supported here")?;
+    Ok((sampling, seed.is_some()))
+}
+
+/// How far back something looks: -1 is the whole text.
+fn last(fields: &Fields<'_>, name: &str) -> Result<Option<Option<u32>>, ApiError> {
+    match fields.get(name).and_then(Value::as_i64) {
+        Some(-1) => Ok(Some(None)),
+        _ => Ok(fields.u32(name, 0, u32::MAX)?.map(Some)),
+    }
+}
+
+/// One text or several; none for an empty list. `name` is what the field is called.
+pub fn stop(fields: &Fields<'_>, name: &str) -> Result<Vec<String>, ApiError> {
+    match fields.get(name) {
+        None => Ok(Vec::new()),
+        Some(Value::String(text)) => Ok(vec![text.clone()]),
+        Some(Value::Array(texts)) => strings(texts, &fields.path(name), MAX_STOPS),
+        Some(other) => {
+            let what = format!("a string or a list of at most {MAX_STOPS}");
+            Err(wrong(&fields.path(name), &what, other))
+        }
+    }
+}
+
+/// A list of texts.
+pub fn strings(texts: &[Value], path: &str, max: usize) -> Result<Vec<String>, ApiError> {
+    if texts.len() > max {
+        let message = format!("`{path}` has {} texts; it may have {max}", texts.len());
+        return Err(ApiError::invalid(path, message));
+    }
+    let text = |(i, value): (usize, &Value)| match value.as_str() {
+        Some(text) => Ok(text.to_owned()),
+        None => Err(wrong(&format!("{path}[{i}]"), "a string", value)),
+    };
+    texts.iter().enumerate().map(text).collect()
+}
+
+/// A list of token ids.
+pub fn tokens(ids: &[Value], path: &str) -> Result<Vec<TokenId>, ApiError> {
+    let one = |value: &Value| {
+        let id = value.as_u64().and_then(|id| u32::try_from(id).ok());
+        id.map(TokenId)
+            .ok_or_else(|| wrong(path, "a list of token ids", value))
+    };
+    ids.iter().map(one).collect()
+}
+
+/// Token ids and what is added to their logits; -100 bans a token. An object, or pairs in a list.
+fn bias(fields: &Fields<'_>) -> Result<Vec<(TokenId, f32)>, ApiError> {
+    const MAX: usize = 4096;
+    let too_many = || {
+        let message = format!("`logit_bias` may name {MAX} tokens");
+        ApiError::invalid("logit_bias", message)
+    };
+    match fields.get("logit_bias") {
+        None => Ok(Vec::new()),
+        Some(Value::Object(map)) if map.len() > MAX => Err(too_many()),
+        Some(Value::Array(pairs)) if pairs.len() > MAX => Err(too_many()),
+        Some(Value::Object(map)) => map.iter().map(|(token, value)| one(token, value)).collect(),
+        Some(Value::Array(pairs)) => {
+            let pair = |pair: &Value| match pair.as_array().map(Vec::as_slice) {
+                Some([token, value]) => one(&token.to_string(), value),
+                _ => Err(wrong("logit_bias", "pairs of a token and a number", pair)),
+            };
+            pairs.iter().map(pair).collect()
+        }
+        Some(other) => Err(wrong("logit_bias", "an object", other)),
+    }
+}
+
+/// A token and what is added to its logit.
+fn one(token: &str, value: &Value) -> Result<(TokenId, f32), ApiError> {
+    // A name of any length is not repeated.
+    let shown = if token.len() > 20 { "..." } else { token };
+    let path = format!("logit_bias.{shown}");
+    let id = token.parse().map_err(|_| {
+        let message = format!("`{path}`: the name must be the number of a token");
+        ApiError::invalid("logit_bias", message)
+    })?;
+    let bias = match value {
+        Value::Bool(false) => Some(-100.0),
+        value => value.as_f64().filter(|x| (-100.0..=100.0).contains(x)),
+    };
+    let bias = bias.ok_or_else(|| wrong(&path, "a number from -100 to 100", value))?;
+    let bias = if bias == -100.0 {
+        f32::NEG_INFINITY
+    } else {
+        bias as f32
+    };
+    Ok((TokenId(id), bias))
+}
