@@ -17,6 +17,10 @@ impl<O: Ops + 'static> Engine<O> {
         self.check_tokens(&request.prompt)?;
         self.check_in_vocabulary(&request.stop_tokens)?;
         self.check_in_vocabulary(&request.forced)?;
+        self.check_in_vocabulary(&request.shown)?;
+        if let Some(thinking) = &request.thinking {
+            self.check_in_vocabulary(&thinking.close)?;
+        }
         let lengths = || request.stop.iter().map(String::len);
         let (longest, shortest) = (lengths().max().unwrap_or(1), lengths().min().unwrap_or(1));
         if request.stop.len() > MAX_STOPS || longest > MAX_STOP_LEN || shortest == 0 {

@@ -12,6 +12,7 @@
 mod budget;
 mod checks;
 mod compute;
+pub mod constrain;
 mod embed;
 mod engine;
 mod generation;
@@ -35,6 +36,7 @@ mod stop;
 mod streamed;
 #[cfg(test)]
 mod tests;
+mod thinking;
 pub mod tools;
 mod writer;
 
@@ -52,3 +54,4 @@ pub use request::{
 };
 pub use speculate::{Draft, Speculated};
 pub use streamed::{ReadBuffers, StreamPlan};
+pub use thinking::Thinking;

@@ -1,6 +1,8 @@
 //! What is asked of an engine, and what it answers.
 
+use crate::constrain::Grammar;
 use crate::sampler::{Sampling, SamplingError};
+use crate::thinking::Thinking;
 use ingle_formats::TokenId;
 use std::time::Duration;
 
@@ -29,6 +31,10 @@ pub struct Request {
     /// Control tokens that appear in the text although others do not: the marks by which a
     /// [`crate::tools::Reader`] finds calls and reasoning.
     pub shown: Vec<TokenId>,
+    /// What the answer must be. Without an end that it allows the answer ends by its length.
+    pub grammar: Option<Grammar>,
+    /// How long the model may think, and how its reasoning is ended.
+    pub thinking: Option<Thinking>,
     /// Compute the whole prompt, also what another request has computed (for measuring speed).
     /// The answer is the same to the last bit either way.
     pub fresh: bool,
@@ -54,6 +60,8 @@ impl Request {
             ignore_end: false,
             show_control: false,
             shown: Vec::new(),
+            grammar: None,
+            thinking: None,
             fresh: false,
             namespace: 0,
             forced: Vec::new(),

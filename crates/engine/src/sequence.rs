@@ -335,16 +335,24 @@ impl Sequence {
         let Work::Write(writer) = &mut self.work else {
             return None;
         };
-        for (i, logits) in outputs.enumerate() {
+        let (mut outputs, mut skip, mut right) = (outputs, 0, 0);
+        while let Some(logits) = outputs.nth(skip) {
             let (id, known, max_len) = (self.id, &mut self.known, self.max_len);
+            let before = known.len();
             let reason = writer.choose(id, logits, known, max_len, vocabulary, events);
             if reason.is_some() {
                 return reason;
             }
-            if self.guesses.get(i) != self.known.last() {
+            // One token, and what a grammar forces behind it.
+            let new = &self.known[before..];
+            let guessed = new.iter().zip(&self.guesses[right..]);
+            let same = guessed.take_while(|(token, guess)| token == guess).count();
+            self.computed += same;
+            right += same;
+            if same < new.len() {
                 break;
             }
-            self.computed += 1;
+            skip = new.len() - 1;
         }
         None
     }

@@ -1,10 +1,13 @@
 //! From logits to text: what a request that generates carries along.
 
+use crate::constrain::Guide;
 use crate::request::{Event, FinishReason, Request, RequestId};
-use crate::sampler::{Choice, Sampler, SamplingError};
+use crate::sampler::{Choice, Rule, Sampler, SamplingError};
 use crate::stop::StopTexts;
+use crate::thinking::Clock;
 use ingle_formats::TokenId;
 use ingle_formats::vocabulary::{Decode, StreamDecoder, TokenKind, Vocabulary};
+use std::collections::VecDeque;
 
 /// Chooses tokens and makes text of them.
 pub(crate) struct Writer {
@@ -17,6 +20,28 @@ pub(crate) struct Writer {
     shown: Vec<TokenId>,
     /// What is chosen whatever the logits are; the last comes first.
     forced: Vec<TokenId>,
+    /// What the answer must be.
+    guide: Option<Guide>,
+    thinking: Option<Clock>,
+    /// Tokens that must come next.
+    due: VecDeque<TokenId>,
+}
+
+/// A grammar as a rule of the sampler.
+struct Obey<'a> {
+    guide: &'a mut Guide,
+    vocabulary: &'a Vocabulary,
+    failed: Option<String>,
+}
+
+impl Rule for Obey<'_> {
+    fn allows(&mut self, token: TokenId) -> bool {
+        self.guide.allows(token, self.vocabulary)
+    }
+
+    fn restrict(&mut self, logits: &mut [f32]) {
+        self.failed = self.guide.restrict(logits, self.vocabulary).err();
+    }
 }
 
 impl Writer {
@@ -30,7 +55,7 @@ impl Writer {
             start_of_text: prompt.iter().all(is_control),
             clean_up: false,
         };
-        Self {
+        let mut writer = Self {
             sampler,
             decoder: StreamDecoder::new(decode),
             stops: StopTexts::new(request.stop.clone()),
@@ -38,7 +63,12 @@ impl Writer {
             ignore_end: request.ignore_end,
             shown: request.shown.clone(),
             forced: request.forced.iter().rev().copied().collect(),
-        }
+            guide: request.grammar.as_ref().map(Guide::new),
+            thinking: request.thinking.as_ref().map(Clock::new),
+            due: VecDeque::new(),
+        };
+        writer.look_ahead(vocabulary);
+        writer
     }
 
     /// Makes room for `n` more tokens.
@@ -46,7 +76,9 @@ impl Writer {
         self.sampler.reserve(n);
     }
 
-    /// Chooses the next token from the logits of the last known one, and says what came of it.
+    /// Chooses the next token from the logits of the last known one, and says what came of it. Tokens
+    /// that must follow become known with it, without logits of their own, unless somebody wants to
+    /// know how probable they are: then they come one by one.
     pub fn choose(
         &mut self,
         id: RequestId,
@@ -56,21 +88,60 @@ impl Writer {
         vocabulary: &Vocabulary,
         events: &mut Vec<Event>,
     ) -> Option<FinishReason> {
-        let choice = match self.sampler.choose(logits, known.len() as u32) {
+        let due = self.due.pop_front();
+        let mut obey = self.guide.as_mut().map(|guide| Obey {
+            guide,
+            vocabulary,
+            failed: None,
+        });
+        let rule = obey.as_mut().map(|obey| obey as &mut dyn Rule);
+        let chosen = self
+            .sampler
+            .choose_by(logits, known.len() as u32, rule, due);
+        if let Some(why) = obey.and_then(|obey| obey.failed) {
+            return Some(FinishReason::Failed(too_much(&why)));
+        }
+        let mut choice = match chosen {
             Ok(choice) => choice,
             Err(error) => return Some(FinishReason::Failed(SamplingError::to_string(&error))),
         };
+        choice.token = self.forced.pop().unwrap_or(choice.token);
+        let full = |known: &Vec<TokenId>| known.len() >= max_len;
+        loop {
+            known.push(choice.token);
+            let reason = self.take(id, choice, full(known), vocabulary, events);
+            if reason.is_some() || self.sampler.sampling().logprobs.is_some() {
+                return reason;
+            }
+            choice = Choice {
+                token: self.due.pop_front()?,
+                logprob: None,
+                top: Vec::new(),
+            };
+        }
+    }
+
+    /// A token has come.
+    fn take(
+        &mut self,
+        id: RequestId,
+        choice: Choice,
+        full: bool,
+        vocabulary: &Vocabulary,
+        events: &mut Vec<Event>,
+    ) -> Option<FinishReason> {
         let Choice {
             token,
             logprob,
             top,
         } = choice;
-        let token = self.forced.pop().unwrap_or(token);
-        known.push(token);
         self.sampler.accept(token);
         let mut text = String::new();
-        let full = known.len() >= max_len;
-        let reason = self.why_finished(token, full, vocabulary, &mut text);
+        let mut reason = self.why_finished(token, full, vocabulary, &mut text);
+        if reason.is_none() {
+            let followed = self.follow(token, vocabulary);
+            reason = followed.err().map(FinishReason::Failed);
+        }
         if reason.is_some() {
             self.stops.finish(&mut text);
         }
@@ -84,6 +155,43 @@ impl Writer {
         reason
     }
 
+    /// Goes on in the grammar, and finds out what must come next.
+    fn follow(&mut self, token: TokenId, vocabulary: &Vocabulary) -> Result<(), String> {
+        if let Some(guide) = &mut self.guide {
+            guide.accept(token).map_err(|why| too_much(&why))?;
+        }
+        self.look_ahead(vocabulary);
+        Ok(())
+    }
+
+    /// Fills [`Self::due`].
+    fn look_ahead(&mut self, vocabulary: &Vocabulary) {
+        if !self.due.is_empty() {
+            return;
+        }
+        // Not within a character.
+        let whole = self.decoder.is_between_characters();
+        if let Some(close) = self
+            .thinking
+            .as_mut()
+            .filter(|_| whole)
+            .and_then(Clock::ring)
+        {
+            let guide = self.guide.as_mut();
+            if guide.is_none_or(|guide| guide.allows_all(&close)) {
+                self.due.extend(close);
+                return;
+            }
+        }
+        let Some(guide) = &mut self.guide else {
+            return;
+        };
+        match guide.is_complete() {
+            true => self.due.extend(end(vocabulary)),
+            false => self.due.extend(guide.forced()),
+        }
+    }
+
     /// Appends the text that became certain with `token`, and says whether the answer ends there.
     fn why_finished(
         &mut self,
@@ -93,7 +201,8 @@ impl Writer {
         text: &mut String,
     ) -> Option<FinishReason> {
         let mut piece = String::new();
-        let reason = if !self.ignore_end && vocabulary.is_end_of_generation(token) {
+        let ends = !self.ignore_end || self.guide.is_some();
+        let reason = if ends && vocabulary.is_end_of_generation(token) {
             Some(FinishReason::End(token))
         } else if self.stop_tokens.contains(&token) {
             Some(FinishReason::StopToken(token))
@@ -101,6 +210,9 @@ impl Writer {
             self.decode(vocabulary, token, &mut piece);
             full.then_some(FinishReason::Length)
         };
+        if let Some(thinking) = &mut self.thinking {
+            thinking.tick(&piece);
+        }
         if reason.is_some() {
             self.decoder.finish(&mut piece);
         }
@@ -120,4 +232,19 @@ impl Writer {
             self.decoder.push(vocabulary, token, out);
         }
     }
+}
+
+/// The token that ends an answer.
+fn end(vocabulary: &Vocabulary) -> Option<TokenId> {
+    let named = vocabulary.roles().eot.or(vocabulary.eos());
+    let ends = vocabulary.ends_of_generation();
+    named
+        .filter(|token| ends.contains(token))
+        .or(ends.first().copied())
+}
+
+fn too_much(why: &str) -> String {
+    format!(
+        "the answer's grammar cannot be followed any further ({why}); simplify the schema or grammar"
+    )
 }

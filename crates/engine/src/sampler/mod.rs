@@ -14,6 +14,8 @@
 //!    left, and its probabilities are those of what is left. Each keeps at least one token.
 //! 10. **Temperature** divides the logits.
 //! 11. **One token** is drawn.
+//! 12. **A constraint** that does not allow it bans all that it does not allow, and 5 to 11 are done
+//!     once more.
 //!
 //! # The draw
 //!
@@ -57,6 +59,15 @@ pub struct Choice {
     /// The most probable tokens with their log-probabilities, most probable first: as many as
     /// [`Sampling::logprobs`] says.
     pub top: Vec<(TokenId, f32)>,
+}
+
+/// Says which tokens may be chosen.
+pub(crate) trait Rule {
+    /// Whether this one may.
+    fn allows(&mut self, token: TokenId) -> bool;
+
+    /// Bans all that may not, by negative infinity.
+    fn restrict(&mut self, logits: &mut [f32]);
 }
 
 /// Chooses the tokens of one sequence.
@@ -143,6 +154,20 @@ impl Sampler {
     /// [`SamplingError::NothingLeft`] when no logit is a number above negative infinity;
     /// [`SamplingError::WrongWidth`] when there are not `n_vocab` logits.
     pub fn choose(&mut self, logits: &mut [f32], position: u32) -> Result<Choice, SamplingError> {
+        self.choose_by(logits, position, None, None)
+    }
+
+    /// As [`Self::choose`], under a rule: what is chosen without it stands where the rule allows it;
+    /// else all that it does not allow is banned, and the choice is made once more. Without truncation
+    /// that is the same as banning first, because the noise of a token is its own; and what a rule
+    /// allows is seldom computed. A token that is `forced` comes whatever the logits are.
+    pub(crate) fn choose_by(
+        &mut self,
+        logits: &mut [f32],
+        position: u32,
+        rule: Option<&mut dyn Rule>,
+        forced: Option<TokenId>,
+    ) -> Result<Choice, SamplingError> {
         if logits.len() != self.n_vocab {
             return Err(SamplingError::WrongWidth {
                 found: logits.len(),
@@ -172,13 +197,17 @@ impl Sampler {
         self.dry
             .penalise(&self.sampling.dry, &self.history, logits, &mut self.changed);
 
-        let token = if self.sampling.temperature == 0.0 {
-            argmax(logits)
-        } else {
-            self.truncate(logits);
-            let key = noise::position_key(self.sampling.seed, position);
-            noise::draw(key, self.sampling.temperature, &self.candidates)
+        let mut token = match forced {
+            Some(token) => Some(token.0),
+            None => self.draw(logits, position),
         };
+        if forced.is_none()
+            && let Some(rule) = rule
+            && !token.is_some_and(|token| rule.allows(TokenId(token)))
+        {
+            rule.restrict(logits);
+            token = self.draw(logits, position);
+        }
         let token = token.ok_or(SamplingError::NothingLeft { position })?;
         let logprob =
             log_sum.map(|log_sum| (f64::from(self.given(logits, token)) - log_sum) as f32);
@@ -187,6 +216,15 @@ impl Sampler {
             logprob,
             top,
         })
+    }
+
+    fn draw(&mut self, logits: &[f32], position: u32) -> Option<u32> {
+        if self.sampling.temperature == 0.0 {
+            return argmax(logits);
+        }
+        self.truncate(logits);
+        let key = noise::position_key(self.sampling.seed, position);
+        noise::draw(key, self.sampling.temperature, &self.candidates)
     }
 
     fn looks_back(&self) -> bool {

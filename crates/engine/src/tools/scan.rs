@@ -98,11 +98,6 @@ impl Scan {
         matches!(self.state, State::Text { .. })
     }
 
-    /// How many objects and arrays are open.
-    pub fn depth(&self) -> usize {
-        self.open.len()
-    }
-
     /// Takes the next byte.
     pub fn push(&mut self, byte: u8) -> Step {
         match self.state {

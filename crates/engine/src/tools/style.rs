@@ -1,9 +1,9 @@
 //! In which form a model writes calls and reasoning, by its template and vocabulary.
 
-use super::Tool;
 use crate::reasoning::Marks;
+use crate::thinking::Thinking;
 use ingle_formats::TokenId;
-use ingle_formats::vocabulary::{TokenKind, Vocabulary};
+use ingle_formats::vocabulary::{Encode, TokenKind, Vocabulary};
 
 /// How a model writes its calls of tools.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -179,9 +179,25 @@ impl Style {
         };
         tokens.filter(is_control).collect()
     }
-}
 
-/// The tool of that name.
-pub(crate) fn named<'a>(tools: &'a [Tool], name: &str) -> Option<&'a Tool> {
-    tools.iter().find(|tool| tool.name == name)
+    /// A bound on the reasoning of an answer to `prompt`: after `budget` tokens its closing mark is
+    /// forced.
+    pub fn thinking(&self, vocabulary: &Vocabulary, prompt: &str, budget: u32) -> Thinking {
+        let close = match self.calls {
+            Some(Format::Harmony) => {
+                "<|end|><|start|>assistant<|channel|>final<|message|>".to_owned()
+            }
+            _ => format!("\n{}\n\n", self.reasoning.close),
+        };
+        let encode = Encode {
+            parse_special: true,
+            ..Encode::default()
+        };
+        Thinking {
+            marks: self.reasoning,
+            opened: self.reasoning.opened_by(prompt),
+            budget,
+            close: vocabulary.encode(&close, encode),
+        }
+    }
 }

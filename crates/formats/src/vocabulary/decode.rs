@@ -114,6 +114,11 @@ impl StreamDecoder {
         self.hand_out(out);
     }
 
+    /// Whether every character has come whole so far.
+    pub fn is_between_characters(&self) -> bool {
+        self.pending.is_empty()
+    }
+
     /// Ends the text: what is left of an unfinished character becomes U+FFFD.
     pub fn finish(&mut self, out: &mut String) {
         if !self.pending.is_empty() {
