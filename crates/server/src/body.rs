@@ -35,11 +35,13 @@ pub(crate) fn with(mut object: Value, name: &str, value: impl Into<Value>) -> Va
     object
 }
 
-/// Reads a body that says it is JSON; one that is empty need not say so.
+/// Reads a body that says it is JSON; one that is empty need not say so. `untyped`: neither need one
+/// that comes from no web page.
 pub(crate) async fn read(
     headers: &HeaderMap,
     body: Incoming,
     limits: &Limits,
+    untyped: bool,
 ) -> Result<Vec<u8>, ApiError> {
     let text = |name| headers.get(name).and_then(|v| v.to_str().ok());
     if http_body::Body::is_end_stream(&body) && !headers.contains_key(header::CONTENT_TYPE) {
@@ -47,8 +49,10 @@ pub(crate) async fn read(
     }
     let kind = text(header::CONTENT_TYPE).unwrap_or_default();
     let kind = kind.split(';').next().unwrap_or_default().trim();
-    // A web page may send a form or plain text to any address without asking; never this.
-    if !kind.eq_ignore_ascii_case("application/json") {
+    // A web page may send a form or plain text to any address without asking; never this. It is known by
+    // these headers.
+    let page = headers.contains_key(header::ORIGIN) || headers.contains_key("sec-fetch-site");
+    if !kind.eq_ignore_ascii_case("application/json") && (page || !untyped) {
         give_up(body);
         return Err(ApiError::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,

@@ -14,6 +14,7 @@
 #![forbid(unsafe_code)]
 #![deny(clippy::indexing_slicing)]
 
+mod anthropic;
 mod body;
 mod call;
 mod caller;
@@ -21,17 +22,24 @@ mod error;
 mod fields;
 mod gate;
 mod listen;
+mod llama_cpp;
+mod lookup;
+mod ollama;
 mod openai;
 mod route;
 mod run;
 mod served;
 mod stream;
 pub mod talk;
+mod time;
 
+pub use anthropic::MessagesRequest;
 pub use caller::Caller;
 pub use error::ApiError;
 pub use gate::Allowed;
 pub use listen::serve;
+pub use llama_cpp::CompletionRequest as LlamaCompletionRequest;
+pub use ollama::{EmbedRequest as OllamaEmbedRequest, OllamaRequest};
 pub use openai::chat_request::ChatRequest;
 pub use run::run;
 pub use served::{Models, Served};

@@ -6,7 +6,7 @@ use crate::caller::Caller;
 use crate::error::ApiError;
 use crate::gate::{Origin, is_preflight, preflight, readable};
 use crate::listen::Incoming;
-use crate::{App, LogLine, openai};
+use crate::{App, LogLine, anthropic, llama_cpp, ollama, openai};
 use futures_util::FutureExt;
 use http::{Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
@@ -19,6 +19,9 @@ use tokio::time::Instant;
 enum Route {
     Health,
     OpenAi(openai::Path),
+    Ollama(ollama::Path),
+    Anthropic(anthropic::Path),
+    LlamaCpp(llama_cpp::Path),
 }
 
 /// A line of a list: the method, the path as the log shows it, and who answers.
@@ -32,14 +35,24 @@ fn routes() -> impl Iterator<Item = Line> {
     ];
     let openai = openai::ROUTES.iter();
     let openai = openai.map(|&(method, path, route)| (method, path, Route::OpenAi(route)));
-    health.into_iter().chain(openai)
+    let ollama = ollama::ROUTES.iter();
+    let ollama = ollama.map(|&(method, path, route)| (method, path, Route::Ollama(route)));
+    let anthropic = anthropic::ROUTES.iter();
+    let anthropic = anthropic.map(|&(method, path, route)| (method, path, Route::Anthropic(route)));
+    let llama_cpp = llama_cpp::ROUTES.iter();
+    let llama_cpp = llama_cpp.map(|&(method, path, route)| (method, path, Route::LlamaCpp(route)));
+    let others = ollama.chain(anthropic).chain(llama_cpp);
+    health.into_iter().chain(openai).chain(others)
 }
 
 impl Route {
     /// An error in the shape that clients of this path know.
     fn error(route: Option<Self>, error: &ApiError) -> Value {
         match route {
-            None | Some(Self::Health | Self::OpenAi(_)) => openai::error(error),
+            None | Some(Self::OpenAi(_)) => openai::error(error),
+            Some(Self::Ollama(_)) => ollama::error(error),
+            Some(Self::Anthropic(_)) => anthropic::error(error),
+            Some(Self::Health | Self::LlamaCpp(_)) => llama_cpp::error(error),
         }
     }
 }
@@ -113,6 +126,10 @@ pub(crate) async fn answer(app: Arc<App>, request: Request<Incoming>) -> Respons
         let first = found.methods.first().map(|(_, route)| *route);
         found.route(request.method()).or(first)
     });
+    // Whoever asks for a path that is not there still reads one dialect's errors.
+    let ollamas = request.uri().path().starts_with("/api/");
+    let route = route.or(ollamas.then_some(Route::Ollama(ollama::Path::Root)));
+    let speaks_anthropic = matches!(route, Some(Route::Anthropic(_)));
     let pattern = found.as_ref().map_or("-", |found| found.pattern);
     let refuse = |error: ApiError| error.response(&Route::error(route, &error));
     let let_in = app.config.allowed.check(request.headers());
@@ -132,6 +149,9 @@ pub(crate) async fn answer(app: Arc<App>, request: Request<Incoming>) -> Respons
             }
         }
     };
+    if speaks_anthropic {
+        anthropic::name(&app, &mut response);
+    }
     readable(&mut response, origin);
     (app.config.log)(&LogLine {
         method,
@@ -163,10 +183,12 @@ async fn dispatch(
             )
         });
     };
-    let sends = *request.method() == Method::POST;
+    let sends = matches!(*request.method(), Method::POST | Method::DELETE);
+    // Ollama's and llama.cpp's own examples send what curl sends.
+    let untyped = matches!(route, Route::Ollama(_) | Route::LlamaCpp(_));
     let (parts, body) = request.into_parts();
     let body = match sends {
-        true => read(&parts.headers, body, &app.config.limits).await?,
+        true => read(&parts.headers, body, &app.config.limits, untyped).await?,
         false => Vec::new(),
     };
     let call = Arc::new(Call {
@@ -180,6 +202,9 @@ async fn dispatch(
     match route {
         Route::Health => health(app),
         Route::OpenAi(path) => openai::answer(path, call).await,
+        Route::Ollama(path) => ollama::answer(path, call).await,
+        Route::Anthropic(path) => anthropic::answer(path, call).await,
+        Route::LlamaCpp(path) => llama_cpp::answer(path, call).await,
     }
 }
 

@@ -17,6 +17,8 @@ pub struct Served {
     pub created: i64,
     /// Positions of a sequence.
     pub context: u32,
+    /// Requests that are worked on at the same time.
+    pub parallel: u32,
     /// Numbers of an embedding.
     pub width: usize,
     /// Scores are probabilities already, not logits.
@@ -38,6 +40,7 @@ impl Served {
             aliases: Vec::new(),
             created: 0,
             context: plan.context,
+            parallel: plan.options.max_sequences,
             width: plan.needs.shape.width,
             scores_probabilities: plan.needs.causal,
             fingerprint: NUMERICS_CLASS.to_owned(),

@@ -21,7 +21,7 @@ pub(crate) trait Events: Send + 'static {
 }
 
 /// How long nothing may come before something must: proxies cut what is silent for a minute, some sooner.
-const SILENCE: Duration = Duration::from_secs(15);
+pub(crate) const SILENCE: Duration = Duration::from_secs(15);
 
 /// A comment, which readers of server-sent events pass over.
 pub(crate) const COMMENT: &str = ": still here\n\n";

@@ -40,6 +40,11 @@ const RESERVED: [&str; 8] = [
 ];
 
 impl ChatRequest {
+    /// What it asks for, in no dialect's words.
+    pub(crate) fn wanted(&self) -> &Wanted {
+        &self.wanted
+    }
+
     /// Reads the body of a request.
     ///
     /// # Errors

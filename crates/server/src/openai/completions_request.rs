@@ -106,7 +106,7 @@ fn prompts(fields: &Fields<'_>, suffix: Option<&str>) -> Result<Vec<Text>, ApiEr
         Some(suffix) => Text::Infill(Infill {
             prefix: text.to_owned(),
             suffix: suffix.to_owned(),
-            files: Vec::new(),
+            ..Infill::default()
         }),
     };
     let of_tokens = |ids: &[Value], path: &str| match suffix {

@@ -8,6 +8,7 @@ use crate::error::ApiError;
 use crate::served::Served;
 use ingle_engine::{Answer, Event};
 use ingle_formats::TokenId;
+use ingle_formats::prompt::Prompt;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
@@ -19,8 +20,11 @@ pub struct Answers {
     model: Arc<Served>,
     answers: Vec<Option<Answer>>,
     voices: Vec<Voice>,
-    /// What each prompt says.
-    prompts: Vec<String>,
+    prompts: Vec<Prompt>,
+    /// The tokens of each answer.
+    written: Vec<Vec<TokenId>>,
+    /// What each answer took, where it is over.
+    each: Vec<Usage>,
     /// Whose turn it is.
     turn: usize,
     /// Answers to each prompt.
@@ -92,7 +96,9 @@ impl Answers {
     ) -> Self {
         Self {
             model: ready.model,
-            prompts: ready.prompts.into_iter().map(|p| p.text).collect(),
+            prompts: ready.prompts,
+            written: vec![Vec::new(); answers.len()],
+            each: vec![Usage::default(); answers.len()],
             answers: answers.into_iter().map(Some).collect(),
             voices,
             turn: 0,
@@ -120,7 +126,34 @@ impl Answers {
 
     /// The prompt of an answer; of a text with a hole, what stands before the hole.
     pub fn prompt(&self, choice: usize) -> Option<&str> {
-        self.prompts.get(choice / self.n).map(String::as_str)
+        self.prompts.get(choice / self.n).map(|p| p.text.as_str())
+    }
+
+    /// The tokens of the prompt of an answer.
+    pub fn prompt_tokens(&self, choice: usize) -> &[TokenId] {
+        let prompt = self.prompts.get(choice / self.n);
+        prompt.map_or(&[], |prompt| prompt.tokens.as_slice())
+    }
+
+    /// The tokens of an answer so far; the one that ends it is none of them.
+    pub fn written(&self, choice: usize) -> &[TokenId] {
+        self.written.get(choice).map_or(&[], Vec::as_slice)
+    }
+
+    /// What one answer took.
+    pub fn usage_of(&self, choice: usize) -> Usage {
+        let each = self.each.get(choice).copied().unwrap_or_default();
+        Usage {
+            reasoning: self.voices.get(choice).map_or(0, |v| v.reasoning_tokens),
+            ..each
+        }
+    }
+
+    /// Nobody wants the rest of an answer.
+    pub fn cancel(&mut self, choice: usize) {
+        if let Some(answer) = self.answers.get_mut(choice) {
+            *answer = None;
+        }
     }
 
     /// What those that are over took.
@@ -141,6 +174,13 @@ impl Answers {
             let first = *self.first.get_or_insert(now);
             self.usage.first = first - self.asked;
             self.usage.rest = now - first;
+            let (first, rest) = (self.usage.first, self.usage.rest);
+            if let Some(each) = self.each.get_mut(choice) {
+                if each.first.is_zero() {
+                    each.first = first + rest;
+                }
+                each.rest = (first + rest).saturating_sub(each.first);
+            }
             let news = self.news(choice, event);
             if !news.is_empty() {
                 return Some(Heard { choice, news });
@@ -185,7 +225,11 @@ impl Answers {
                 ..
             } => {
                 let vocabulary = self.model.prompter.vocabulary();
-                let logprob = logprob.filter(|_| !is_end(vocabulary, token));
+                let ends = is_end(vocabulary, token);
+                if let Some(written) = self.written.get_mut(choice).filter(|_| !ends) {
+                    written.push(token);
+                }
+                let logprob = logprob.filter(|_| !ends);
                 voice.push(Piece {
                     text: &text,
                     logprob: logprob.map(|logprob| TokenLogprob {
@@ -197,6 +241,9 @@ impl Answers {
             }
             Event::Finished { reason, usage, .. } => {
                 self.usage.add(&usage, choice.is_multiple_of(self.n));
+                if let Some(each) = self.each.get_mut(choice) {
+                    each.add(&usage, true);
+                }
                 let mut news = voice.finish();
                 news.push(match End::new(&reason, voice.calls > 0) {
                     Ok(end) => News::End(end),

@@ -43,10 +43,14 @@ pub(crate) async fn ask<T: Send + 'static>(
     let mut answers = Vec::new();
     let mut voices = Vec::new();
     for prompt in &ready.prompts {
+        let max_tokens = limit(&wanted, prompt.tokens.len(), ready.model.context, names)?;
         for i in 0..wanted.n {
             // The first answer is the one that a client gets who asks for one.
             let seed = seed.wrapping_add(u64::from(i));
-            let request = request(&wanted, prompt, seed, call.caller.namespace);
+            let request = Request {
+                max_tokens,
+                ..request(&wanted, prompt, seed, call.caller.namespace)
+            };
             let answer = ready.model.engine.submit(request);
             answers.push(answer.map_err(|e| refused(&e, names))?);
             voices.push(voice(&ready, prompt, random));
@@ -57,6 +61,35 @@ pub(crate) async fn ask<T: Send + 'static>(
     }
     let n = wanted.n as usize;
     Ok((Answers::new(ready, answers, voices, n, asked), rest))
+}
+
+/// Tokens that an answer may have, of what is asked for and what the context has room for.
+fn limit(
+    wanted: &Wanted,
+    prompt: usize,
+    context: u32,
+    names: &Names,
+) -> Result<Option<u32>, ApiError> {
+    let context = wanted.context.map_or(context, |own| own.min(context));
+    let room = (context as usize).saturating_sub(prompt);
+    let room = u32::try_from(room).unwrap_or(u32::MAX);
+    if let Some(own) = wanted.context.filter(|_| room == 0) {
+        let param = names.input;
+        let message = format!(
+            "`{param}`: the prompt has {prompt} tokens, and the context of {own} that this request asks for leaves no room for an answer; shorten it or ask for a larger context"
+        );
+        return Err(ApiError {
+            code: Some("context_length_exceeded"),
+            ..ApiError::invalid(param, message)
+        });
+    }
+    Ok(match wanted.max_tokens {
+        // The engine says what is wrong.
+        _ if room == 0 => wanted.max_tokens,
+        Some(most) if wanted.ends_with_context || wanted.context.is_some() => Some(most.min(room)),
+        None if wanted.context.is_some() => Some(room),
+        most => most,
+    })
 }
 
 fn request(wanted: &Wanted, prompt: &Prompt, seed: u64, namespace: u64) -> Request {

@@ -1,5 +1,6 @@
 //! Conversations: what was said, and what may be called.
 
+use ingle_formats::TokenId;
 use serde_json::{Map, Value, json};
 
 /// What was said so far, and what may be called.
@@ -15,8 +16,29 @@ pub struct Conversation {
     pub one_call: bool,
     /// How the answer begins: the model goes on from there.
     pub prefill: Option<String>,
+    /// Tokens of an earlier conversation, which this one follows.
+    pub before: Vec<TokenId>,
     /// Switches of the template, by name.
     pub variables: Map<String, Value>,
+}
+
+impl Conversation {
+    /// Says which tool answers where only the call is named: templates want one or the other.
+    pub fn name_answers(&mut self) {
+        let mut names: Vec<(String, String)> = Vec::new();
+        for message in &mut self.messages {
+            let calls = message.calls.iter().filter(|call| !call.id.is_empty());
+            names.extend(calls.map(|call| (call.id.clone(), call.name.clone())));
+            if message.role == Role::Tool && message.name.is_none() {
+                let called = |(id, _): &&(String, String)| Some(id) == message.call_id.as_ref();
+                message.name = names
+                    .iter()
+                    .rev()
+                    .find(called)
+                    .map(|(_, name)| name.clone());
+            }
+        }
+    }
 }
 
 /// Who speaks.

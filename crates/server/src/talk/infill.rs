@@ -11,6 +11,8 @@ pub struct Infill {
     pub prefix: String,
     /// What stands behind it.
     pub suffix: String,
+    /// How that which fills it begins.
+    pub begun: String,
     /// Other files that say what it is about: names and texts.
     pub files: Vec<(String, String)>,
 }
@@ -61,6 +63,7 @@ impl Infill {
         tokens.push(suffix);
         tokens.extend(encode(&self.suffix));
         tokens.push(middle);
+        tokens.extend(encode(&self.begun));
         Ok(tokens)
     }
 }

@@ -7,6 +7,7 @@ use super::wanted::{Form, Input, Reasoning, Text, Wanted};
 use crate::App;
 use crate::error::ApiError;
 use crate::served::Served;
+use ingle_formats::TokenId;
 use ingle_formats::prompt::{Prompt, Prompter};
 use ingle_formats::template::{Chat, LocalTime};
 use ingle_formats::vocabulary::{Decode, Encode};
@@ -40,6 +41,7 @@ pub fn prepare(app: &App, wanted: &Wanted, names: &Names) -> Result<Ready, ApiEr
             let now = LocalTime::from_unix((app.config.unix_time)());
             let chat = template_chat(conversation, &wanted.reasoning, &model.prompter, names)?;
             let mut prompt = model.prompter.chat(&chat, now)?;
+            put_behind(&conversation.before, &mut prompt, &model.prompter);
             if let Some(prefill) = &conversation.prefill {
                 go_on(&mut prompt, prefill, &model.prompter);
             }
@@ -106,10 +108,11 @@ fn template_chat(
     let tools = conversation.tools.iter().map(|tool| tool.shown.clone());
     let mut variables = conversation.variables.clone();
     if let Some(effort) = &reasoning.effort {
-        if !mentions("reasoning_effort") {
+        if mentions("reasoning_effort") {
+            variables.insert("reasoning_effort".into(), effort.as_str().into());
+        } else if !reasoning.lenient {
             return Err(no_switch(names.effort));
         }
-        variables.insert("reasoning_effort".into(), effort.as_str().into());
     }
     match reasoning.on {
         None => {}
@@ -122,6 +125,7 @@ fn template_chat(
         // A model that does not think need not be told not to.
         Some(false) if !mentions("think") && !mentions("reasoning") => {}
         Some(true) if reasoning.effort.is_some() => {}
+        Some(_) if reasoning.lenient => {}
         Some(_) => return Err(no_switch(names.effort)),
     }
     Ok(Chat {
@@ -136,6 +140,17 @@ fn template_chat(
 fn no_switch(param: &str) -> ApiError {
     let message = format!("`{param}`: this model's template has no such switch; leave it out");
     ApiError::unsupported(param, message)
+}
+
+/// Puts a prompt behind tokens of an earlier conversation; there is one beginning token.
+fn put_behind(before: &[TokenId], prompt: &mut Prompt, prompter: &Prompter) {
+    if before.is_empty() {
+        return;
+    }
+    let again = prompt.tokens.first().copied();
+    let again = again.filter(|first| Some(*first) == prompter.vocabulary().bos());
+    let rest = prompt.tokens.iter().skip(usize::from(again.is_some()));
+    prompt.tokens = before.iter().chain(rest).copied().collect();
 }
 
 /// Lets the answer begin with words that are given; none of them becomes a control token.

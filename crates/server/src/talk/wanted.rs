@@ -26,6 +26,11 @@ pub struct Wanted {
     pub stop: Vec<String>,
     /// Tokens of an answer at most, those of its reasoning included; none: until the context is full.
     pub max_tokens: Option<u32>,
+    /// Where `max_tokens` are more than the context has room for, the answer ends when it is full; else
+    /// that is an error.
+    pub ends_with_context: bool,
+    /// Positions that prompt and answer may take together, where that is less than the model has.
+    pub context: Option<u32>,
     /// Answers to each prompt.
     pub n: u32,
 }
@@ -42,6 +47,8 @@ impl Wanted {
             seeded: false,
             stop: Vec::new(),
             max_tokens: None,
+            ends_with_context: false,
+            context: None,
             n: 1,
         }
     }
@@ -102,4 +109,7 @@ pub struct Reasoning {
     pub effort: Option<String>,
     /// Tokens that it may think at most.
     pub budget: Option<u32>,
+    /// Where the model's template has no switch for `on` or `effort`, it is as if nothing had been said;
+    /// else that is an error.
+    pub lenient: bool,
 }

@@ -1,0 +1,86 @@
+//! Anthropic's dialect (the Messages API, version 2023-06-01; shapes as the types of the Python package
+//! `anthropic` have them, read 2026-11).
+//!
+//! `request` with `content` and `tools` reads, `answer` asks, `reply` writes the events.
+
+mod answer;
+mod content;
+mod reply;
+mod request;
+mod tools;
+
+use crate::App;
+use crate::body::Body;
+use crate::call::Call;
+use crate::error::ApiError;
+use http::{HeaderValue, Response};
+use serde_json::{Value, json};
+use std::sync::Arc;
+
+pub use request::MessagesRequest;
+
+/// What this dialect answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Path {
+    Messages,
+    CountTokens,
+}
+
+/// Method, path, and who answers.
+pub const ROUTES: &[(&str, &str, Path)] = &[
+    ("POST", "/v1/messages", Path::Messages),
+    ("POST", "/v1/messages/count_tokens", Path::CountTokens),
+];
+
+/// Answers a request.
+pub async fn answer(path: Path, call: Arc<Call>) -> Result<Response<Body>, ApiError> {
+    match path {
+        Path::Messages => answer::messages(call).await,
+        Path::CountTokens => answer::count_tokens(call).await,
+    }
+}
+
+/// Gives an answer, or an error, the name under which clients report it.
+pub fn name(app: &App, response: &mut Response<Body>) {
+    if let Ok(id) = HeaderValue::from_str(&new_id(app, "req")) {
+        response.headers_mut().insert("request-id", id);
+    }
+}
+
+/// An error: `{"type": "error", "error": {"type": ..., "message": ...}}`.
+pub fn error(error: &ApiError) -> Value {
+    let kind = match error.status.as_u16() {
+        401 => "authentication_error",
+        403 => "permission_error",
+        404 => "not_found_error",
+        413 => "request_too_large",
+        429 => "rate_limit_error",
+        503 | 529 => "overloaded_error",
+        504 => "timeout_error",
+        500.. => "api_error",
+        _ => "invalid_request_error",
+    };
+    json!({ "type": "error", "error": { "type": kind, "message": error.message } })
+}
+
+/// A name that nothing else has.
+fn new_id(app: &App, prefix: &str) -> String {
+    format!("{prefix}_{:016x}", (app.config.random)())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_look_like_anthropics() {
+        assert_eq!(
+            error(&ApiError::invalid("a", "no")).to_string(),
+            r#"{"type":"error","error":{"type":"invalid_request_error","message":"no"}}"#
+        );
+        assert_eq!(
+            error(&ApiError::internal("x"))["error"]["type"],
+            "api_error"
+        );
+    }
+}

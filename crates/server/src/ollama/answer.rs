@@ -1,0 +1,114 @@
+//! `/api/chat` and `/api/generate`, as they are answered.
+
+use super::keep_alive::KeepAlive;
+use super::reply::{Head, Reply, Shape};
+use super::request::{OllamaInput, OllamaRequest};
+use crate::body::{Body, json};
+use crate::call::Call;
+use crate::error::ApiError;
+use crate::lookup;
+use crate::stream::{SILENCE, pieces};
+use crate::talk::{Conversation, Input, Names, Text, Wanted, ask};
+use http::Response;
+use std::sync::Arc;
+
+pub(super) const CHAT: Names = Names {
+    input: "messages",
+    suffix: "suffix",
+    tools: "tools",
+    tool_choice: "tools",
+    form: "format",
+    effort: "think",
+    budget: "think",
+    max_tokens: "options.num_predict",
+    stop: "options.stop",
+};
+
+const GENERATE: Names = Names {
+    input: "prompt",
+    suffix: "suffix",
+    ..CHAT
+};
+
+/// Answers a request of either shape.
+pub(super) async fn answer(call: Arc<Call>, shape: Shape) -> Result<Response<Body>, ApiError> {
+    let (read, names): (fn(&[u8]) -> _, _) = match shape {
+        Shape::Chat => (OllamaRequest::chat, &CHAT),
+        Shape::Generate => (OllamaRequest::generate, &GENERATE),
+    };
+    let request = {
+        let call = Arc::clone(&call);
+        tokio::task::spawn_blocking(move || read(&call.body)).await
+    };
+    let request: OllamaRequest = request.map_err(|_| ApiError::internal("a fault in Ingle"))??;
+    let head = Head {
+        shape,
+        model: request.model.clone(),
+        now: call.app.config.unix_time,
+    };
+    let id = super::names::id(&call, &request.model)?;
+    if request.input == OllamaInput::Nothing {
+        return nothing(&call, &id, request.keep_alive, &head);
+    }
+    let model = lookup::model(&call, Some(&id))?;
+    if let Some(own) = request.options.context.filter(|own| *own > model.context) {
+        return Err(super::context_too_large(own, model.context));
+    }
+    let tells_context = shape == Shape::Generate && !matches!(request.input, OllamaInput::Raw(_));
+    let stream = request.stream;
+    let wanted = wanted(request, id);
+    let (answers, ()) = ask(&call, names, move |_| Ok((wanted, ()))).await?;
+    let reply = Reply::new(head, answers, tells_context);
+    match stream {
+        true => Ok(pieces("application/x-ndjson", None, SILENCE, reply)),
+        false => reply.whole().await.map(|value| json(&value)),
+    }
+}
+
+/// Loads the model, or takes it out of memory.
+fn nothing(
+    call: &Call,
+    id: &str,
+    keep_alive: Option<KeepAlive>,
+    head: &Head,
+) -> Result<Response<Body>, ApiError> {
+    if keep_alive == Some(KeepAlive::NOT) {
+        let message = "`keep_alive`: this server keeps its model until it ends";
+        return Err(ApiError::unsupported("keep_alive", message));
+    }
+    lookup::model(call, Some(id))?;
+    Ok(json(&head.nothing("load")))
+}
+
+/// The same in no dialect's words.
+fn wanted(request: OllamaRequest, id: String) -> Wanted {
+    let OllamaRequest {
+        input,
+        form,
+        reasoning,
+        options,
+        ..
+    } = request;
+    let input = match input {
+        OllamaInput::Nothing => Input::Chat(Conversation::default()),
+        OllamaInput::Chat(conversation) => Input::Chat(conversation),
+        OllamaInput::After(before, conversation) => Input::Chat(Conversation {
+            before,
+            ..conversation
+        }),
+        OllamaInput::Raw(text) => Input::Texts(vec![Text::Plain(text)]),
+        OllamaInput::Infill(infill) => Input::Texts(vec![Text::Infill(infill)]),
+    };
+    Wanted {
+        model: Some(id),
+        form,
+        reasoning,
+        sampling: options.sampling,
+        seeded: options.seeded,
+        stop: options.stop,
+        max_tokens: options.max_tokens,
+        context: options.context,
+        ends_with_context: true,
+        ..Wanted::new(input)
+    }
+}
