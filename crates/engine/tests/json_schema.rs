@@ -1,4 +1,5 @@
 //! Schemas as constraints, held to the JSON Schema Test Suite: what is taken is kept to.
+#![allow(clippy::unwrap_used, reason = "a test")]
 
 use ingle_engine::constrain::{Constrainer, Constraint, ConstraintError, Grammar};
 use ingle_formats::TokenId;
@@ -162,9 +163,21 @@ fn the_test_suite() {
             Some("https://json-schema.org/draft/2019-09/schema"),
             0,
         ),
-        ("draft7", Some("http://json-schema.org/draft-07/schema#"), 230),
-        ("draft6", Some("http://json-schema.org/draft-06/schema#"), 205),
-        ("draft4", Some("http://json-schema.org/draft-04/schema#"), 158),
+        (
+            "draft7",
+            Some("http://json-schema.org/draft-07/schema#"),
+            230,
+        ),
+        (
+            "draft6",
+            Some("http://json-schema.org/draft-06/schema#"),
+            205,
+        ),
+        (
+            "draft4",
+            Some("http://json-schema.org/draft-04/schema#"),
+            158,
+        ),
     ];
     let judge = Judge::new();
     for (folder, dialect, least) in DRAFTS {

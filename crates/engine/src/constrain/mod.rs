@@ -17,7 +17,7 @@ mod tests;
 mod tokens;
 
 pub(crate) use guide::Guide;
-pub(crate) use schema::embedded;
+pub(crate) use schema::{embedded, whole};
 pub(crate) use tokens::is_mark;
 
 use ingle_formats::vocabulary::Vocabulary;
@@ -56,7 +56,7 @@ pub enum Constraint {
 #[non_exhaustive]
 pub enum ConstraintError {
     /// A part of a schema that cannot be kept to.
-    #[error("`{path}` in the schema: {why}")]
+    #[error("the schema{}: {why}", place(.path))]
     Schema {
         /// A JSON pointer to the keyword; empty: the schema itself.
         path: String,
@@ -72,7 +72,7 @@ pub enum ConstraintError {
         why: String,
     },
     /// More than is taken.
-    #[error("the {what} has {found}; at most {limit} are taken")]
+    #[error("the {what} is too large: {found}, where at most {limit} are taken")]
     TooLarge {
         /// What.
         what: &'static str,
@@ -81,11 +81,40 @@ pub enum ConstraintError {
         /// The most.
         limit: usize,
     },
+    /// A part of a tool's schema that cannot be kept to.
+    #[error("the parameters of the tool `{name}`{}: {why}", place(.path))]
+    Tool {
+        /// Which tool.
+        name: String,
+        /// A JSON pointer to the keyword, in the parameters.
+        path: String,
+        /// What is wrong, and what to do.
+        why: String,
+    },
+    /// A call is asked for of a tool that there is not.
+    #[error("there is no tool `{name}` to be called; declare it in the list of tools")]
+    NoTool {
+        /// Its name; empty: there are no tools at all.
+        name: String,
+    },
+    /// The model's template knows no calls.
+    #[error(
+        "this model's chat template has no form of calls that is known, so it cannot call tools; use a model that was trained to"
+    )]
+    NoCalls,
     /// The vocabulary has no token that ends an answer.
     #[error(
         "this model's vocabulary has no token that ends an answer, so no answer could be kept to a form; use another model"
     )]
     NoEnd,
+}
+
+/// A place in a schema, in words.
+fn place(path: &str) -> String {
+    match path {
+        "" => String::new(),
+        path => format!(" at `{path}`"),
+    }
 }
 
 /// Compiles constraints for one vocabulary. Cheap to clone.
@@ -194,30 +223,32 @@ impl Constrainer {
     fn schema(&self, schema: &Value) -> Result<Grammar, ConstraintError> {
         let checked = schema::checked(schema)?;
         let made = self.make(TopLevelGrammar::from_json_schema(checked));
-        made.map_err(|why| ConstraintError::Schema {
-            path: String::new(),
-            why,
-        })
+        made.map_err(|said| schema::blamed(schema, &said))
     }
 
     fn make(&self, top: TopLevelGrammar) -> Result<Grammar, String> {
-        // What goes deep in a schema goes deep on the stack there; a panic is an error.
-        let made = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            let mut matcher = Matcher::new(self.factory.create_parser(top));
-            match matcher.get_error() {
-                Some(error) => Err(short(&error)),
-                None if matcher.grammar_warnings().is_empty() => Ok(matcher),
-                None => Err(short(&matcher.grammar_warnings().join("; "))),
-            }
+        // A panic in there is an error.
+        let made = llguidance::panic_utils::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            Ok(Matcher::new(self.factory.create_parser(top)))
         }));
-        let matcher = made.unwrap_or_else(|_| Err("it is too complicated".to_owned()))?;
+        let mut matcher = made.map_err(|_| "it is too complicated".to_owned())?;
+        if let Some(error) = matcher.get_error() {
+            return Err(short(&error));
+        }
+        let warnings = matcher.grammar_warnings();
+        if !warnings.is_empty() {
+            return Err(short(&warnings.join("; ")));
+        }
         Ok(Grammar(Arc::new(Mutex::new(matcher))))
     }
 }
 
-/// The first line of a message that may be long.
+/// What matters of a message that may be long: of an expression what is wrong, else the first line.
 fn short(message: &str) -> String {
-    let line = message.lines().next().unwrap_or_default();
+    let wrong = message
+        .lines()
+        .find_map(|line| line.strip_prefix("error: "));
+    let line = wrong.or(message.lines().next()).unwrap_or_default();
     line.chars().take(300).collect()
 }
 
@@ -259,6 +290,53 @@ fn choice(choices: &[String]) -> Result<String, ConstraintError> {
     }
     let all: Vec<String> = choices.iter().map(|text| literal(text)).collect();
     Ok(format!("start: {}", all.join(" | ")))
+}
+
+/// A constraint as rules of a larger grammar: their text, and the name of the one that stands for all.
+pub(crate) fn rule_of(constraint: &Constraint) -> Result<(String, String), ConstraintError> {
+    Ok(match constraint {
+        Constraint::Regex(regex) => {
+            bounded("regular expression", regex.len())?;
+            let regex = regex.replace('/', "\\/").replace('\n', "\\n");
+            (format!("F_REGEX: /{regex}/\n"), "F_REGEX".into())
+        }
+        Constraint::Choice(choices) => {
+            let rules = choice(choices)?.replacen("start", "f_choice", 1);
+            (rules + "\n", "f_choice".into())
+        }
+        Constraint::Gbnf(gbnf) => {
+            let lark = gbnf::to_lark(gbnf)?;
+            let rules = lark.replacen("start", "f_start", 1);
+            (rules, "f_start".into())
+        }
+        Constraint::Lark(lark) => {
+            bounded("grammar", lark.len())?;
+            schema::check_lark(lark)?;
+            (renamed(lark), "f_start".into())
+        }
+        Constraint::JsonSchema(schema) => {
+            let schema = schema::checked(schema)?;
+            (format!("f_json: %json {schema}\n"), "f_json".into())
+        }
+        Constraint::JsonObject => {
+            let schema = schema::checked(&serde_json::json!({ "type": "object" }))?;
+            (format!("f_json: %json {schema}\n"), "f_json".into())
+        }
+    })
+}
+
+/// A grammar of which the first rule has another name.
+fn renamed(lark: &str) -> String {
+    let mut out = String::new();
+    for line in lark.lines() {
+        let rest = line.strip_prefix("start");
+        match rest.filter(|rest| rest.trim_start().starts_with([':', '['])) {
+            Some(rest) => out.extend(["f_start", rest]),
+            None => out.push_str(line),
+        }
+        out.push('\n');
+    }
+    out
 }
 
 /// A compiled constraint, at its beginning. Cheap to clone; every answer follows it by itself.

@@ -4,13 +4,17 @@
 //! ```text
 //! let style = Style::detect(template, vocabulary);         once a model
 //! request.shown = style.shown(vocabulary);                  marks that are control tokens
+//! request.grammar = constrainer.answer(&answering)?;        what the answer may be
+//! request.thinking = Some(style.thinking(...));             where reasoning has a budget
 //! let mut reader = Reader::new(&style, prompt, &tools);     one an answer
 //! reader.push(text) -> pieces, ..., reader.finish() -> pieces
 //! ```
 
 mod gemma;
+mod grammar;
 mod harmony;
 mod header;
+mod lark;
 mod marked;
 mod object;
 mod params;
@@ -22,6 +26,7 @@ mod style;
 mod tests;
 mod xml;
 
+pub use grammar::Answering;
 pub use reader::Reader;
 pub use style::{Format, Style};
 
@@ -34,6 +39,9 @@ pub struct Tool {
     pub name: String,
     /// JSON schema of its arguments, an object; `None`: any object.
     pub parameters: Option<Value>,
+    /// Whether a schema that cannot be kept to whole is refused. Otherwise a call is kept to what of it
+    /// can be.
+    pub strict: bool,
 }
 
 /// Whether tools are called.

@@ -5,12 +5,15 @@
 //! other one that could change what is valid is refused with its path. Where nothing says otherwise
 //! a schema is one of draft 2020-12 (<https://json-schema.org/draft/2020-12>).
 
+mod blame;
 mod formats;
 mod logic;
 mod numbers;
 mod objects;
 mod pattern;
 mod walk;
+
+pub(super) use blame::blamed;
 
 use super::ConstraintError;
 use serde_json::{Map, Value, json};
@@ -27,7 +30,7 @@ fn options() -> Value {
 
 /// A schema that llguidance keeps to, made of one that somebody gave.
 pub(super) fn checked(schema: &Value) -> Result<Value, ConstraintError> {
-    let (checked, defs) = embedded(schema, "d")?;
+    let (checked, defs) = embedded(schema, "d", false)?;
     Ok(whole(checked, defs))
 }
 
@@ -46,14 +49,16 @@ pub(crate) fn whole(schema: Value, defs: Map<String, Value>) -> Value {
 }
 
 /// As [`checked`], for a part of a larger schema: the definitions that it refers to are to stand in
-/// `$defs` of that one; their names begin with `prefix`.
+/// `$defs` of that one; their names begin with `prefix`. Where it is `lenient`, keywords that cannot be
+/// kept to are left out.
 pub(crate) fn embedded(
     schema: &Value,
     prefix: &str,
+    lenient: bool,
 ) -> Result<(Value, Map<String, Value>), ConstraintError> {
     let bytes = schema.to_string().len();
     super::bounded("schema", bytes)?;
-    let mut walk = Walk::new(schema, prefix)?;
+    let mut walk = Walk::new(schema, prefix, lenient)?;
     let checked = walk.schema(schema, "", 0)?;
     let defs = walk.definitions()?;
     Ok((checked, defs))

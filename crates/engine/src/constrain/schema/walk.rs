@@ -60,6 +60,8 @@ pub(super) struct Walk<'a> {
     root: &'a Value,
     pub draft: Draft,
     prefix: &'a str,
+    /// Keywords that cannot be kept to are left out.
+    lenient: bool,
     /// Names of definitions by the pointer that is referred to.
     names: HashMap<String, String>,
     /// Those of which the schema is still to be read.
@@ -68,7 +70,7 @@ pub(super) struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    pub fn new(root: &'a Value, prefix: &'a str) -> Result<Self, ConstraintError> {
+    pub fn new(root: &'a Value, prefix: &'a str, lenient: bool) -> Result<Self, ConstraintError> {
         let draft = match root.get("$schema") {
             None => Draft::D2020,
             Some(Value::String(uri)) => match uri.trim_end_matches('#') {
@@ -90,6 +92,7 @@ impl<'a> Walk<'a> {
             root,
             draft,
             prefix,
+            lenient,
             names: HashMap::new(),
             pending: Vec::new(),
             count: 0,
@@ -123,7 +126,7 @@ impl<'a> Walk<'a> {
             Value::Object(map) => map,
             _ => return Err(refuse(path, "a schema must be an object, true or false")),
         };
-        if depth > 0 {
+        if depth > 0 && !self.lenient {
             self.embedded_base(map, path)?;
         }
         if let Some(reference) = map.get("$ref")
@@ -134,7 +137,10 @@ impl<'a> Walk<'a> {
         let mut made = Made::default();
         for (keyword, value) in map {
             let here = at(path, keyword);
-            self.keyword(map, keyword, value, &here, depth, &mut made)?;
+            let read = self.keyword(map, keyword, value, &here, depth, &mut made);
+            if !self.lenient || self.count > MAX_SCHEMAS {
+                read?;
+            }
         }
         Ok(made.finish())
     }

@@ -1,9 +1,11 @@
+mod grammar;
+
 use super::*;
 use crate::reasoning::Marks;
 use proptest::prelude::*;
 use serde_json::json;
 
-fn style(format: Format) -> Style {
+pub(super) fn style(format: Format) -> Style {
     let reasoning = match format {
         Format::Gemma4 => Marks::GEMMA,
         _ => Marks::THINK,
@@ -15,7 +17,7 @@ fn style(format: Format) -> Style {
     }
 }
 
-fn tools() -> Vec<Tool> {
+pub(super) fn tools() -> Vec<Tool> {
     let parameters = json!({
         "type": "object",
         "properties": {
@@ -26,6 +28,7 @@ fn tools() -> Vec<Tool> {
     let tool = |name: &str| Tool {
         name: name.to_owned(),
         parameters: Some(parameters.clone()),
+        strict: true,
     };
     vec![tool("weather"), tool("news")]
 }
@@ -106,7 +109,7 @@ fn check(format: Format, text: &str, said: &str, calls: &[(&str, Value)]) {
 }
 
 /// One call of each format, and two.
-fn samples() -> Vec<(Format, &'static str, &'static str)> {
+pub(super) fn samples() -> Vec<(Format, &'static str, &'static str)> {
     use Format::*;
     vec![
         (
@@ -395,6 +398,7 @@ fn code_is_a_call_of_the_tool_that_runs_it() {
     let tool = Tool {
         name: "python".into(),
         parameters: None,
+        strict: false,
     };
     for size in 1..9 {
         let mut reader = Reader::new(&style(Format::Llama), "", std::slice::from_ref(&tool));
