@@ -4,6 +4,7 @@ use crate::reasoning::Marks;
 use crate::thinking::Thinking;
 use ingle_formats::TokenId;
 use ingle_formats::vocabulary::{Encode, TokenKind, Vocabulary};
+use serde_json::Value;
 
 /// How a model writes its calls of tools.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,9 +66,6 @@ impl Format {
     /// The format that a template asks for.
     fn detect(template: &str, vocabulary: &Vocabulary) -> Option<Self> {
         let says = |text: &str| template.contains(text);
-        if !says("tools") {
-            return None;
-        }
         let tests: &[(bool, Self)] = &[
             (says("<|channel|>") && says("<|message|>"), Self::Harmony),
             (says("<|tool_call>"), Self::Gemma4),
@@ -85,9 +83,12 @@ impl Format {
             (says("[TOOL_CALLS]") && says("[ARGS]"), Self::MistralArgs),
             (says("[TOOL_CALLS]"), Self::MistralList),
             (says("<|tool_call|>"), Self::PipeList),
-            (says("<|python_tag|>") || says("ipython"), Self::Llama),
             (
-                vocabulary.token_id("<|tool_call_start|>").is_some(),
+                says("tools") && (says("<|python_tag|>") || says("ipython")),
+                Self::Llama,
+            ),
+            (
+                says("tools") && vocabulary.token_id("<|tool_call_start|>").is_some(),
                 Self::Lfm,
             ),
         ];
@@ -145,6 +146,9 @@ pub struct Style {
     pub reasoning: Marks,
     /// Whether the template itself speaks of these marks.
     pub reasons: bool,
+    /// Whether the template shows the model its tools. Where it knows calls and shows no tools, they
+    /// must be told in words: see [`Style::instructions`].
+    pub shows_tools: bool,
 }
 
 impl Style {
@@ -159,6 +163,7 @@ impl Style {
             calls,
             reasoning: reasoning.unwrap_or(Marks::THINK),
             reasons: reasoning.is_some(),
+            shows_tools: template.contains("tools"),
         }
     }
 
@@ -178,6 +183,35 @@ impl Style {
             vocabulary.kind(*t) == Some(TokenKind::Control) && !vocabulary.is_end_of_generation(*t)
         };
         tokens.filter(is_control).collect()
+    }
+
+    /// What is to stand in the system message where the template does not show tools itself; `tools` are
+    /// the function objects, with name, description and parameters.
+    pub fn instructions(&self, tools: &[Value]) -> Option<String> {
+        if self.calls.is_none() || self.shows_tools || tools.is_empty() {
+            return None;
+        }
+        let mut text = String::from("## Tools\nYou have access to the following tools:\n");
+        for tool in tools {
+            let function = tool.get("function").unwrap_or(tool);
+            let word = |name| {
+                function
+                    .get(name)
+                    .and_then(Value::as_str)
+                    .unwrap_or_default()
+            };
+            let object = Value::from_iter([("type", "object")]);
+            let parameters = function.get("parameters").unwrap_or(&object);
+            text.push_str(&format!(
+                "\n### {}\nDescription: {}\nParameters: {parameters}\n",
+                word("name"),
+                word("description")
+            ));
+        }
+        text.push_str(
+            "\nCall a tool where it helps, with arguments that are valid by its parameters.",
+        );
+        Some(text)
     }
 
     /// A bound on the reasoning of an answer to `prompt`: after `budget` tokens its closing mark is

@@ -14,6 +14,7 @@ pub(super) fn style(format: Format) -> Style {
         calls: Some(format),
         reasoning,
         reasons: true,
+        shows_tools: true,
     }
 }
 
