@@ -24,6 +24,7 @@ use ingle_formats::vocabulary::Vocabulary;
 use llguidance::api::{ParserLimits, TopLevelGrammar};
 use llguidance::{Matcher, ParserFactory};
 use serde_json::Value;
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokens::Tokens;
 use toktrie::{InferenceCapabilities, TokEnv};
@@ -122,6 +123,39 @@ fn place(path: &str) -> String {
 pub struct Constrainer {
     factory: Arc<ParserFactory>,
     vocabulary: Arc<Vocabulary>,
+    made: Arc<Mutex<Made>>,
+}
+
+/// Grammars that were made last, by their text: agents ask with the same tools again and again.
+#[derive(Default)]
+struct Made {
+    /// The latest last.
+    all: VecDeque<(String, Grammar)>,
+}
+
+/// How many are kept.
+const MAX_MADE: usize = 64;
+/// The longest text of one that is kept, in bytes.
+const MAX_KEPT_BYTES: usize = 1 << 17;
+
+impl Made {
+    fn find(&mut self, text: &str) -> Option<Grammar> {
+        let at = self.all.iter().position(|(kept, _)| kept == text)?;
+        let found = self.all.remove(at)?;
+        let grammar = found.1.clone();
+        self.all.push_back(found);
+        Some(grammar)
+    }
+
+    fn keep(&mut self, text: String, grammar: &Grammar) {
+        if text.len() > MAX_KEPT_BYTES {
+            return;
+        }
+        if self.all.len() >= MAX_MADE {
+            self.all.pop_front();
+        }
+        self.all.push_back((text, grammar.clone()));
+    }
 }
 
 impl std::fmt::Debug for Constrainer {
@@ -165,6 +199,7 @@ impl Constrainer {
         Ok(Self {
             factory: Arc::new(factory),
             vocabulary,
+            made: Arc::default(),
         })
     }
 
@@ -213,17 +248,35 @@ impl Constrainer {
     /// The grammar of a text that [`crate::tools`] wrote.
     pub(crate) fn trusted(&self, lark: String) -> Result<Grammar, ConstraintError> {
         bounded("set of tools", lark.len())?;
-        let made = self.make(TopLevelGrammar::from_lark(lark));
-        made.map_err(|why| ConstraintError::Grammar {
-            what: "set of tools",
-            why,
-        })
+        let made = || self.make(TopLevelGrammar::from_lark(lark.clone()));
+        self.kept(&lark, made)
+            .map_err(|why| ConstraintError::Grammar {
+                what: "set of tools",
+                why,
+            })
     }
 
     fn schema(&self, schema: &Value) -> Result<Grammar, ConstraintError> {
         let checked = schema::checked(schema)?;
-        let made = self.make(TopLevelGrammar::from_json_schema(checked));
-        made.map_err(|said| schema::blamed(schema, &said))
+        let text = checked.to_string();
+        let made = || self.make(TopLevelGrammar::from_json_schema(checked));
+        self.kept(&text, made)
+            .map_err(|said| schema::blamed(schema, &said))
+    }
+
+    /// The grammar of a text: one that is kept, or a new one.
+    fn kept(
+        &self,
+        text: &str,
+        make: impl FnOnce() -> Result<Grammar, String>,
+    ) -> Result<Grammar, String> {
+        let lock = || self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(grammar) = lock().find(text) {
+            return Ok(grammar);
+        }
+        let grammar = make()?;
+        lock().keep(text.to_owned(), &grammar);
+        Ok(grammar)
     }
 
     fn make(&self, top: TopLevelGrammar) -> Result<Grammar, String> {

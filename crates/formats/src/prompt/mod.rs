@@ -62,6 +62,11 @@ impl Prompter {
         &self.vocabulary
     }
 
+    /// The vocabulary, to be kept.
+    pub fn shared_vocabulary(&self) -> Arc<Vocabulary> {
+        Arc::clone(&self.vocabulary)
+    }
+
     /// Whether there is a chat template.
     pub fn has_template(&self) -> bool {
         self.template.is_some()
