@@ -59,6 +59,16 @@ impl ApiError {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", message)
     }
 
+    /// The message with the field's name, for dialects that have no other place for it.
+    pub(crate) fn named(&self) -> String {
+        match &self.param {
+            Some(param) if !param.is_empty() && !self.message.contains(param.as_str()) => {
+                format!("`{param}`: {}", self.message)
+            }
+            _ => self.message.clone(),
+        }
+    }
+
     /// It may work in so many seconds.
     #[must_use]
     pub fn retry_after(mut self, seconds: u32) -> Self {

@@ -11,7 +11,7 @@ use std::net::{IpAddr, Ipv6Addr};
 /// Names and origins that are allowed beside the usual ones.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Allowed {
-    /// Web pages that may ask, as `https://app.example`; `*` for all.
+    /// Web pages that may ask, as `https://app.example` or `http://localhost:*`; `*` for all.
     pub origins: Vec<String>,
     /// Names under which the server is reached, beside `localhost` and addresses.
     pub hosts: Vec<String>,
@@ -55,7 +55,7 @@ impl Allowed {
         let listed = self
             .origins
             .iter()
-            .any(|o| o == "*" || o.eq_ignore_ascii_case(text));
+            .any(|pattern| fits(pattern, text));
         if same || listed {
             return Ok(Some(origin.clone()));
         }
@@ -72,6 +72,18 @@ impl Allowed {
                     || name.eq_ignore_ascii_case("localhost")
                     || self.hosts.iter().any(|h| h.eq_ignore_ascii_case(name))
             }
+        }
+    }
+}
+
+/// Whether an origin is one of those that a pattern stands for: `*` is anything, at its one place.
+fn fits(pattern: &str, origin: &str) -> bool {
+    let (pattern, origin) = (pattern.to_ascii_lowercase(), origin.to_ascii_lowercase());
+    match pattern.split_once('*') {
+        None => pattern == origin,
+        Some((before, after)) => {
+            let rest = origin.strip_prefix(before);
+            rest.is_some_and(|rest| rest.ends_with(after))
         }
     }
 }
@@ -175,6 +187,21 @@ mod tests {
             assert_eq!(code(&[("host", host)]), Ok(None), "{host}");
         }
         assert_eq!(code(&[]), Err("bad_host"));
+    }
+
+    #[test]
+    fn a_pattern_stands_for_some() {
+        for (pattern, origin, want) in [
+            ("*", "https://a.example", true),
+            ("http://localhost:*", "http://LOCALHOST:3000", true),
+            ("http://localhost:*", "http://localhost.evil:3000", false),
+            ("app://*", "app://obsidian.md", true),
+            ("https://*.a.example", "https://b.a.example", true),
+            ("https://*.a.example", "https://a.example", false),
+            ("https://a.example", "https://a.example", true),
+        ] {
+            assert_eq!(fits(pattern, origin), want, "{pattern} {origin}");
+        }
     }
 
     #[test]

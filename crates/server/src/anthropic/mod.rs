@@ -60,7 +60,7 @@ pub fn error(error: &ApiError) -> Value {
         500.. => "api_error",
         _ => "invalid_request_error",
     };
-    json!({ "type": "error", "error": { "type": kind, "message": error.message } })
+    json!({ "type": "error", "error": { "type": kind, "message": error.named() } })
 }
 
 /// A name that nothing else has.
@@ -76,7 +76,7 @@ mod tests {
     fn errors_look_like_anthropics() {
         assert_eq!(
             error(&ApiError::invalid("a", "no")).to_string(),
-            r#"{"type":"error","error":{"type":"invalid_request_error","message":"no"}}"#
+            r#"{"type":"error","error":{"type":"invalid_request_error","message":"`a`: no"}}"#
         );
         assert_eq!(
             error(&ApiError::internal("x"))["error"]["type"],

@@ -69,7 +69,7 @@ pub fn error(error: &ApiError) -> Value {
         _ => "invalid_request_error",
     };
     let code = error.status.as_u16();
-    json!({ "error": { "code": code, "message": error.message, "type": kind } })
+    json!({ "error": { "code": code, "message": error.named(), "type": kind } })
 }
 
 #[cfg(test)]
@@ -80,7 +80,7 @@ mod tests {
     fn errors_look_like_llama_cpps() {
         assert_eq!(
             error(&ApiError::invalid("a", "no")).to_string(),
-            r#"{"error":{"code":400,"message":"no","type":"invalid_request_error"}}"#
+            r#"{"error":{"code":400,"message":"`a`: no","type":"invalid_request_error"}}"#
         );
     }
 }

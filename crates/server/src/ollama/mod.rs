@@ -93,7 +93,7 @@ fn running() -> Response<Body> {
 
 /// An error: `{"error": "..."}`.
 pub fn error(error: &ApiError) -> Value {
-    json!({ "error": error.message })
+    json!({ "error": error.named() })
 }
 
 /// `num_ctx` is larger than the model was loaded for.

@@ -125,6 +125,8 @@ fn template_chat(
         // A model that does not think need not be told not to.
         Some(false) if !mentions("think") && !mentions("reasoning") => {}
         Some(true) if reasoning.effort.is_some() => {}
+        // A model that always thinks need not be told to.
+        Some(true) if mentions("<think>") => {}
         Some(_) if reasoning.lenient => {}
         Some(_) => return Err(no_switch(names.effort)),
     }
