@@ -40,7 +40,10 @@ fn expression(format: &str) -> Option<String> {
             let word = "[A-Za-z0-9!#$%&'*+/=?^_`{|}~\\-]{1,16}";
             format!("{word}(?:\\.{word}){{0,2}}@{host}")
         }
-        "uri" | "iri" | "uri-reference" | "iri-reference" => uri,
+        "uri" | "iri" | "uri-reference" | "iri-reference" | "uri-template" => uri,
+        "relative-json-pointer" => "(?:0|[1-9][0-9]{0,3})(?:#|(?:/(?:[^~/]|~[01])*)*)".to_owned(),
+        // Letters and digits stand for themselves in every notation.
+        "regex" => "\\^?[A-Za-z0-9 _]{0,200}\\$?".to_owned(),
         "json-pointer" => "(?:/(?:[^~/]|~[01])*)*".to_owned(),
         _ => return None,
     })

@@ -11,7 +11,7 @@ const MAX_TURN: usize = 12;
 const MAX_ONE_OF: usize = 12;
 
 /// What is valid where `schema` is not; `None`: that cannot be written.
-fn negated(walk: &Walk<'_>, schema: &Value, depth: usize) -> Option<Value> {
+pub(super) fn negated(walk: &Walk<'_>, schema: &Value, path: &str, depth: usize) -> Option<Value> {
     let map = match schema {
         Value::Bool(valid) => return Some((!valid).into()),
         Value::Object(map) if depth < MAX_TURN => map,
@@ -22,7 +22,7 @@ fn negated(walk: &Walk<'_>, schema: &Value, depth: usize) -> Option<Value> {
         if ANNOTATIONS.contains(&keyword.as_str()) {
             continue;
         }
-        match negated_keyword(walk, map, keyword, value, depth)? {
+        match negated_keyword(walk, map, keyword, (value, path), depth)? {
             Value::Bool(false) => {}
             other => any.push(other),
         }
@@ -42,12 +42,12 @@ fn negated_keyword(
     walk: &Walk<'_>,
     map: &Map<String, Value>,
     keyword: &str,
-    value: &Value,
+    (value, path): (&Value, &str),
     depth: usize,
 ) -> Option<Value> {
     let all = |values: &Value| -> Option<Vec<Value>> {
         let each = values.as_array()?.iter();
-        each.map(|schema| negated(walk, schema, depth + 1))
+        each.map(|schema| negated(walk, schema, path, depth + 1))
             .collect()
     };
     let count = || {
@@ -80,7 +80,7 @@ fn negated_keyword(
         "properties" => {
             let mut any = Vec::new();
             for (name, schema) in value.as_object()? {
-                let other = negated(walk, schema, depth + 1)?;
+                let other = negated(walk, schema, path, depth + 1)?;
                 if other != Value::Bool(false) {
                     any.push(json!({
                         "type": "object", "required": [name], "properties": { name.as_str(): other },
@@ -107,8 +107,8 @@ fn negated_keyword(
         "maxItems" => more("array", "minItems")?,
         "minProperties" => less("object", "maxProperties")?,
         "$ref" if map.len() == 1 => {
-            let pointer = walk.pointer(value, "").ok()?;
-            negated(walk, walk.target(&pointer)?, depth + 1)?
+            let pointer = walk.pointer(value, path).ok()?;
+            negated(walk, walk.target(&pointer)?, &pointer, depth + 1)?
         }
         _ => return None,
     })
@@ -216,7 +216,7 @@ fn other_texts(texts: &[&str]) -> Option<String> {
 
 /// `not`.
 pub(super) fn not(walk: &mut Walk<'_>, value: &Value, path: &str, depth: usize) -> Checked {
-    match negated(walk, value, 0) {
+    match negated(walk, value, path, 0) {
         Some(other) => walk.schema(&other, path, depth + 1),
         None => Err(refuse(
             path,
@@ -236,7 +236,7 @@ pub(super) fn conditional(
     if !map.contains_key("then") && !map.contains_key("else") {
         return Ok(true.into());
     }
-    let Some(other) = negated(walk, whether, 0) else {
+    let Some(other) = negated(walk, whether, path, 0) else {
         let why = "whether this holds cannot be told while an answer is written; write the alternatives with `anyOf`";
         return Err(refuse(path, why));
     };
@@ -258,7 +258,7 @@ pub(super) fn one_of(walk: &mut Walk<'_>, value: &Value, path: &str, depth: usiz
     if all.len() == 1 || apart(given) {
         return Ok(json!({ "anyOf": all }));
     }
-    let others: Option<Vec<Value>> = given.iter().map(|s| negated(walk, s, 0)).collect();
+    let others: Option<Vec<Value>> = given.iter().map(|s| negated(walk, s, path, 0)).collect();
     let Some(others) = others.filter(|o| o.len() <= MAX_ONE_OF) else {
         return Ok(json!({ "oneOf": all })); // llguidance may see that they exclude one another
     };

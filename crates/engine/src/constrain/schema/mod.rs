@@ -7,10 +7,12 @@
 
 mod blame;
 mod formats;
+mod lists;
 mod logic;
 mod numbers;
 mod objects;
 mod pattern;
+mod places;
 mod walk;
 
 pub(super) use blame::blamed;

@@ -205,7 +205,7 @@ pub(super) fn unevaluated(
         return Ok(());
     }
     let mut known = Map::new();
-    if !said(walk, map, 0, &mut known) {
+    if !said(walk, map, path, 0, &mut known) {
         return Err(refuse(path, &why));
     }
     let mut rest = json!({ "properties": known, "additionalProperties": schema });
@@ -221,31 +221,35 @@ pub(super) fn unevaluated(
 fn said(
     walk: &Walk<'_>,
     map: &Map<String, Value>,
+    path: &str,
     depth: usize,
     known: &mut Map<String, Value>,
 ) -> bool {
     if depth > 8 {
         return false;
     }
-    let mut inner = |schema: &Value| match schema {
+    let mut inner = |schema: &Value, path: &str| match schema {
         Value::Object(map) => {
             let open = [
                 "patternProperties",
                 "additionalProperties",
                 "unevaluatedProperties",
             ];
-            !open.iter().any(|word| map.contains_key(*word)) && said(walk, map, depth + 1, known)
+            let plain = !open.iter().any(|word| map.contains_key(*word));
+            plain && said(walk, map, path, depth + 1, known)
         }
         _ => true,
     };
     for (word, value) in map {
         let plain = match word.as_str() {
-            "allOf" => value
-                .as_array()
-                .is_some_and(|all| all.iter().all(&mut inner)),
+            "allOf" => {
+                let all = value.as_array();
+                all.is_some_and(|all| all.iter().all(|schema| inner(schema, path)))
+            }
             "$ref" => {
-                let target = walk.pointer(value, "").ok().and_then(|p| walk.target(&p));
-                target.is_some_and(&mut inner)
+                let pointer = walk.pointer(value, path).ok();
+                let target = pointer.and_then(|p| Some((walk.target(&p)?, p)));
+                target.is_some_and(|(schema, pointer)| inner(schema, &pointer))
             }
             word => word == "contains" || word == "not" || !ELSEWHERE.contains(&word),
         };

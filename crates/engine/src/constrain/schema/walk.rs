@@ -1,7 +1,8 @@
 //! From a schema to one that is kept to.
 
 use super::super::ConstraintError;
-use super::{at, formats, logic, numbers, objects, pattern, refuse};
+use super::places::Places;
+use super::{at, formats, lists, logic, numbers, objects, pattern, refuse};
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
 
@@ -31,16 +32,13 @@ pub(super) const ANNOTATIONS: [&str; 16] = [
 ];
 
 /// Keywords that are known and not kept to.
-const REFUSED: [&str; 9] = [
+const REFUSED: [&str; 6] = [
     "$dynamicRef",
     "$recursiveRef",
     "$vocabulary",
     "extends",
     "disallow",
     "divisibleBy",
-    "contains",
-    "unevaluatedItems",
-    "unevaluatedProperties",
 ];
 
 /// The drafts that differ.
@@ -58,6 +56,7 @@ pub(super) type Checked = Result<Value, ConstraintError>;
 /// One walk through a schema.
 pub(super) struct Walk<'a> {
     root: &'a Value,
+    places: Places,
     pub draft: Draft,
     prefix: &'a str,
     /// Keywords that cannot be kept to are left out.
@@ -88,8 +87,10 @@ impl<'a> Walk<'a> {
             },
             Some(_) => return Err(refuse("/$schema", "it must be a string")),
         };
+        let key = if draft == Draft::D4 { "id" } else { "$id" };
         Ok(Self {
             root,
+            places: Places::new(root, key, draft <= Draft::D7),
             draft,
             prefix,
             lenient,
@@ -127,7 +128,7 @@ impl<'a> Walk<'a> {
             _ => return Err(refuse(path, "a schema must be an object, true or false")),
         };
         if depth > 0 && !self.lenient {
-            self.embedded_base(map, path)?;
+            self.one_dialect(map, path)?;
         }
         if let Some(reference) = map.get("$ref")
             && self.draft <= Draft::D7
@@ -145,21 +146,15 @@ impl<'a> Walk<'a> {
         Ok(made.finish())
     }
 
-    /// A schema of another base changes what references mean.
-    fn embedded_base(&self, map: &Map<String, Value>, path: &str) -> Result<(), ConstraintError> {
-        let id = if self.draft == Draft::D4 { "id" } else { "$id" };
-        match map.get(id) {
-            Some(Value::String(uri)) if !uri.starts_with('#') => {
-                let why = "a schema with an identifier of its own inside another one is not followed; leave the identifier out";
-                Err(refuse(&at(path, id), why))
+    /// Only the whole schema may have a dialect.
+    fn one_dialect(&self, map: &Map<String, Value>, path: &str) -> Result<(), ConstraintError> {
+        let whole = self.root.get("$schema");
+        match map.get("$schema") {
+            Some(dialect) if Some(dialect) != whole => {
+                let why = "a part of a schema cannot have another dialect";
+                Err(refuse(&at(path, "$schema"), why))
             }
-            _ => match map.get("$schema") {
-                Some(_) => Err(refuse(
-                    &at(path, "$schema"),
-                    "only the whole schema may have a dialect",
-                )),
-                None => Ok(()),
-            },
+            _ => Ok(()),
         }
     }
 
@@ -224,11 +219,8 @@ impl<'a> Walk<'a> {
             "items" | "prefixItems" | "additionalItems" | "uniqueItems" => {
                 self.items(map, keyword, value, path, depth, made)?;
             }
-            "minContains" | "maxContains" if !map.contains_key("contains") => {}
-            "minContains" | "maxContains" => numbers::count(value, path).map(|_| ())?,
-            "contains"
-                if map.get("minContains").and_then(Value::as_f64) == Some(0.0)
-                    && !map.contains_key("maxContains") => {}
+            "contains" => made.and(lists::contains(self, map, value, path, depth)?),
+            "minContains" | "maxContains" => {}
             "unevaluatedProperties" | "unevaluatedItems" => {
                 objects::unevaluated(self, map, keyword, value, path, depth, made)?;
             }
@@ -333,69 +325,29 @@ impl<'a> Walk<'a> {
         Ok(json!({ "$ref": format!("#/$defs/{name}") }))
     }
 
-    /// Where a reference leads, as a JSON pointer.
+    /// Where a reference at `path` leads, as a JSON pointer.
     pub fn pointer(&self, value: &Value, path: &str) -> Result<String, ConstraintError> {
-        let local = value.as_str().and_then(|uri| uri.strip_prefix('#'));
-        let Some(fragment) = local else {
+        let uri = value.as_str();
+        let uri = uri.ok_or_else(|| refuse(path, "a reference must be a string"))?;
+        let Some(pointer) = self.places.find(path, uri) else {
             let why = "only references into the same schema (`#/$defs/...`) are followed";
             return Err(refuse(path, why));
         };
-        let pointer = decoded(fragment);
-        if !pointer.is_empty() && !pointer.starts_with('/') {
-            return Err(refuse(
-                path,
-                "anchors are not followed; refer by path (`#/$defs/...`)",
-            ));
-        }
         match self.root.pointer(&pointer) {
-            Some(Value::Object(_) | Value::Bool(_)) => {}
-            _ => return Err(refuse(path, "there is no such schema")),
+            Some(Value::Object(_) | Value::Bool(_)) => Ok(pointer),
+            _ => Err(refuse(path, "there is no such schema")),
         }
-        // A part that is no schema by its place, or one behind another base, may mean anything.
-        let mut seen = String::new();
-        for step in pointer.split('/').skip(1) {
-            seen = format!("{seen}/{step}");
-            let inside = self.root.pointer(&seen).and_then(Value::as_object);
-            let word = |name| {
-                inside
-                    .and_then(|m: &Map<String, Value>| m.get(name))
-                    .is_some_and(Value::is_string)
-            };
-            if word("$id") || word("id") {
-                return Err(refuse(
-                    path,
-                    "it leads into a schema with an identifier of its own",
-                ));
-            }
-        }
-        Ok(pointer)
+    }
+
+    /// Whether `minContains` and `maxContains` are known.
+    pub fn counts_contained(&self) -> bool {
+        self.draft >= Draft::D2019
     }
 
     /// The schema that a pointer leads to.
     pub fn target(&self, pointer: &str) -> Option<&'a Value> {
         self.root.pointer(pointer)
     }
-}
-
-/// Percent-encoded characters of a fragment.
-fn decoded(fragment: &str) -> String {
-    let mut bytes = Vec::new();
-    let mut rest = fragment.as_bytes();
-    while let [first, tail @ ..] = rest {
-        let hex = tail.get(..2).and_then(|d| std::str::from_utf8(d).ok());
-        let byte = hex.and_then(|d| u8::from_str_radix(d, 16).ok());
-        match (first, byte) {
-            (b'%', Some(byte)) => {
-                bytes.push(byte);
-                rest = &tail[2..];
-            }
-            _ => {
-                bytes.push(*first);
-                rest = tail;
-            }
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 fn types(value: &Value, path: &str) -> Checked {
