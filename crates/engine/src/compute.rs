@@ -34,11 +34,15 @@ impl<O: Ops + 'static> Engine<O> {
             _ => {
                 let prompts = !only_next;
                 self.pace.does(Does::Tokens { prompts }, now);
+                if lane == Lane::Main {
+                    self.chunk.does(pass.load(), now);
+                }
                 n_layers
             }
         };
         if first == 0 {
             self.steps += 1;
+            self.rows += self.passes.of(lane).rows.len() as u64;
         } else if let Some(guesser) = &mut self.guesser {
             // What this step takes says nothing of a batch.
             guesser.begin(now, 0);
@@ -89,6 +93,7 @@ impl<O: Ops + 'static> Engine<O> {
             let reason = FinishReason::Unreadable(error.to_string());
             events.push(sequence.finished(reason, now));
             sequence.release(&mut self.memory);
+            self.shares.went(sequence.user);
             if let Some(guesser) = &mut self.guesser {
                 guesser.over(sequence.id);
             }
@@ -107,6 +112,7 @@ impl<O: Ops + 'static> Engine<O> {
         let (mut logits, hidden) = (&mut self.step.logits[..], &mut self.step.hidden);
         let (vocabulary, memory, speculated) =
             (&self.vocabulary, &mut self.memory, &mut self.speculated);
+        let shares = &mut self.shares;
         let pass = self.passes.of_mut(lane);
         let mut first = 0;
         for Member {
@@ -122,7 +128,9 @@ impl<O: Ops + 'static> Engine<O> {
                 self.ops.read(self.network.hidden(), rows, hidden);
             }
             first += n + guesses;
+            let reached = sequence.reached();
             let outputs = sequence.advance(n);
+            shares.charge(sequence.user, sequence.reached() - reached);
             let before = sequence.computed().len();
             let own = logits.split_off_mut(..outputs * labels).unwrap_or_default();
             let computed = Computed {
@@ -131,7 +139,7 @@ impl<O: Ops + 'static> Engine<O> {
                 rows: hidden,
             };
             let guesser = self.guesser.as_deref_mut();
-            let reason = sequence.go_on(computed, vocabulary, guesser, events);
+            let reason = sequence.go_on(computed, vocabulary, guesser, now, events);
             speculated.proposed += guesses as u64;
             speculated.accepted += (sequence.computed().len() - before) as u64;
             sequence.settle(memory);
@@ -140,7 +148,11 @@ impl<O: Ops + 'static> Engine<O> {
                 continue;
             };
             events.push(sequence.finished(reason, now));
+            if let Some(warm) = &mut self.warm {
+                warm.mark(&sequence, memory);
+            }
             sequence.release(memory);
+            shares.went(sequence.user);
             if let Some(guesser) = self.guesser.as_deref_mut() {
                 guesser.over(sequence.id);
             }

@@ -1,7 +1,9 @@
 //! Requests in, events out, one batch a step.
 
 use crate::budget::{Budget, Lease, OverBudget};
+use crate::chunk::Chunk;
 use crate::embed::{EmbedRequest, Embedder, Want};
+use crate::fair::Shares;
 use crate::guess::Guesser;
 use crate::memory::Memory;
 use crate::pace::Pace;
@@ -12,6 +14,7 @@ use crate::rerank::RerankPrompt;
 use crate::sampler::Sampler;
 use crate::sequence::Sequence;
 use crate::speculate::{Ngram, Speculated};
+use crate::warm::Warm;
 use crate::writer::Writer;
 use ingle_formats::TokenId;
 use ingle_formats::gguf::Metadata;
@@ -87,6 +90,11 @@ pub struct Engine<O: Ops> {
     /// Those that are in one.
     pub(crate) passes: Passes,
     pub(crate) pace: Pace,
+    pub(crate) chunk: Chunk,
+    /// What has been done for whom.
+    pub(crate) shares: Shares,
+    /// Pages on disk.
+    pub(crate) warm: Option<Warm>,
     /// Requests that have none, oldest first.
     pub(crate) waiting: VecDeque<Sequence>,
     /// Events of cancelled requests, for the next step.
@@ -96,6 +104,8 @@ pub struct Engine<O: Ops> {
     next_id: u64,
     /// Batches begun.
     pub(crate) steps: u64,
+    /// Rows of them.
+    pub(crate) rows: u64,
     /// Parts of them computed.
     pub(crate) parts: u64,
     /// How often a sequence gave way to an older one.
@@ -103,6 +113,17 @@ pub struct Engine<O: Ops> {
     pub(crate) speculated: Speculated,
     pub(crate) step: Scratch,
     _lease: Lease,
+}
+
+/// How many pages of keys and values there are, and what they hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pages {
+    /// All.
+    pub all: usize,
+    /// Those that hold nothing.
+    pub free: usize,
+    /// Those that hold texts on which no request runs: they are free when others need them.
+    pub kept: usize,
 }
 
 /// What an engine is made of.
@@ -120,6 +141,8 @@ pub(crate) struct Parts<O: Ops> {
 #[derive(Default)]
 pub(crate) struct Scratch {
     pub behind: Vec<usize>,
+    /// Whose prompts come first.
+    pub order: Vec<usize>,
     /// Known tokens of each running sequence that are computed.
     pub counts: Vec<usize>,
     pub logits: Vec<f32>,
@@ -193,6 +216,14 @@ impl<O: Ops + 'static> Engine<O> {
                     .max_stall
                     .filter(|_| parts.plan.needs.causal),
             ),
+            chunk: {
+                let bounded = parts.plan.options.max_stall.is_none()
+                    && parts.plan.needs.causal
+                    && parts.plan.options.max_sequences > 1;
+                Chunk::new(parts.plan.options.max_step.filter(|_| bounded))
+            },
+            shares: Shares::default(),
+            warm: None,
             plan: parts.plan,
             running: Vec::new(),
             passes: Passes::default(),
@@ -201,6 +232,7 @@ impl<O: Ops + 'static> Engine<O> {
             paused: Vec::new(),
             next_id: 0,
             steps: 0,
+            rows: 0,
             parts: 0,
             preemptions: 0,
             speculated: Speculated::default(),
@@ -231,7 +263,8 @@ impl<O: Ops + 'static> Engine<O> {
 
     /// Whether a step would do nothing.
     pub fn is_idle(&self) -> bool {
-        self.running() == 0 && self.waiting.is_empty() && self.cancelled.is_empty()
+        let working = self.running() > 0 || !self.waiting.is_empty();
+        !working && self.cancelled.is_empty() && !self.warm.as_ref().is_some_and(Warm::has_work)
     }
 
     /// Whether a step would do nothing although there are requests: nobody reads the answers of
@@ -254,6 +287,25 @@ impl<O: Ops + 'static> Engine<O> {
     /// Batches begun so far.
     pub fn steps(&self) -> u64 {
         self.steps
+    }
+
+    /// Rows of all batches so far, guesses among them.
+    pub fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// What the pages of keys and values hold.
+    pub fn pages(&self) -> Pages {
+        Pages {
+            all: self.plan.n_pages as usize,
+            free: self.memory.free(),
+            kept: self.memory.unused(),
+        }
+    }
+
+    /// Requests that wait for a place.
+    pub fn waiting(&self) -> usize {
+        self.waiting.len()
     }
 
     /// Parts of them computed: as many as batches, where passes are not cut.
@@ -305,6 +357,7 @@ impl<O: Ops + 'static> Engine<O> {
             guesser.submitted(id, &request);
         }
         let sequence = Sequence::write(id, request, max_len, writer, now);
+        self.shares.came(sequence.user);
         self.waiting.push_back(sequence);
         Ok(id)
     }
@@ -317,6 +370,19 @@ impl<O: Ops + 'static> Engine<O> {
     /// context is refused, never cut.
     pub fn submit_embed(
         &mut self,
+        request: EmbedRequest,
+        now: Duration,
+    ) -> Result<RequestId, Refusal> {
+        self.submit_embed_as(0, request, now)
+    }
+
+    /// [`Self::submit_embed`] for a user: see [`Request::user`].
+    ///
+    /// # Errors
+    /// As [`Self::submit_embed`].
+    pub fn submit_embed_as(
+        &mut self,
+        user: u64,
         request: EmbedRequest,
         now: Duration,
     ) -> Result<RequestId, Refusal> {
@@ -335,7 +401,8 @@ impl<O: Ops + 'static> Engine<O> {
         let (needs, pooling) = (&self.plan.needs, self.plan.pooling);
         let work = Embedder::new(&request, pooling, needs.causal, labels, needs.shape.width);
         let id = self.next_id()?;
-        let sequence = Sequence::embed(id, request.tokens, work, now);
+        let sequence = Sequence::embed(id, user, request.tokens, work, now);
+        self.shares.came(user);
         self.waiting.push_back(sequence);
         Ok(id)
     }
@@ -405,7 +472,11 @@ impl<O: Ops + 'static> Engine<O> {
         sequence.stay(&mut self.memory);
         self.cancelled
             .push(sequence.finished(FinishReason::Cancelled, now));
+        if let Some(warm) = &mut self.warm {
+            warm.mark(&sequence, &mut self.memory);
+        }
         sequence.release(&mut self.memory);
+        self.shares.went(sequence.user);
         if let Some(guesser) = &mut self.guesser {
             guesser.over(id);
         }
@@ -428,6 +499,9 @@ impl<O: Ops + 'static> Engine<O> {
         self.memory.check(all.chain(inside))?;
         if self.passes.side.is_under_way() {
             return Err("a batch beside a pass has not ended".into());
+        }
+        if self.shares.requests() != self.running() + self.waiting.len() {
+            return Err(format!("{} requests are counted", self.shares.requests()));
         }
         if !self.running.is_sorted_by_key(|s| s.id) {
             return Err("running sequences are out of order".into());

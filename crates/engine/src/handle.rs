@@ -9,7 +9,8 @@
 use crate::embed::{EmbedRequest, Want};
 use crate::engine::Engine;
 use crate::mailbox::{Mailbox, Then};
-use crate::request::{Event, FinishReason, Refusal, Request, RequestId, Usage};
+use crate::request::{Event, FinishReason, Refusal, Request, RequestId, Times, Usage};
+use crate::stats::{Histogram, Stats};
 use ingle_formats::TokenId;
 use ingle_tensor::ops::Ops;
 use std::collections::HashMap;
@@ -54,31 +55,6 @@ impl From<Request> for Asked {
     }
 }
 
-/// What an engine has done and has to do.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Stats {
-    /// Batches computed.
-    pub steps: u64,
-    /// Guessed tokens that were computed.
-    pub proposed: u64,
-    /// Those that were right.
-    pub accepted: u64,
-    /// Requests that hold pages now.
-    pub running: usize,
-    /// Requests that are there now, those that run included.
-    pub live: usize,
-    /// Requests that were taken.
-    pub taken: u64,
-    /// Requests that were refused, for whatever reason.
-    pub refused: u64,
-    /// Requests that ended by themselves.
-    pub completed: u64,
-    /// Requests that somebody ended.
-    pub cancelled: u64,
-    /// Requests that could not go on.
-    pub failed: u64,
-}
-
 /// An engine that works on its own thread. Clones speak to the same one.
 #[derive(Clone, Debug)]
 pub struct EngineHandle {
@@ -97,7 +73,7 @@ struct Desk {
 /// What callers want and the engine has not seen yet, and what it has said of itself.
 #[derive(Debug, Default)]
 struct Orders {
-    new: Vec<(Ticket, Asked, Arc<Mailbox>)>,
+    new: Vec<New>,
     cancel: Vec<Ticket>,
     resume: Vec<Ticket>,
     next_ticket: Ticket,
@@ -106,6 +82,15 @@ struct Orders {
 }
 
 type Ticket = u64;
+
+/// A request on its way to the engine.
+#[derive(Debug)]
+struct New {
+    ticket: Ticket,
+    user: u64,
+    asked: Asked,
+    mailbox: Arc<Mailbox>,
+}
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd)]
 enum Phase {
@@ -167,6 +152,19 @@ impl EngineHandle {
     /// # Errors
     /// [`Refusal::Busy`], or [`Refusal::Stopped`]: it takes nothing any more.
     pub fn submit(&self, asked: impl Into<Asked>) -> Result<Answer, Refusal> {
+        let asked = asked.into();
+        let user = match &asked {
+            Asked::Text(request) => request.user,
+            _ => 0,
+        };
+        self.submit_as(user, asked)
+    }
+
+    /// [`Self::submit`] for a user: see [`Request::user`].
+    ///
+    /// # Errors
+    /// As [`Self::submit`].
+    pub fn submit_as(&self, user: u64, asked: impl Into<Asked>) -> Result<Answer, Refusal> {
         let mailbox = Arc::new(Mailbox::default());
         let mut orders = self.desk.lock();
         let refusal = match orders.phase {
@@ -183,9 +181,12 @@ impl EngineHandle {
         orders.stats.live += 1;
         let ticket = orders.next_ticket;
         orders.next_ticket += 1;
-        orders
-            .new
-            .push((ticket, asked.into(), Arc::clone(&mailbox)));
+        orders.new.push(New {
+            ticket,
+            user,
+            asked: asked.into(),
+            mailbox: Arc::clone(&mailbox),
+        });
         drop(orders);
         self.desk.ordered.notify_one();
         Ok(Answer {
@@ -295,11 +296,14 @@ struct Live {
     mailbox: Arc<Mailbox>,
     /// Since when nobody has read.
     paused: Option<Duration>,
+    submitted: Duration,
+    /// When its first token was there, and its latest.
+    tokens: Option<(Duration, Duration)>,
 }
 
 /// What to do before the next step.
 struct Work {
-    new: Vec<(Ticket, Asked, Arc<Mailbox>)>,
+    new: Vec<New>,
     cancel: Vec<Ticket>,
     resume: Vec<Ticket>,
     phase: Phase,
@@ -310,8 +314,8 @@ impl<O: Ops + 'static> Worker<O> {
         loop {
             let work = self.wait();
             let now = clock();
-            for (ticket, asked, mailbox) in work.new {
-                self.take(ticket, asked, mailbox, now);
+            for new in work.new {
+                self.take(new, now);
             }
             let resumed = work.resume.iter().filter_map(|t| self.requests.get(t));
             for id in resumed {
@@ -320,9 +324,13 @@ impl<O: Ops + 'static> Worker<O> {
             }
             self.cancel(&work.cancel, work.phase, now);
             if work.phase != Phase::Open && self.live.is_empty() {
+                if work.phase == Phase::Draining {
+                    self.engine.settle_store();
+                }
                 return;
             }
             let events = self.engine.step(now);
+            let now = clock();
             self.count(); // before anybody can have read of it
             for event in events {
                 self.deliver(event, now);
@@ -331,11 +339,22 @@ impl<O: Ops + 'static> Worker<O> {
     }
 
     fn count(&self) {
+        /// Steps after which what was read from disk is looked at again.
+        const READS: u64 = 16;
+        let engine = &self.engine;
+        let (guesses, pages) = (engine.speculated(), engine.pages());
+        let streamed = match engine.parts().is_multiple_of(READS) || engine.is_idle() {
+            true => engine.ops().reads(),
+            false => None,
+        };
         let mut orders = self.desk.lock();
-        let guesses = self.engine.speculated();
-        orders.stats.steps = self.engine.steps();
-        (orders.stats.proposed, orders.stats.accepted) = (guesses.proposed, guesses.accepted);
-        orders.stats.running = self.engine.running();
+        let stats = &mut orders.stats;
+        (stats.steps, stats.rows) = (engine.steps(), engine.rows());
+        (stats.proposed, stats.accepted) = (guesses.proposed, guesses.accepted);
+        (stats.running, stats.waiting) = (engine.running(), engine.waiting());
+        stats.preemptions = engine.preemptions();
+        (stats.pages, stats.free_pages, stats.kept_pages) = (pages.all, pages.free, pages.kept);
+        stats.streamed = streamed.or(stats.streamed);
     }
 
     /// Waits for orders if there is nothing else to do.
@@ -365,9 +384,12 @@ impl<O: Ops + 'static> Worker<O> {
         }
     }
 
-    fn submit(&mut self, asked: Asked, now: Duration) -> Result<RequestId, Refusal> {
+    fn submit(&mut self, user: u64, asked: Asked, now: Duration) -> Result<RequestId, Refusal> {
         let request = match asked {
-            Asked::Text(request) => return self.engine.submit(*request, now),
+            Asked::Text(request) => {
+                let request = Request { user, ..*request };
+                return self.engine.submit(request, now);
+            }
             Asked::Embedding(text) => self.engine.embed_request(&text),
             Asked::EmbeddingOf(tokens) => EmbedRequest {
                 tokens,
@@ -376,11 +398,12 @@ impl<O: Ops + 'static> Worker<O> {
             },
             Asked::Score { query, document } => self.engine.score_request(&query, &document)?,
         };
-        self.engine.submit_embed(request, now)
+        self.engine.submit_embed_as(user, request, now)
     }
 
-    fn take(&mut self, ticket: Ticket, asked: Asked, mailbox: Arc<Mailbox>, now: Duration) {
-        match self.submit(asked, now) {
+    fn take(&mut self, new: New, now: Duration) {
+        let (ticket, mailbox) = (new.ticket, new.mailbox);
+        match self.submit(new.user, new.asked, now) {
             Ok(id) => {
                 self.desk.lock().stats.taken += 1;
                 mailbox.answer(Ok(()));
@@ -389,6 +412,8 @@ impl<O: Ops + 'static> Worker<O> {
                     ticket,
                     mailbox,
                     paused: None,
+                    submitted: now,
+                    tokens: None,
                 };
                 self.live.insert(id, live);
             }
@@ -415,33 +440,71 @@ impl<O: Ops + 'static> Worker<O> {
         }
     }
 
-    fn deliver(&mut self, event: Event, now: Duration) {
+    /// Hands an event on that was there at `now`.
+    fn deliver(&mut self, mut event: Event, now: Duration) {
         let id = event.request();
-        let finished = match &event {
-            Event::Finished { reason, .. } => Some(reason.clone()),
-            _ => None,
-        };
-        if let Some(reason) = finished {
+        if let Event::Finished {
+            reason,
+            usage,
+            times,
+            ..
+        } = &mut event
+        {
             let Some(live) = self.live.remove(&id) else {
                 return;
             };
             self.requests.remove(&live.ticket);
-            let mut orders = self.desk.lock();
-            let stats = &mut orders.stats;
-            stats.live -= 1;
-            match reason {
-                FinishReason::Cancelled => stats.cancelled += 1,
-                FinishReason::Failed(_) | FinishReason::Unreadable(_) => stats.failed += 1,
-                _ => stats.completed += 1,
-            }
-            drop(orders);
+            *times = live.times(times.queued, now);
+            self.ended(reason, usage, times.queued);
             self.count();
             live.mailbox.push(event);
-        } else if let Some(live) = self.live.get_mut(&id)
-            && live.mailbox.push(event)
-        {
-            live.paused = Some(now);
-            self.engine.pause(id, true);
+        } else if let Some(live) = self.live.get_mut(&id) {
+            if let Event::Token { .. } = &event {
+                let mut orders = self.desk.lock();
+                live.token(now, &mut orders.stats);
+            }
+            if live.mailbox.push(event) {
+                live.paused = Some(now);
+                self.engine.pause(id, true);
+            }
+        }
+    }
+
+    fn ended(&self, reason: &FinishReason, usage: &Usage, queued: Duration) {
+        let mut orders = self.desk.lock();
+        let stats = &mut orders.stats;
+        stats.live -= 1;
+        match reason {
+            FinishReason::Cancelled => stats.cancelled += 1,
+            FinishReason::Failed(_) | FinishReason::Unreadable(_) => stats.failed += 1,
+            _ => stats.completed += 1,
+        }
+        stats.prompt_tokens += u64::from(usage.prompt_tokens);
+        stats.cached_tokens += u64::from(usage.cached_tokens);
+        stats.disk_tokens += u64::from(usage.disk_tokens);
+        stats.queued.add(queued);
+    }
+}
+
+impl Live {
+    /// A token of it was there at `now`.
+    fn token(&mut self, now: Duration, stats: &mut Stats) {
+        stats.generated_tokens += 1;
+        let times: (&mut Histogram, Duration) = match self.tokens {
+            None => (&mut stats.first_token, self.submitted),
+            Some((_, latest)) => (&mut stats.between_tokens, latest),
+        };
+        times.0.add(now.saturating_sub(times.1));
+        let first = self.tokens.map_or(now, |(first, _)| first);
+        self.tokens = Some((first, now));
+    }
+
+    fn times(&self, queued: Duration, end: Duration) -> Times {
+        let first = self.tokens.map_or(end, |(first, _)| first);
+        Times {
+            queued,
+            prompt: first.saturating_sub(self.submitted + queued),
+            generation: end.saturating_sub(first),
         }
     }
 }
@@ -456,7 +519,7 @@ impl<O: Ops + 'static> Drop for Worker<O> {
         orders.stats.refused += new.len() as u64;
         (orders.stats.live, orders.stats.running) = (0, 0);
         drop(orders);
-        for (_, _, mailbox) in new {
+        for New { mailbox, .. } in new {
             mailbox.answer(Err(Refusal::Stopped));
         }
         for (request, live) in self.live.drain() {
@@ -466,7 +529,7 @@ impl<O: Ops + 'static> Drop for Worker<O> {
                 request,
                 reason: FinishReason::Failed(why.into()),
                 usage: Usage::default(),
-                waited: Duration::ZERO,
+                times: Times::default(),
             });
         }
     }

@@ -11,10 +11,12 @@
 
 mod budget;
 mod checks;
+mod chunk;
 mod compute;
 pub mod constrain;
 mod embed;
 mod engine;
+mod fair;
 mod generation;
 mod guess;
 mod handle;
@@ -31,6 +33,7 @@ mod schedule;
 pub mod score;
 mod sequence;
 mod speculate;
+mod stats;
 mod step;
 mod stop;
 mod streamed;
@@ -38,20 +41,24 @@ mod streamed;
 mod tests;
 mod thinking;
 pub mod tools;
+mod warm;
 mod writer;
 
 pub use budget::{Budget, Lease, OverBudget};
 pub use embed::{EmbedRequest, Want};
-pub use engine::{Engine, EngineError};
+pub use engine::{Engine, EngineError, Pages};
 pub use generation::Generation;
 pub use guess::Guesser;
-pub use handle::{Answer, Asked, EngineHandle, Patience, Stats};
+pub use handle::{Answer, Asked, EngineHandle, Patience};
 pub use ingle_model::Pooling;
 pub use ingle_tensor::NUMERICS_CLASS;
+pub use ingle_tensor::pages::{Done, Outcome, PageKey, PageStore};
 pub use plan::{DEFAULT_CONTEXT, LoadOptions, Plan, PlanError, size};
 pub use request::{
-    Event, FinishReason, MAX_STOP_LEN, MAX_STOPS, Refusal, Request, RequestId, Usage,
+    Event, FinishReason, MAX_STOP_LEN, MAX_STOPS, Refusal, Request, RequestId, Times, Usage,
 };
 pub use speculate::{Draft, Speculated};
+pub use stats::{Histogram, Stats};
 pub use streamed::{ReadBuffers, StreamPlan};
 pub use thinking::Thinking;
+pub use warm::namespace;

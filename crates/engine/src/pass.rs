@@ -4,6 +4,7 @@
 //! Any of them may leave it then, as if they had never been in it: what it has stored of their rows is
 //! stored again by the batch that computes them.
 
+use crate::chunk::Load;
 use crate::request::RequestId;
 use crate::sequence::Sequence;
 use ingle_model::Lane;
@@ -85,6 +86,22 @@ impl Pass {
             self.clear();
         }
         member.sequence
+    }
+
+    /// What it computes.
+    pub fn load(&self) -> Load {
+        let (mut load, mut depths) = (Load::default(), 0);
+        for member in &self.members {
+            load.next += member.sequence.guesses();
+            if member.comes_to_next() {
+                load.next += 1;
+            } else {
+                load.prompt += member.count;
+                depths += member.count * (member.sequence.computed().len() + member.count / 2);
+            }
+        }
+        load.depth = depths / load.prompt.max(1);
+        load
     }
 
     /// The rows of the latest part that are in the next one, where they are not all.

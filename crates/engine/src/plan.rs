@@ -43,8 +43,16 @@ pub struct LoadOptions {
     /// longer than this where one layer and one batch of next tokens take less. `None`: batches are
     /// not cut; a plan has it wherever all weights are held in memory.
     pub max_stall: Option<Duration>,
+    /// So long rows of prompts may make a step, beyond what the rows of running answers take: who waits
+    /// for a next token waits no longer for others' prompts. At least a few rows are always computed,
+    /// and several times as long is taken where there is only one request; `None`: steps have
+    /// `max_batch_rows` rows of prompts. Where passes are cut (`max_stall`) that bounds them.
+    pub max_step: Option<Duration>,
     /// Requests that may wait for a place.
     pub max_waiting: u32,
+    /// Pages that are on their way to or from a [`crate::PageStore`] at the same time: memory for so
+    /// many is part of the plan. 0: none is used.
+    pub page_buffers: u32,
     /// How the rows of a text become its embedding; `None`: as the file says, or as its kind of
     /// model usually does (decoders by the last row, encoders by the mean of all).
     pub pooling: Option<Pooling>,
@@ -63,7 +71,9 @@ impl Default for LoadOptions {
             contexts: None,
             max_guesses: 32,
             max_stall: Some(Duration::from_secs(2)),
+            max_step: Some(Duration::from_millis(100)),
             max_waiting: 128,
+            page_buffers: 0,
             pooling: None,
             streaming: None,
         }
@@ -255,13 +265,19 @@ impl Plan {
             0 => 0,
             _ => u64::from(options.max_sequences) * Ngram::FIXED_BYTES,
         };
+        if !needs.causal || needs.head != Head::Vocabulary {
+            options.page_buffers = 0;
+        }
+        let page = needs.position_bytes(kv).saturating_mul(PAGE_LEN as u64);
+        let page_buffers = page.saturating_mul(u64::from(options.page_buffers));
         let plan = Self {
             context: 0,
             n_pages: 0,
             sequence_bytes: 0,
             buffer_bytes: needs
                 .buffer_bytes
-                .saturating_add(output_bytes + guess_bytes),
+                .saturating_add(output_bytes + guess_bytes)
+                .saturating_add(page_buffers),
             vocabulary_bytes: needs.shape.n_vocab as u64 * TOKEN_BYTES,
             pooling: options.pooling.unwrap_or(usual_pooling(&needs)),
             streamed: None,
@@ -483,6 +499,7 @@ fn checked(options: &LoadOptions) -> Result<LoadOptions, PlanError> {
     check("max_batch_rows", options.max_batch_rows, 8192)?;
     check("max_sequences", options.max_sequences, 1024)?;
     check("max_waiting", options.max_waiting, 65_536)?;
+    check("page_buffers", options.page_buffers.max(1), 64)?;
     check("contexts", options.contexts.unwrap_or(1), 1024)?;
     check("max_guesses", options.max_guesses.max(1), 8192)?;
     let mut options = options.clone();

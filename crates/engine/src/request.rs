@@ -38,9 +38,14 @@ pub struct Request {
     /// Compute the whole prompt, also what another request has computed (for measuring speed).
     /// The answer is the same to the last bit either way.
     pub fresh: bool,
-    /// Whose request it is: only what was computed for requests of the same namespace is used
-    /// again, so that nobody learns from the time an answer takes what others have asked.
+    /// The tenant: only what was computed for requests of the same namespace is used again, so that
+    /// nobody learns from the time an answer takes what others have asked. See [`crate::namespace`].
     pub namespace: u64,
+    /// Whose request it is: places and rows are shared out evenly among users, whatever the number
+    /// of their requests.
+    pub user: u64,
+    /// What is computed of this text may be kept in the engine's [`crate::PageStore`], if it has one.
+    pub store: bool,
     /// Tokens of the answer, whatever the model would choose (for measuring speed on a text that is
     /// known). All the work of choosing is done; behind them the model chooses again.
     pub forced: Vec<TokenId>,
@@ -64,6 +69,8 @@ impl Request {
             thinking: None,
             fresh: false,
             namespace: 0,
+            user: 0,
+            store: false,
             forced: Vec::new(),
             forced_draft: false,
         }
@@ -204,8 +211,8 @@ pub enum Event {
         reason: FinishReason,
         /// Tokens in and out.
         usage: Usage,
-        /// From `submit` to the first step that computed a row of it.
-        waited: Duration,
+        /// How long it took.
+        times: Times,
     },
 }
 
@@ -257,6 +264,20 @@ pub struct Usage {
     pub prompt_tokens: u32,
     /// How many of them another request had computed.
     pub cached_tokens: u32,
+    /// How many of those came back from disk.
+    pub disk_tokens: u32,
     /// Tokens generated, the one that ended the answer included.
     pub generated_tokens: u32,
+}
+
+/// How long the parts of a request took. An [`crate::EngineHandle`] measures when events were there; an
+/// [`crate::Engine`] by itself knows only when its steps began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Times {
+    /// From `submit` to the first step that computed a row of it.
+    pub queued: Duration,
+    /// From there to the first token, or to the end where none came.
+    pub prompt: Duration,
+    /// From there to the end.
+    pub generation: Duration,
 }

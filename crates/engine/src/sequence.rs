@@ -2,12 +2,13 @@
 
 use crate::embed::Embedder;
 use crate::guess::Guesser;
-use crate::memory::{Copy, Held, Memory};
-use crate::request::{Event, FinishReason, Request, RequestId, Usage};
+use crate::memory::{Copy, Held, Memory, WORTH_COPYING};
+use crate::request::{Event, FinishReason, Request, RequestId, Times, Usage};
+use crate::warm::Fetch;
 use crate::writer::Writer;
 use ingle_formats::TokenId;
 use ingle_formats::vocabulary::Vocabulary;
-use ingle_tensor::ops::{Item, PAGE_LEN, Row};
+use ingle_tensor::ops::{Item, PAGE_LEN, PageId, Row};
 use std::time::Duration;
 
 /// A request, what is known of its text, and how far that is computed.
@@ -31,11 +32,20 @@ pub(crate) struct Sequence {
     /// Whether its whole prompt is to be computed.
     fresh: bool,
     namespace: u64,
+    /// Whose it is.
+    pub user: u64,
+    /// Whether its pages may go to disk.
+    pub store: bool,
+    /// What it reads from disk before it computes.
+    pub fetch: Option<Fetch>,
     cached: usize,
+    /// How many of those came from disk.
+    from_disk: usize,
     /// What it is for.
     work: Work,
     submitted: Duration,
     started: Option<Duration>,
+    first_token: Option<Duration>,
 }
 
 /// What becomes of the computed rows.
@@ -68,14 +78,25 @@ impl Sequence {
         Self {
             fresh: request.fresh,
             namespace: request.namespace,
+            user: request.user,
+            store: request.store,
             ..Self::new(id, request.prompt, max_len, work, now)
         }
     }
 
     /// A request for a vector that has been checked. It neither continues a text nor leaves one.
-    pub fn embed(id: RequestId, tokens: Vec<TokenId>, work: Embedder, now: Duration) -> Self {
+    pub fn embed(
+        id: RequestId,
+        user: u64,
+        tokens: Vec<TokenId>,
+        work: Embedder,
+        now: Duration,
+    ) -> Self {
         let len = tokens.len();
-        Self::new(id, tokens, len, Work::Embed(work), now)
+        Self {
+            user,
+            ..Self::new(id, tokens, len, Work::Embed(work), now)
+        }
     }
 
     fn new(
@@ -97,10 +118,15 @@ impl Sequence {
             held: Held::default(),
             fresh: false,
             namespace: 0,
+            user: 0,
+            store: false,
+            fetch: None,
             cached: 0,
+            from_disk: 0,
             work,
             submitted,
             started: None,
+            first_token: None,
         }
     }
 
@@ -114,6 +140,11 @@ impl Sequence {
     pub fn may_take(&self) -> Option<(u64, &[TokenId])> {
         let namespace = self.keeps().filter(|_| !self.fresh)?;
         Some((namespace, &self.known[..self.known.len().saturating_sub(1)]))
+    }
+
+    /// How many of its tokens ever were computed.
+    pub fn reached(&self) -> usize {
+        self.reached
     }
 
     /// What is computed of its text.
@@ -139,6 +170,7 @@ impl Sequence {
     /// Computes everything again: its pages are gone.
     pub fn restart(&mut self) {
         self.computed = 0;
+        self.fetch = None;
         if let Work::Embed(embedder) = &mut self.work {
             embedder.restart();
         }
@@ -162,28 +194,97 @@ impl Sequence {
             self.rewind(self.computed / PAGE_LEN * PAGE_LEN, memory);
         }
         let text = &self.known[..self.known.len() - 1];
-        let taken = memory.take(&mut self.held, namespace, text);
-        let prompt = |positions: usize| positions.min(self.prompt_len);
-        self.cached += prompt(taken.positions).saturating_sub(prompt(self.reached));
-        self.computed = taken.positions;
-        self.reached = self.reached.max(self.computed);
+        // What comes from disk goes behind whole pages.
+        let whole = self.fetch.is_some();
+        let taken = memory.take(&mut self.held, namespace, text, whole);
+        self.has(taken.positions);
         taken.copy
     }
 
-    /// Whether it would compute the page that `other` is computing, and may take that instead.
+    /// So many of its positions are computed, without its doing.
+    fn has(&mut self, positions: usize) {
+        let prompt = |positions: usize| positions.min(self.prompt_len);
+        self.cached += prompt(positions).saturating_sub(prompt(self.reached));
+        self.computed = positions;
+        self.reached = self.reached.max(positions);
+    }
+
+    /// How many positions it would have if it went on from a copy of the page that `other` is filling;
+    /// `None`: not enough for that to be worth it.
+    pub fn could_follow(&self, other: &Self) -> Option<usize> {
+        let (from, n) = self.in_common(other)?;
+        let there = (from + n).min(other.computed);
+        self.is_worth_copying(there).then_some(there)
+    }
+
+    /// Goes on from a copy of the page that another is filling, up to `positions`, if it can have a page
+    /// to copy that to.
+    pub fn follow(&mut self, positions: usize, from: PageId, memory: &mut Memory) -> Option<Copy> {
+        if memory.extend(&mut self.held, positions) < positions {
+            return None;
+        }
+        self.has(positions);
+        let to = *self.held.pages().last()?;
+        Some(Copy { from, to })
+    }
+
+    /// Where the page begins at which it and `other` stand, and how many tokens it has in common with
+    /// `other` from there, of those that it may take.
+    fn in_common(&self, other: &Self) -> Option<(usize, usize)> {
+        let (_, text) = self.may_take().filter(|_| self.behind() > 1)?;
+        let same = (self.keeps(), self.held.node()) == (other.keeps(), other.held.node());
+        let from = self.computed / PAGE_LEN * PAGE_LEN;
+        let (mine, theirs) = (text.get(from..)?, other.known.get(from..).filter(|_| same)?);
+        let equal = mine.iter().zip(theirs).take_while(|(a, b)| a == b);
+        Some((from, equal.take(PAGE_LEN).count()))
+    }
+
+    /// Whether having `positions` is worth a copy of a page.
+    fn is_worth_copying(&self, positions: usize) -> bool {
+        let all = positions + 1 == self.known.len();
+        positions >= self.computed + if all { 1 } else { WORTH_COPYING }
+    }
+
+    /// Whether it would compute what `other` is computing, and may take that instead.
     pub fn repeats(&self, other: &Self) -> bool {
-        let page = |s: &Self| s.computed / PAGE_LEN * PAGE_LEN;
-        let next = |s: &Self| s.known[page(s)..].first_chunk::<PAGE_LEN>().copied();
-        let more = self.known.len() - page(self) > PAGE_LEN;
-        more && self.may_take().is_some()
-            && (self.keeps(), self.held.node()) == (other.keeps(), other.held.node())
-            && next(self) == next(other)
+        let Some((from, n)) = self.in_common(other) else {
+            return false;
+        };
+        if n == PAGE_LEN {
+            return true;
+        }
+        // What others are yet to write is not awaited.
+        other.behind() > 1 && other.computed < from + n && self.is_worth_copying(from + n)
     }
 
     /// Gets room for `n` more positions, and answers for how many there is.
     pub fn extend(&mut self, n: usize, memory: &mut Memory) -> usize {
         let room = memory.extend(&mut self.held, self.computed + n);
         (room - self.computed).min(n)
+    }
+
+    /// Whether its next page is in the tree.
+    pub fn can_take(&self, memory: &Memory) -> bool {
+        let next = self
+            .may_take()
+            .map(|(n, text)| memory.below(&self.held, n, text).next());
+        next.flatten().is_some()
+    }
+
+    /// Takes a page that came back from disk: its next [`PAGE_LEN`] positions are those of `page`, which is
+    /// to be filled at once. `None`: there is no page left.
+    pub fn adopt(&mut self, memory: &mut Memory) -> Option<PageId> {
+        let namespace = self.keeps()?;
+        let end = self.computed + PAGE_LEN;
+        let page = memory.adopt(
+            &mut self.held,
+            namespace,
+            self.known.get(self.computed..end)?,
+        )?;
+        let cached = self.cached;
+        self.has(end);
+        self.from_disk += self.cached - cached;
+        Some(page)
     }
 
     /// Gives up the pages of guesses that were wrong, and keeps what is full of the others.
@@ -292,6 +393,7 @@ impl Sequence {
         computed: Computed<'_>,
         vocabulary: &Vocabulary,
         guesser: Option<&mut (dyn Guesser + 'static)>,
+        now: Duration,
         events: &mut Vec<Event>,
     ) -> Option<FinishReason> {
         let complete = self.behind() == 0;
@@ -304,6 +406,9 @@ impl Sequence {
             Work::Write(_) => {
                 let (before, outputs) = (self.computed, logits.chunks_exact_mut(labels));
                 let reason = self.write_on(outputs, vocabulary, events);
+                if self.known.len() > self.prompt_len {
+                    self.first_token.get_or_insert(now);
+                }
                 if let (Some(guesser), guessed @ 1..) = (guesser, self.guesses.len()) {
                     guesser.judged(self.id, guessed, self.computed - before);
                 }
@@ -365,9 +470,20 @@ impl Sequence {
             usage: Usage {
                 prompt_tokens: self.prompt_len as u32,
                 cached_tokens: self.cached as u32,
+                disk_tokens: self.from_disk as u32,
                 generated_tokens: (self.known.len() - self.prompt_len) as u32,
             },
-            waited: self.started.unwrap_or(now).saturating_sub(self.submitted),
+            times: self.times(now),
+        }
+    }
+
+    fn times(&self, end: Duration) -> Times {
+        let started = self.started.unwrap_or(end);
+        let first = self.first_token.unwrap_or(end);
+        Times {
+            queued: started.saturating_sub(self.submitted),
+            prompt: first.saturating_sub(started),
+            generation: end.saturating_sub(first),
         }
     }
 }

@@ -1,20 +1,23 @@
 //! One batch: who gets rows, and who gets pages.
 //!
-//! Requests are served in the order in which they came. One that waits begins when there are pages
+//! Places and the rows of prompts go to the user for whom the least was done (`fair.rs`), and among
+//! one user's requests to the oldest. One that waits begins when there are pages
 //! for what is known of it; it gets them as it grows. Where there are no more, texts that nobody
-//! runs on go first, then the youngest sequence that runs gives way: it waits at the front of the
-//! queue and begins again, with what is left of its text in the tree. So the oldest always goes on
-//! to its end, and everyone becomes the oldest.
+//! runs on go first, then the youngest sequence that runs gives way: it waits
+//! and begins again, with what is left of its text in the tree. So the oldest that runs always goes on
+//! to its end. Who has more places than his share gives one to a user who has less; his oldest request
+//! keeps its own.
 //!
 //! Where a pass is cut (`pace.rs`), a batch of those who are not in it may come between two parts.
 
+use crate::chunk::Company;
 use crate::engine::Engine;
 use crate::memory::pages_for;
 use crate::request::Event;
 use crate::schedule::share;
 use crate::sequence::Sequence;
 use ingle_model::Lane;
-use ingle_tensor::ops::Ops;
+use ingle_tensor::ops::{Ops, PAGE_LEN, PageId};
 use std::time::Duration;
 
 impl<O: Ops + 'static> Engine<O> {
@@ -22,6 +25,7 @@ impl<O: Ops + 'static> Engine<O> {
     pub fn step(&mut self, now: Duration) -> Vec<Event> {
         let mut events = std::mem::take(&mut self.cancelled);
         self.pace.note(now);
+        self.chunk.note(now);
         if !self.passes.main.is_under_way() {
             self.gather(Lane::Main, now);
         } else if self.pace.is_others_turn(now, self.layers_left()) {
@@ -35,17 +39,22 @@ impl<O: Ops + 'static> Engine<O> {
             self.compute(Lane::Side, now, &mut events);
         } else if self.passes.main.is_under_way() {
             self.compute(Lane::Main, now, &mut events);
+        } else {
+            self.wait_for_store(now);
         }
         if self.is_idle() || self.is_stalled() {
             self.pace.forget();
+            self.chunk.forget();
         }
         events
     }
 
     /// Puts a batch together of the sequences that are in none.
     fn gather(&mut self, lane: Lane, now: Duration) {
-        self.admit();
+        self.admit(now);
+        self.hear_store(now);
         self.take();
+        self.ask_store(now);
         self.schedule(lane);
         self.extend();
         self.isolate();
@@ -73,12 +82,17 @@ impl<O: Ops + 'static> Engine<O> {
         self.paused.contains(&sequence.id)
     }
 
-    /// Starts the requests that have waited longest. Nobody is passed over but those whose answer
-    /// nobody reads, so nobody waits for ever.
-    fn admit(&mut self) {
-        while self.running() < self.plan.options.max_sequences as usize
-            && let Some(first) = self.waiting.iter().position(|s| !self.is_paused(s))
-        {
+    /// Starts the requests whose turn it is. Nobody is passed over but those whose answer nobody
+    /// reads, so nobody waits for ever.
+    fn admit(&mut self, now: Duration) {
+        while let Some((first, user)) = self.next_to_begin() {
+            if self.running() >= self.plan.options.max_sequences as usize {
+                match self.over_share(user) {
+                    Some(over) => self.preempt(over),
+                    None => return,
+                }
+                continue;
+            }
             let to_come = |s: &Sequence| {
                 pages_for(s.needs() as u64).saturating_sub(s.held.pages().len() as u64)
             };
@@ -93,14 +107,53 @@ impl<O: Ops + 'static> Engine<O> {
                     return;
                 };
                 sequence.start();
+                if let Some(warm) = &self.warm {
+                    sequence.fetch = warm.plan(&sequence, &self.memory, &self.chunk, now);
+                }
                 let place = self.running.partition_point(|s| s.id < sequence.id);
                 self.running.insert(place, sequence);
             } else if let Some(unread) = self.youngest(|s| self.is_paused(s)) {
                 self.preempt(unread);
+            } else if let Some(over) = self.over_share(user) {
+                self.preempt(over);
             } else {
                 return;
             }
         }
+    }
+
+    /// Who begins next, and whose it is: first users with fewer places than their share, then those for
+    /// whom the least was done, then the oldest.
+    fn next_to_begin(&self) -> Option<(usize, u64)> {
+        let share = self.shares.of(self.plan.options.max_sequences as usize);
+        let waiting = self.waiting.iter().enumerate();
+        let waiting = waiting.filter(|(_, s)| !self.is_paused(s));
+        let first = waiting.min_by_key(|(_, s)| {
+            let has_share = self.places_of(s.user) >= share;
+            (has_share, self.shares.served(s.user), s.id)
+        });
+        first.map(|(i, s)| (i, s.user))
+    }
+
+    /// Requests of a user that run.
+    fn places_of(&self, user: u64) -> usize {
+        let inside = self.passes.main.members.iter().map(|m| &m.sequence);
+        let all = self.running.iter().chain(inside);
+        all.filter(|s| s.user == user).count()
+    }
+
+    /// Which running sequence makes room for one of `user`, who has less than his share: the youngest of
+    /// whoever has the most, if that is more than his.
+    fn over_share(&self, user: u64) -> Option<usize> {
+        let share = self.shares.of(self.plan.options.max_sequences as usize);
+        if self.places_of(user) >= share {
+            return None;
+        }
+        let most = self.running.iter().map(|s| self.places_of(s.user)).max();
+        let most = most.filter(|most| *most > share)?;
+        let all = self.running.iter().enumerate().rev();
+        let such = |(_, s): &(usize, &Sequence)| self.places_of(s.user) == most;
+        all.into_iter().find(such).map(|(i, _)| i)
     }
 
     /// Lets every sequence go on from what others have computed since.
@@ -113,6 +166,31 @@ impl<O: Ops + 'static> Engine<O> {
                 self.ops.copy_page(&mut self.cache, copy.from, copy.to);
             }
         }
+        for i in 0..self.running.len() {
+            if let Some((positions, from)) = self.to_follow(i)
+                && let Some(copy) = self.running[i].follow(positions, from, &mut self.memory)
+            {
+                self.ops.copy_page(&mut self.cache, copy.from, copy.to);
+            }
+        }
+    }
+
+    /// The page that another sequence is filling, from a copy of which running sequence `i` would go on
+    /// furthest, and how far.
+    fn to_follow(&self, i: usize) -> Option<(usize, PageId)> {
+        let sequence = &self.running[i];
+        if sequence.behind() < 2 || sequence.fetch.is_some() || self.is_paused(sequence) {
+            return None;
+        }
+        let others = self.running.iter().enumerate().filter(|(j, _)| *j != i);
+        let inside = self.passes.main.members.iter().map(|m| &m.sequence);
+        let all = others.map(|(_, s)| s).chain(inside);
+        let there = all.filter_map(|s| {
+            let positions = sequence.could_follow(s)?;
+            let page = s.held.pages().get((positions - 1) / PAGE_LEN)?;
+            Some((positions, *page))
+        });
+        there.max_by_key(|(positions, _)| *positions)
     }
 
     /// Says how many rows each sequence computes. What an older one is computing is awaited, and what
@@ -126,7 +204,7 @@ impl<O: Ops + 'static> Engine<O> {
             let mut older = running[..i].iter().filter(works);
             let mut inside = inside.iter().map(|m| &m.sequence);
             let awaits = older.any(|other| s.repeats(other)) || inside.any(|m| s.repeats(m));
-            match works(&s) && !awaits {
+            match works(&s) && !awaits && s.fetch.is_none() {
                 true => s.behind(),
                 false => 0,
             }
@@ -140,8 +218,26 @@ impl<O: Ops + 'static> Engine<O> {
             let next = step.behind.iter().filter(|behind| **behind == 1).count();
             max_rows = most.min(next + self.pace.prompt_rows());
         }
+        step.order.clear();
+        step.order.extend(0..running.len());
+        let shares = &self.shares;
+        step.order
+            .sort_by_key(|&i| (shares.served(running[i].user), running[i].id));
+        let company = match step.behind.contains(&1) {
+            true => Company::Answers,
+            false if shares.requests() > 1 => Company::Prompts,
+            false => Company::None,
+        };
         let whole = !self.plan.needs.causal;
-        share(max_rows, whole, &step.behind, &mut step.counts);
+        let cost = |i: usize| self.chunk.cost(running[i].computed().len(), company);
+        share(
+            max_rows,
+            whole,
+            &step.behind,
+            &step.order,
+            cost,
+            &mut step.counts,
+        );
     }
 
     /// Gets pages for the rows of the next batch, oldest sequence first.
@@ -181,6 +277,9 @@ impl<O: Ops + 'static> Engine<O> {
     /// Takes the pages of a running sequence, which waits from now on.
     pub(crate) fn preempt(&mut self, index: usize) {
         let mut sequence = self.running.remove(index);
+        if let Some(warm) = &mut self.warm {
+            warm.mark(&sequence, &mut self.memory);
+        }
         sequence.release(&mut self.memory);
         sequence.restart();
         let place = self.waiting.partition_point(|s| s.id < sequence.id);

@@ -6,7 +6,7 @@ mod support;
 
 use ingle_engine::sampler::Sampling;
 use ingle_engine::{
-    Budget, Draft, Engine, EngineError, Event, LoadOptions, Plan, Request, RequestId,
+    Budget, Draft, Engine, EngineError, Event, LoadOptions, Plan, Request, RequestId, Times,
 };
 use ingle_formats::TokenId;
 use ingle_formats::gguf::Metadata;
@@ -135,8 +135,8 @@ fn events(engine: &mut Engine<Cpu>) -> Vec<Vec<Event>> {
     while !engine.is_idle() {
         for mut event in engine.step(Duration::ZERO) {
             let id = event.request();
-            if let Event::Finished { waited, .. } = &mut event {
-                *waited = Duration::ZERO;
+            if let Event::Finished { times, .. } = &mut event {
+                *times = Times::default();
             }
             answers.entry(id).or_default().push(event);
         }

@@ -5,7 +5,9 @@
 mod support;
 
 use ingle_engine::sampler::{Dry, Sampling};
-use ingle_engine::{Budget, Engine, Event, FinishReason, LoadOptions, Plan, Request, RequestId};
+use ingle_engine::{
+    Budget, Engine, Event, FinishReason, LoadOptions, Plan, Request, RequestId, Times,
+};
 use ingle_formats::TokenId;
 use ingle_tensor::cpu::Cpu;
 use ingle_tensor::kernel::Isa;
@@ -151,7 +153,7 @@ fn plain(event: Event) -> Event {
             request: RequestId(0),
             reason,
             usage,
-            waited: Duration::ZERO,
+            times: Times::default(),
         },
         event @ Event::Embedded { .. } => event,
     }

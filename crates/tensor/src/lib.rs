@@ -16,6 +16,7 @@ mod memory;
 pub mod ops;
 mod order;
 pub mod pack;
+pub mod pages;
 #[allow(unsafe_code, reason = "calls a kernel")]
 pub mod peak;
 pub mod policy;

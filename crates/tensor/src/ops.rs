@@ -328,6 +328,19 @@ pub trait Ops: Send {
     fn memory(&self, layers: &[PagedLayer], kv: KvType, n_pages: usize) -> Self::Memory;
     /// All layers' keys and values of page `to` become those of page `from`.
     fn copy_page(&mut self, memory: &mut Self::Memory, from: PageId, to: PageId);
+    /// Bytes of the keys and values of a page, all layers; 0 where pages cannot be taken out.
+    fn page_bytes(&self, _memory: &Self::Memory) -> usize {
+        0
+    }
+    /// The keys and values of a full page, layer after layer, into `bytes`, of which there are
+    /// [`Ops::page_bytes`].
+    fn take_page(&self, _memory: &Self::Memory, _page: PageId, _bytes: &mut [u8]) {}
+    /// A page becomes what [`Ops::take_page`] took out of another.
+    fn put_page(&mut self, _memory: &mut Self::Memory, _page: PageId, _bytes: &[u8]) {}
+    /// What came of reading weights while they are used; `None` where all weights are in memory.
+    fn reads(&self) -> Option<crate::cpu::Streamed> {
+        None
+    }
 
     /// Reads and packs the tensor `name` of shape `[columns, rows]`.
     fn load_matrix(

@@ -21,11 +21,12 @@ mod tree;
 
 use ingle_formats::TokenId;
 use ingle_tensor::ops::{PAGE_LEN, PageId};
+use ingle_tensor::pages::PageKey;
 use tree::Tree;
 
 /// Fewer positions of a page than this are computed again, not copied: most texts begin with the
 /// same few tokens.
-const WORTH_COPYING: usize = 8;
+pub(crate) const WORTH_COPYING: usize = 8;
 
 /// Pages that hold `positions` positions.
 pub(crate) fn pages_for(positions: u64) -> u64 {
@@ -69,6 +70,11 @@ impl Held {
     /// The pages, in order of position.
     pub fn pages(&self) -> &[PageId] {
         &self.pages
+    }
+
+    /// Those of them that are in the tree: the first, as far as they are full.
+    pub fn shared(&self) -> &[PageId] {
+        &self.pages[..self.shared]
     }
 
     /// The page of the tree at which it stands.
@@ -126,8 +132,15 @@ impl Memory {
     }
 
     /// Goes on with as much of `text` as there is behind what is held already. The last page is
-    /// copied where the texts part inside it, or taken out of the tree where no other is left.
-    pub fn take(&mut self, held: &mut Held, namespace: u64, text: &[TokenId]) -> Taken {
+    /// copied where the texts part inside it, or taken out of the tree where no other is left; only
+    /// `whole` pages are taken where that is not wanted.
+    pub fn take(
+        &mut self,
+        held: &mut Held,
+        namespace: u64,
+        text: &[TokenId],
+        whole: bool,
+    ) -> Taken {
         self.tree.tick();
         let mut taken = Taken {
             positions: held.shared_positions(),
@@ -142,6 +155,7 @@ impl Memory {
         let rest = text.get(taken.positions..).unwrap_or_default();
         if let Some((from, len)) = self.tree.longest(held.node(), namespace, rest)
             && len >= WORTH_COPYING
+            && !whole
         {
             self.tree.touch(from);
             if let Some(to) = self.page() {
@@ -151,6 +165,38 @@ impl Memory {
             }
         }
         taken
+    }
+
+    /// A page of the tree for the next tokens of a sequence that has only such pages, to be filled by the
+    /// caller; `None` where there is none left.
+    pub fn adopt(&mut self, held: &mut Held, namespace: u64, tokens: &[TokenId]) -> Option<PageId> {
+        self.tree.tick();
+        let page = self.page()?;
+        self.insert(held.node(), namespace, page, tokens);
+        self.tree.enter(page);
+        held.pages.push(page);
+        held.shared += 1;
+        Some(page)
+    }
+
+    /// A page of the tree is to go to disk under this name.
+    pub fn mark(&mut self, page: PageId, name: PageKey) {
+        self.tree.mark(page, Some(name));
+    }
+
+    /// Under which name a page is to go to disk, if it still is; it is not any more.
+    pub fn unmark(&mut self, page: PageId) -> Option<PageKey> {
+        self.tree.mark(page, None)
+    }
+
+    /// Pages that are free.
+    pub fn free(&self) -> usize {
+        self.free.len()
+    }
+
+    /// Pages of texts on which no sequence runs.
+    pub fn unused(&self) -> usize {
+        self.tree.unused()
     }
 
     /// Gets pages for `positions` positions, or as many as there are, and answers how many

@@ -10,7 +10,7 @@ fn text(n: u32, last: u32) -> Vec<TokenId> {
 /// A sequence that has computed all of a text, from what there is of it.
 fn computed(memory: &mut Memory, namespace: u64, text: &[TokenId]) -> (Held, usize) {
     let mut held = Held::default();
-    let taken = memory.take(&mut held, namespace, text);
+    let taken = memory.take(&mut held, namespace, text, false);
     assert!(memory.extend(&mut held, text.len()) >= text.len());
     memory.keep(&mut held, namespace, text);
     let all = [(&held, Some(namespace), text, text.len())];
@@ -57,7 +57,7 @@ fn sequences_share_pages_and_the_slower_gives_its_own_back() {
 
 fn computed_beside(memory: &mut Memory, _: &Held, text: &[TokenId]) -> (Held, usize) {
     let mut held = Held::default();
-    let taken = memory.take(&mut held, 0, text);
+    let taken = memory.take(&mut held, 0, text, false);
     memory.extend(&mut held, text.len());
     memory.keep(&mut held, 0, text);
     (held, taken.positions)
@@ -75,7 +75,7 @@ fn a_sequence_is_cut_back() {
         assert_eq!(memory.check(sequence.into_iter()), Ok(()));
     }
     // What it left is still in the tree.
-    assert_eq!(memory.take(&mut held, 0, &text).positions, 192);
+    assert_eq!(memory.take(&mut held, 0, &text, false).positions, 192);
 }
 
 #[test]
@@ -92,7 +92,7 @@ fn the_oldest_leaf_goes_first_and_last_what_is_copied() {
     let mut memory = Memory::new(2);
     over(&mut memory, 0, &text(100, 0));
     let mut held = Held::default();
-    let taken = memory.take(&mut held, 0, &text(99, 9));
+    let taken = memory.take(&mut held, 0, &text(99, 9), false);
     assert_eq!((taken.positions, taken.copy), (98, None));
     assert_eq!(memory.extend(&mut held, 129), 128);
 }

@@ -6,6 +6,7 @@
 
 use ingle_formats::TokenId;
 use ingle_tensor::ops::{PAGE_LEN, PageId};
+use ingle_tensor::pages::PageKey;
 
 /// The node of page `p` has index `p`, so that no step allocates.
 #[derive(Debug)]
@@ -33,6 +34,8 @@ struct Node {
     users: u32,
     /// When a sequence last began or ceased to run on it.
     used: u64,
+    /// Under which name it is to go to disk.
+    name: Option<PageKey>,
 }
 
 fn common(a: &[TokenId], b: &[TokenId]) -> usize {
@@ -133,6 +136,7 @@ impl Tree {
             sibling,
             users: 0,
             used: self.clock,
+            name: None,
         };
         self.unused += 1;
     }
@@ -185,14 +189,23 @@ impl Tree {
         self.unused += usize::from(self.node(page).users == 0);
     }
 
-    /// The leaf that was used longest ago, of those on which nobody runs.
+    /// Under which name a page is to go to disk; answers under which it was.
+    pub fn mark(&mut self, page: PageId, name: Option<PageKey>) -> Option<PageKey> {
+        std::mem::replace(&mut self.node_mut(page).name, name)
+    }
+
+    /// The leaf that was used longest ago, of those on which nobody runs; what is yet to go to disk comes
+    /// last.
     pub fn oldest(&self) -> Option<PageId> {
         let pages = (0..self.nodes.len() as u32).map(PageId);
         let free_leaf = |page: &PageId| {
             let node = self.node(*page);
             node.len > 0 && node.child.is_none() && node.users == 0
         };
-        pages.filter(free_leaf).min_by_key(|&p| self.node(p).used)
+        pages.filter(free_leaf).min_by_key(|&p| {
+            let node = self.node(p);
+            (node.name.is_some(), node.used)
+        })
     }
 
     /// For each page whether it is in the tree: 1 or 0.

@@ -21,11 +21,16 @@ struct World {
 
 impl World {
     fn new(max_stall: Option<Duration>) -> Self {
+        Self::bounded(max_stall, None)
+    }
+
+    fn bounded(max_stall: Option<Duration>, max_step: Option<Duration>) -> Self {
         let options = LoadOptions {
             max_sequences: 6,
             max_batch_rows: 8192,
             max_guesses: 0,
             max_stall,
+            max_step,
             ..LoadOptions::default()
         };
         let faults = Arc::default();
@@ -120,6 +125,37 @@ fn nobody_waits_longer_than_the_stall_for_a_long_prompt() {
         let first = |id: RequestId| world.tokens[&id][0].0;
         assert_eq!(first(third) < first(late), stall.is_some());
     }
+}
+
+#[test]
+fn steps_are_bounded_where_passes_are_not_cut() {
+    let step = Duration::from_millis(100);
+    let mut world = World::bounded(None, Some(step));
+    let readers = [prompt(1, 20), prompt(2, 90)];
+    let ids = readers.each_ref().map(|prompt| world.submit(prompt, 150));
+    (0..20).for_each(|_| world.step());
+    let long = [prompt(3, 2100), prompt(4, 700)];
+    let late = long.each_ref().map(|prompt| world.submit(prompt, 3));
+    world.finish();
+    for (id, prompt) in ids.iter().zip(&readers) {
+        assert_eq!(world.said(*id), answer(prompt, 150));
+        // A batch of two takes 48 ms by itself.
+        let longest = world.longest_wait(*id);
+        assert!(longest <= Duration::from_millis(48 + 120), "{longest:?}");
+    }
+    for (id, prompt) in late.iter().zip(&long) {
+        assert_eq!(world.said(*id), answer(prompt, 3));
+    }
+    // Alone, a prompt is computed in larger steps.
+    let steps = world.engine.steps();
+    let alone = world.submit(&prompt(5, 2000), 1);
+    world.finish();
+    assert_eq!(world.said(alone), answer(&prompt(5, 2000), 1));
+    assert!(
+        world.engine.steps() - steps < 30,
+        "{}",
+        world.engine.steps() - steps
+    );
 }
 
 #[test]

@@ -212,6 +212,24 @@ impl Ops for FakeOps {
             layer[to.0 as usize] = layer[from.0 as usize];
         }
     }
+    fn page_bytes(&self, memory: &FakePages) -> usize {
+        memory.0.len() * PAGE_LEN * 4
+    }
+    fn take_page(&self, memory: &FakePages, page: PageId, bytes: &mut [u8]) {
+        let tokens = memory.0.iter().flat_map(|layer| &layer[page.0 as usize]);
+        for (bytes, token) in bytes.chunks_exact_mut(4).zip(tokens) {
+            bytes.copy_from_slice(&token.0.to_le_bytes());
+        }
+    }
+    fn put_page(&mut self, memory: &mut FakePages, page: PageId, bytes: &[u8]) {
+        let tokens = memory
+            .0
+            .iter_mut()
+            .flat_map(|layer| &mut layer[page.0 as usize]);
+        for (bytes, token) in bytes.chunks_exact(4).zip(tokens) {
+            *token = TokenId(u32::from_le_bytes(bytes.try_into().unwrap()));
+        }
+    }
     fn read(&mut self, x: &Vec<f32>, rows: std::ops::Range<usize>, out: &mut Vec<f32>) {
         out.extend_from_slice(&x[rows]);
     }

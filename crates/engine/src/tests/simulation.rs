@@ -4,6 +4,7 @@
 //! A failure names the seed of its episode: `episode(seed)` repeats it.
 
 use super::fake::{FakeNetwork, FakeOps, Faults, N_VOCAB, hash, hidden, logits};
+use super::fake_store::{FakeStore, Kept};
 use crate::engine::{Engine, Parts};
 use crate::memory::pages_for;
 use crate::sampler::{Sampler, Sampling};
@@ -57,6 +58,8 @@ struct Tally {
     unreadable: u64,
     parts: u64,
     beside: u64,
+    /// Tokens of prompts that came back from disk.
+    from_disk: u64,
 }
 
 /// What a request must get.
@@ -181,6 +184,8 @@ struct World {
     texts: Vec<Vec<TokenId>>,
     answers: Arc<Mutex<Answers>>,
     faults: Arc<Mutex<Faults>>,
+    /// What is on disk.
+    kept: Arc<Mutex<Kept>>,
     /// Whether there are faults in this episode.
     faulty: bool,
     tally: Tally,
@@ -201,27 +206,57 @@ impl World {
             max_guesses: rng.below(20) as u32,
             max_stall: [None, None, Some(0), Some(50), Some(300)][rng.below(5)]
                 .map(Duration::from_millis),
+            max_step: [None, Some(0), Some(100), Some(400)][rng.below(4)]
+                .map(Duration::from_millis),
+            page_buffers: rng.below(5) as u32,
             ..LoadOptions::default()
         };
-        let answers = Arc::new(Mutex::default());
         let pages = pages_for(u64::from(context)) as u32 + rng.below(18) as u32;
         let faults = Arc::default();
-        let mut engine = engine(options, context, pages, &faults);
-        engine.set_guesser(Some(Box::new(Liar {
-            rng: rng.clone(),
-            answers: Arc::clone(&answers),
-        })));
-        Self {
+        let mut world = Self {
+            engine: engine(options, context, pages, &faults),
             faulty: rng.chance(50),
             faults,
+            kept: Arc::new(Mutex::new(Kept::new(rng.0))),
             rng,
-            engine,
             expected: BTreeMap::new(),
             paused: Vec::new(),
             texts: vec![Vec::new()],
-            answers,
+            answers: Arc::new(Mutex::default()),
             tally: Tally::default(),
-        }
+        };
+        world.furnish();
+        world
+    }
+
+    /// The engine gets its guesser and its store.
+    fn furnish(&mut self) {
+        self.engine.set_guesser(Some(Box::new(Liar {
+            rng: self.rng.clone(),
+            answers: Arc::clone(&self.answers),
+        })));
+        let store = FakeStore::of(&self.kept);
+        let used = self.engine.set_page_store(Box::new(store));
+        assert_eq!(used, self.engine.plan().options.page_buffers > 0);
+    }
+
+    /// Another engine with the same disk: the process was ended and has begun again.
+    fn restart(&mut self) {
+        self.account();
+        let plan = self.engine.plan().clone();
+        self.faults = Arc::default();
+        self.engine = engine(plan.options, plan.context, plan.n_pages, &self.faults);
+        self.furnish();
+    }
+
+    /// What the engine has done is counted.
+    fn account(&mut self) {
+        let faults = self.faults.lock().unwrap();
+        self.tally.batches += self.engine.steps();
+        self.tally.preempted += self.engine.preemptions();
+        self.tally.parts += self.engine.parts();
+        self.tally.failed_batches += faults.failed;
+        self.tally.beside += faults.beside;
     }
 
     /// The beginning of an earlier text, and some tokens more.
@@ -248,7 +283,8 @@ impl World {
                 second: None,
                 want: Want::Embedding { normalise: false },
             };
-            if let Ok(id) = self.engine.submit_embed(request, now) {
+            let user = self.rng.below(3) as u64;
+            if let Ok(id) = self.engine.submit_embed_as(user, request, now) {
                 self.expect(id, prompt, Vec::new(), values);
             }
             return;
@@ -271,6 +307,8 @@ impl World {
             fresh: self.rng.chance(10),
             ignore_end: true,
             namespace: self.rng.below(2) as u64,
+            user: self.rng.below(3) as u64,
+            store: self.rng.chance(60),
             ..Request::new(prompt.clone())
         };
         if let Ok(id) = self.engine.submit(request, now) {
@@ -332,7 +370,9 @@ impl World {
                 assert_eq!(usage.prompt_tokens as usize, expected.prompt.len());
                 assert_eq!(usage.generated_tokens as usize, expected.got);
                 assert!(usage.cached_tokens < usage.prompt_tokens);
+                assert!(usage.disk_tokens <= usage.cached_tokens);
                 self.tally.cached += u64::from(usage.cached_tokens);
+                self.tally.from_disk += u64::from(usage.disk_tokens);
                 self.expected.remove(&id);
                 self.paused.retain(|other| *other != id);
             }
@@ -353,7 +393,9 @@ impl World {
         let (idle, now) = (self.engine.is_idle(), self.now());
         let events = self.engine.step(now);
         let worked = self.engine.parts() > parts || !events.is_empty();
-        assert_eq!(worked, !idle && !stalled, "a step without progress");
+        if self.engine.warm.is_none() {
+            assert_eq!(worked, !idle && !stalled, "a step without progress");
+        }
         events.into_iter().for_each(|event| self.read(event));
     }
 
@@ -450,33 +492,35 @@ fn mean(tokens: &[TokenId]) -> f32 {
 /// One engine from its first request to its last.
 fn episode(seed: u64) -> Tally {
     let mut world = World::new(seed);
-    for _ in 0..EPISODE {
-        world.act();
-    }
-    for id in std::mem::take(&mut world.paused) {
-        world.engine.pause(id, false);
-    }
-    for _ in 0..20_000 {
-        if world.engine.is_idle() {
-            break;
+    for life in 0..2 {
+        if life > 0 {
+            world.restart();
         }
-        world.step();
-        world.engine.check().unwrap();
+        for _ in 0..EPISODE / 2 {
+            world.act();
+        }
+        for id in std::mem::take(&mut world.paused) {
+            world.engine.pause(id, false);
+        }
+        for _ in 0..20_000 {
+            if world.engine.is_idle() {
+                break;
+            }
+            world.step();
+            world.engine.check().unwrap();
+        }
+        assert!(world.engine.is_idle() && world.expected.is_empty());
+        world.engine.settle_store();
     }
-    assert!(world.engine.is_idle() && world.expected.is_empty());
-    let (answers, faults) = (world.answers.lock().unwrap(), world.faults.lock().unwrap());
+    world.account();
+    let answers = world.answers.lock().unwrap();
     assert!(
         answers.texts.is_empty(),
         "a guesser was not told of the end"
     );
     Tally {
-        batches: world.engine.steps(),
-        preempted: world.engine.preemptions(),
         right_guesses: answers.right,
         wrong_guesses: answers.wrong,
-        failed_batches: faults.failed,
-        parts: world.engine.parts(),
-        beside: faults.beside,
         ..world.tally
     }
 }
@@ -499,6 +543,7 @@ fn simulate(first_seed: u64, actions: u64) -> Tally {
         all.unreadable += one.unreadable;
         all.parts += one.parts;
         all.beside += one.beside;
+        all.from_disk += one.from_disk;
     }
     assert!(all.requests * 40 > all.actions, "{all:?}");
     assert!(
@@ -506,6 +551,7 @@ fn simulate(first_seed: u64, actions: u64) -> Tally {
         "{all:?}"
     );
     assert!(all.right_guesses > 0 && all.wrong_guesses > 0, "{all:?}");
+    assert!(all.from_disk > 0 && all.cached > all.from_disk, "{all:?}");
     assert!(all.parts > all.batches && all.beside > 0, "{all:?}");
     assert!(
         all.unreadable > 0 && all.failed_batches > all.unreadable,

@@ -38,6 +38,29 @@ impl Memory {
             layer.copy_page(from, to);
         }
     }
+
+    /// Bytes of a page, all layers.
+    pub(super) fn page_bytes(&self) -> usize {
+        self.layers.iter().map(LayerCache::page_bytes).sum()
+    }
+
+    pub(super) fn take_page(&self, page: PageId, mut bytes: &mut [u8]) {
+        for layer in &self.layers {
+            let (own, rest) = bytes.split_at_mut(layer.page_bytes());
+            let at = layer.at(page, 0);
+            own.copy_from_slice(&layer.data.bytes()[at..at + own.len()]);
+            bytes = rest;
+        }
+    }
+
+    pub(super) fn put_page(&mut self, page: PageId, mut bytes: &[u8]) {
+        for layer in &mut self.layers {
+            let (own, rest) = bytes.split_at(layer.page_bytes());
+            let at = layer.at(page, 0);
+            layer.data.bytes_mut()[at..at + own.len()].copy_from_slice(own);
+            bytes = rest;
+        }
+    }
 }
 
 impl LayerCache {
@@ -58,9 +81,14 @@ impl LayerCache {
     }
 
     fn copy_page(&mut self, from: PageId, to: PageId) {
-        let page = self.n_kv_heads * self.layout.head_bytes();
+        let page = self.page_bytes();
         let (from, to) = (self.at(from, 0), self.at(to, 0));
         self.data.bytes_mut().copy_within(from..from + page, to);
+    }
+
+    /// Bytes of a page of this layer.
+    fn page_bytes(&self) -> usize {
+        self.n_kv_heads * self.layout.head_bytes()
     }
 
     pub(super) fn layout(&self) -> &Layout {

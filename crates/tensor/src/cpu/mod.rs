@@ -389,6 +389,22 @@ impl Ops for Cpu {
         memory.copy_page(from, to);
     }
 
+    fn page_bytes(&self, memory: &Memory) -> usize {
+        memory.page_bytes()
+    }
+
+    fn take_page(&self, memory: &Memory, page: PageId, bytes: &mut [u8]) {
+        memory.take_page(page, bytes);
+    }
+
+    fn put_page(&mut self, memory: &mut Memory, page: PageId, bytes: &[u8]) {
+        memory.put_page(page, bytes);
+    }
+
+    fn reads(&self) -> Option<Streamed> {
+        self.streamed()
+    }
+
     fn load_matrix(
         &self,
         source: &dyn WeightSource,
