@@ -9,7 +9,10 @@
 mod support;
 
 use ingle_engine::sampler::Sampling;
-use ingle_engine::{Budget, Engine, Event, Guesser, LoadOptions, Plan, Request, RequestId};
+use ingle_engine::{
+    Budget, Done, Engine, Event, Guesser, LoadOptions, Outcome, PageKey, PageStore, Plan, Request,
+    RequestId,
+};
 use ingle_formats::gguf::{Metadata, TensorInfo};
 use ingle_formats::{TensorType as T, TokenId};
 use ingle_tensor::cpu::{Cpu, OnDisk, Streaming};
@@ -19,9 +22,9 @@ use ingle_tensor::ops::KvType;
 use ingle_tensor::quant::Encoder;
 use ingle_tensor::team::Team;
 use ingle_tensor::{MemorySource, WeightSource};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use support::{Model, N_VOCAB, Rng};
 
@@ -165,14 +168,18 @@ impl Guesser for Repeats {
     fn over(&mut self, _: RequestId) {}
 }
 
-fn load((metadata, source): &Weights, way: Way) -> Engine<Cpu> {
+fn load(weights: &Weights, way: Way) -> Engine<Cpu> {
+    load_with(weights, way, LoadOptions::default())
+}
+
+fn load_with((metadata, source): &Weights, way: Way, more: LoadOptions) -> Engine<Cpu> {
     let options = LoadOptions {
         context: Some(192),
         kv: way.kv,
         max_batch_rows: way.rows,
         max_sequences: way.sequences,
         max_guesses: way.guesses,
-        ..LoadOptions::default()
+        ..more
     };
     let mut ops = Cpu::new(way.isa, Arc::new(Team::new(way.threads))).unwrap();
     if let Some((on_disk, cache_bytes)) = way.on_disk {
@@ -238,6 +245,108 @@ fn answers_to(engine: &mut Engine<Cpu>, requests: Vec<Request>) -> Vec<Vec<(Toke
         engine.check().unwrap();
     }
     answers.into_values().collect()
+}
+
+/// A disk that is memory.
+#[derive(Clone, Default)]
+struct Disk {
+    pages: Arc<Mutex<HashMap<PageKey, Vec<u8>>>>,
+    done: Arc<Mutex<VecDeque<Done>>>,
+}
+
+impl PageStore for Disk {
+    fn contains(&self, page: &PageKey) -> bool {
+        self.pages.lock().unwrap().contains_key(page)
+    }
+
+    fn read(&mut self, page: PageKey, mut buffer: Vec<u8>) {
+        buffer.copy_from_slice(&self.pages.lock().unwrap()[&page]);
+        let what = Outcome::Read;
+        let done = Done { page, buffer, what };
+        self.done.lock().unwrap().push_back(done);
+    }
+
+    fn write(&mut self, page: PageKey, buffer: Vec<u8>) {
+        self.pages.lock().unwrap().insert(page, buffer.clone());
+        let what = Outcome::Written;
+        let done = Done { page, buffer, what };
+        self.done.lock().unwrap().push_back(done);
+    }
+
+    fn done(&mut self, _: Duration) -> Option<Done> {
+        self.done.lock().unwrap().pop_front()
+    }
+
+    fn rate(&self) -> Option<f64> {
+        None
+    }
+}
+
+/// Prefixes that come back from disk, 32 requests at once, and too little memory for all of them.
+fn company_and_disk(weights: &Weights) {
+    let many: Vec<Request> = (0..32_u32)
+        .map(|i| {
+            let request = requests().remove(i as usize % 4);
+            let mut prompt = request.prompt.clone();
+            if i >= 16 {
+                prompt.extend((0..i).map(|t| TokenId(3 + (t * i) % 250)));
+            }
+            Request {
+                prompt,
+                user: u64::from(i % 5),
+                store: true,
+                ..request
+            }
+        })
+        .collect();
+    for kv in KvType::ALL {
+        let plain = Way {
+            kv,
+            isa: Isa::best(),
+            ..PLAIN
+        };
+        let mut alone = load(weights, plain);
+        let one = |r: &Request| answers_to(&mut alone, vec![r.clone()]).remove(0);
+        let expected: Vec<_> = many.iter().map(one).collect();
+        let disk = Disk::default();
+        for (contexts, preempted) in [(None, false), (Some(3), true), (None, false)] {
+            let way = Way {
+                sequences: 32,
+                rows: 100,
+                threads: 2,
+                ..plain
+            };
+            let more = LoadOptions {
+                contexts,
+                page_buffers: 2,
+                ..LoadOptions::default()
+            };
+            let mut engine = load_with(weights, way, more);
+            assert!(engine.set_page_store(Box::new(disk.clone())));
+            let known = !disk.pages.lock().unwrap().is_empty();
+            let rows = engine.rows();
+            assert_eq!(answers_to(&mut engine, many.clone()), expected, "{way:?}");
+            let rows = engine.rows() - rows;
+            assert_eq!(engine.preemptions() > 0, preempted);
+            engine.settle_store();
+            // The second engine, and the third, read what the first has written.
+            if !preempted && known {
+                let all: usize = many.iter().map(|r| r.prompt.len() + 11).sum();
+                assert!((rows as usize) < all / 2, "{rows} of {all}");
+            }
+        }
+        assert!(disk.pages.lock().unwrap().len() >= 4);
+    }
+}
+
+#[test]
+fn the_built_in_model_in_company_and_with_prefixes_from_disk() {
+    company_and_disk(&built_in());
+}
+
+#[test]
+fn every_block_type_in_company_and_with_prefixes_from_disk() {
+    company_and_disk(&moe_tiny());
 }
 
 fn available() -> impl Iterator<Item = Isa> {
