@@ -159,7 +159,12 @@ mod tests {
             .seal(&page(3, 2, 7), &model, [5; 24], &mut sealed)
             .unwrap();
         assert_ne!(sealed, text);
-        let opens = |keys: &Keys, page: &PageKey, model: [u8; 32], head, tail, sealed: &[u8]| {
+        let opens = |keys: &Keys,
+                     page: &PageKey,
+                     model: [u8; 32],
+                     head: &[u8; HEAD],
+                     tail: &[u8; TAIL],
+                     sealed: &[u8]| {
             let mut bytes = sealed.to_vec();
             keys.open(page, &model, head, tail, &mut bytes) && bytes == text
         };
