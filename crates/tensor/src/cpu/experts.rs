@@ -300,7 +300,7 @@ impl Cpu {
         scratch: &mut Scratch,
     ) -> Result<(), SourceError> {
         let mut units = std::mem::take(&mut scratch.units);
-        stream.begin(group, &scratch.routes.active, x.rows, &mut units);
+        stream.begin(group, &scratch.routes.active, &mut units);
         let outcome = loop {
             match stream.ready(&mut units) {
                 Ok([]) => break Ok(()),

@@ -1,41 +1,60 @@
 //! Which experts are worth asking for before a router has chosen them.
 //!
-//! The router of the next layer is run on the hidden rows at hand. How often the expert that comes
-//! first, second, ... of such a guess is needed is counted; ranks that are mostly wrong are not asked
-//! for, so that guessing turns itself down where it does not pay.
+//! The router of the next layer is run on the hidden rows at hand. Of the experts that it names, only
+//! those that are not in memory could be asked for, and they are needed less often than the others: what
+//! is used often is here. So only of those is it counted how often the one that comes first, second, ...
+//! of a guess is needed. Ranks that are mostly wrong are not asked for, so that guessing turns itself
+//! down where it does not pay.
 
-/// A guess is asked for if so many of its rank were right lately.
-const PAYS: f32 = 0.35;
-/// Assumed before anything is known.
-const ASSUMED: f32 = 0.7;
-/// Share of the newest observation.
-const NEWEST: f32 = 1.0 / 32.0;
+/// A guess is asked for if so many of its rank were right lately. A right one saves a part of the time
+/// of a layer; a wrong one costs a read, and a processor the time to pack it.
+const PAYS: f32 = 0.5;
+/// Assumed before anything is known, as if so many guesses had told.
+const ASSUMED: (f32, u16) = (0.6, 4);
+/// So many of the newest observations count.
+const MEMORY: u16 = 32;
 /// Ranks that are told apart for one row, and for several, whose guesses are longer.
 const RANKS: usize = 16;
 /// Where nothing pays, every so many layers it is tried again.
 const TRY_AGAIN: u32 = 64;
+/// Layers that guesses are kept for: the one to come, of each batch that may be under way.
+const LAYERS: usize = 4;
+
+/// What is known of a rank.
+#[derive(Clone, Copy, Debug)]
+struct Rank {
+    /// How often guesses were right lately.
+    right: f32,
+    /// Observations, as far as they are counted.
+    seen: u16,
+}
+
+/// What was guessed for a layer.
+#[derive(Debug, Default)]
+struct Guess {
+    /// Its first unit.
+    layer: u32,
+    /// The experts that were not in memory, each with its place in the record.
+    experts: Vec<((usize, usize), u32)>,
+}
 
 /// The record of guesses.
 #[derive(Debug)]
 pub(super) struct Foresight {
-    /// How often guesses were right lately, by rank: for one row, and for several.
-    right: [[f32; RANKS]; 2],
-    /// Which of these anything is known of.
-    known: [[bool; RANKS]; 2],
-    /// The first unit of the layer that was guessed for, and the experts, likeliest first.
-    layer: u32,
-    experts: Vec<u32>,
+    /// By rank: for one row, and for several.
+    ranks: [[Rank; RANKS]; 2],
+    /// Guesses whose layers have not come, the newest first.
+    guesses: [Guess; LAYERS],
     /// Layers since a guess was made.
     silent: u32,
 }
 
 impl Default for Foresight {
     fn default() -> Self {
+        let (right, seen) = ASSUMED;
         Self {
-            right: [[ASSUMED; RANKS]; 2],
-            known: [[false; RANKS]; 2],
-            layer: u32::MAX,
-            experts: Vec::new(),
+            ranks: [[Rank { right, seen }; RANKS]; 2],
+            guesses: Default::default(),
             silent: 0,
         }
     }
@@ -53,42 +72,52 @@ impl Foresight {
     /// Whether a guess should be made now.
     pub fn may_pay(&mut self) -> bool {
         self.silent += 1;
-        let known = || self.known.iter().flatten();
-        let all = self.right.iter().flatten().zip(known());
-        let pays = all
-            .filter(|(_, known)| **known)
-            .any(|(right, _)| *right >= PAYS);
-        let now = pays || !known().any(|known| *known) || self.silent >= TRY_AGAIN;
+        // A rank of which nothing was seen yet does not keep the others going.
+        let told = self.ranks.iter().flatten().filter(|rank| rank.seen > ASSUMED.1);
+        let (mut any, mut pays) = (false, false);
+        for rank in told {
+            any = true;
+            pays |= rank.right >= PAYS;
+        }
+        let now = pays || !any || self.silent >= TRY_AGAIN;
         if now {
             self.silent = 0;
         }
         now
     }
 
-    /// Remembers a guess; answers how many of its first are worth asking for.
-    pub fn foretell(&mut self, layer: u32, experts: &[u32], rows: usize) -> usize {
-        self.layer = layer;
-        self.experts.clear();
-        self.experts.extend_from_slice(experts);
-        let pays = |rank: &usize| {
-            let (row, rank) = place(*rank, experts.len(), rows);
-            self.right[row][rank] >= PAYS
-        };
-        (0..experts.len()).take_while(pays).count()
+    /// Remembers a guess for a layer: the ranks of `absent` are places in a guess of `len` experts, the
+    /// likeliest first. Answers how many of the first are worth asking for.
+    pub fn foretell(
+        &mut self,
+        layer: u32,
+        absent: impl Iterator<Item = (usize, u32)>,
+        len: usize,
+        rows: usize,
+    ) -> usize {
+        let of = |guess: &Guess| guess.layer == layer;
+        let at = self.guesses.iter().position(of).unwrap_or(LAYERS - 1);
+        self.guesses[..=at].rotate_right(1);
+        let guess = &mut self.guesses[0];
+        guess.layer = layer;
+        guess.experts.clear();
+        let placed = absent.map(|(rank, expert)| (place(rank, len, rows), expert));
+        guess.experts.extend(placed);
+        let pays = |((row, rank), _): &&((usize, usize), u32)| self.ranks[*row][*rank].right >= PAYS;
+        guess.experts.iter().take_while(pays).count()
     }
 
     /// Compares the guess with what is needed: experts in ascending order.
-    pub fn judge(&mut self, layer: u32, active: &[(u32, u32)], rows: usize) {
-        if self.layer != layer {
+    pub fn judge(&mut self, layer: u32, active: &[(u32, u32)]) {
+        let of = |guess: &&mut Guess| guess.layer == layer;
+        let Some(guess) = self.guesses.iter_mut().find(of) else {
             return;
-        }
-        self.layer = u32::MAX;
-        for (rank, expert) in self.experts.iter().enumerate() {
-            let needed = active.binary_search_by_key(expert, |a| a.0).is_ok();
-            let (row, rank) = place(rank, self.experts.len(), rows);
-            self.known[row][rank] = true;
-            let right = &mut self.right[row][rank];
-            *right += (f32::from(u8::from(needed)) - *right) * NEWEST;
+        };
+        for ((row, rank), expert) in guess.experts.drain(..) {
+            let needed = active.binary_search_by_key(&expert, |a| a.0).is_ok();
+            let rank = &mut self.ranks[row][rank];
+            rank.seen = (rank.seen + 1).min(MEMORY);
+            rank.right += (f32::from(u8::from(needed)) - rank.right) / f32::from(rank.seen);
         }
     }
 }
@@ -97,43 +126,74 @@ impl Foresight {
 mod tests {
     use super::*;
 
+    /// Guesses these experts for a layer, none of them in memory.
+    fn guess(foresight: &mut Foresight, layer: u32, experts: &[u32], rows: usize) -> usize {
+        let absent = experts.iter().copied().enumerate();
+        foresight.foretell(layer, absent, experts.len(), rows)
+    }
+
     #[test]
     fn guesses_that_are_wrong_are_given_up_and_tried_again() {
         let mut foresight = Foresight::default();
         let active: Vec<(u32, u32)> = (0..8).map(|e| (e, e + 1)).collect();
         // The first four are always right, the others never.
-        let guess = [7, 0, 3, 5, 20, 21, 22, 23];
-        assert_eq!(foresight.foretell(128, &guess, 1), 8);
+        let mixed = [7, 0, 3, 5, 20, 21, 22, 23];
+        assert_eq!(guess(&mut foresight, 128, &mixed, 1), 8);
         for _ in 0..200 {
-            foresight.foretell(128, &guess, 1);
-            foresight.judge(128, &active, 1);
+            guess(&mut foresight, 128, &mixed, 1);
+            foresight.judge(128, &active);
         }
-        assert_eq!(foresight.foretell(128, &guess, 1), 4);
+        assert_eq!(guess(&mut foresight, 128, &mixed, 1), 4);
         assert!(foresight.may_pay());
         let wrong: Vec<u32> = (30..38).collect();
         for _ in 0..400 {
-            foresight.foretell(0, &wrong, 1);
-            foresight.judge(0, &active, 1);
-            foresight.foretell(0, &wrong, 9);
-            foresight.judge(0, &active, 9);
+            guess(&mut foresight, 0, &wrong, 1);
+            foresight.judge(0, &active);
+            guess(&mut foresight, 0, &wrong, 9);
+            foresight.judge(0, &active);
         }
-        assert_eq!(foresight.foretell(128, &guess, 1), 0);
+        assert_eq!(guess(&mut foresight, 128, &mixed, 1), 0);
         let turns = (0..2 * TRY_AGAIN).filter(|_| foresight.may_pay()).count();
         assert_eq!(turns, 2);
         for _ in 0..200 {
-            foresight.foretell(128, &guess, 1);
-            foresight.judge(128, &active, 1);
+            guess(&mut foresight, 128, &mixed, 1);
+            foresight.judge(128, &active);
         }
-        assert_eq!(foresight.foretell(128, &guess, 1), 4);
+        assert_eq!(guess(&mut foresight, 128, &mixed, 1), 4);
+    }
+
+    #[test]
+    fn a_few_wrong_guesses_are_enough() {
+        let mut foresight = Foresight::default();
+        for _ in 0..2 {
+            assert_eq!(guess(&mut foresight, 0, &[9], 1), 1);
+            foresight.judge(0, &[(2, 1)]);
+        }
+        assert_eq!(guess(&mut foresight, 0, &[9], 1), 0);
+    }
+
+    #[test]
+    fn guesses_for_several_layers_are_each_judged_by_theirs() {
+        let mut foresight = Foresight::default();
+        for _ in 0..50 {
+            // The guess for the next layer is made before this layer says what it needs.
+            guess(&mut foresight, 0, &[1], 1);
+            guess(&mut foresight, 64, &[7, 3], 1);
+            foresight.judge(0, &[(2, 1)]);
+            foresight.judge(64, &[(3, 1), (7, 2)]);
+        }
+        let rank = |n: usize| foresight.ranks[0][n].right;
+        assert!((0.3..0.7).contains(&rank(0)), "{}", rank(0));
+        assert!(rank(1) > 0.95, "{}", rank(1));
     }
 
     #[test]
     fn a_guess_for_another_layer_is_not_judged() {
         let mut foresight = Foresight::default();
         for _ in 0..200 {
-            foresight.foretell(0, &[1], 1);
-            foresight.judge(64, &[(2, 1)], 1);
+            guess(&mut foresight, 0, &[1], 1);
+            foresight.judge(64, &[(2, 1)]);
         }
-        assert_eq!(foresight.foretell(0, &[1], 1), 1);
+        assert_eq!(guess(&mut foresight, 0, &[1], 1), 1);
     }
 }

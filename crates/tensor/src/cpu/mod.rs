@@ -234,7 +234,7 @@ impl Cpu {
     ) -> Result<(), SourceError> {
         let all: Vec<(u32, u32)> = (0..group.0.len() as u32).map(|i| (i, i + 1)).collect();
         let (mut units, mut own) = (stream::Units::default(), Vec::new());
-        stream.begin(group, &all, columns.len(), &mut units);
+        stream.begin(group, &all, &mut units);
         let mut asked = false;
         loop {
             let ready = stream.ready(&mut units)?.to_vec();

@@ -347,7 +347,6 @@ impl Stream {
         &self,
         group: &Group,
         active: &[(u32, u32)],
-        rows: usize,
         units: &mut Units,
     ) {
         self.slots();
@@ -359,7 +358,7 @@ impl Stream {
             .map(|(i, (expert, _))| (group.0.start + expert, i, false));
         units.wanted.extend(all);
         let mut state = self.shelf.lock();
-        state.foresight.judge(group.0.start, active, rows);
+        state.foresight.judge(group.0.start, active);
         for &(unit, ..) in &units.wanted {
             state.stats.needed += 1;
             if let Some(policy) = &mut state.policy {
@@ -380,16 +379,14 @@ impl Stream {
                 _ => {}
             }
         }
-        // What was guessed and is not needed is not read, unless that has begun.
+        // What was guessed for this group and is not needed is not read, unless that has begun.
         let needed = |unit: u32| units.wanted.binary_search_by_key(&unit, |w| w.0).is_ok();
-        let guessed = std::mem::take(&mut state.guessed);
         units.actions.clear();
-        let wrong = guessed.iter().filter(|unit| !needed(**unit));
-        units
-            .actions
-            .extend(wrong.map(|unit| Action::Withdraw(*unit)));
+        let mut guessed = std::mem::take(&mut state.guessed);
+        let wrong = guessed.extract_if(.., |unit| group.0.contains(unit));
+        let wrong = wrong.filter(|unit| !needed(*unit));
+        units.actions.extend(wrong.map(Action::Withdraw));
         state.guessed = guessed;
-        state.guessed.clear();
         drop(state);
         self.act(&mut units.actions);
     }
@@ -585,19 +582,27 @@ impl Stream {
         self.slots();
         let mut actions = Vec::new();
         let mut state = self.shelf.lock();
-        let likely = state.foresight.foretell(group.0.start, experts, rows);
-        for expert in &experts[..likely] {
-            let unit = group.0.start + expert;
-            let here = &mut state.units[unit as usize].place;
-            if let Where::OnDisk | Where::Failed(_) = here {
-                *here = Where::Coming {
-                    slot: None,
-                    awaited: false,
-                };
-                state.guessed.push(unit);
-                state.stats.foreseen += 1;
-                actions.push(Action::Fetch(unit, Urgency::Likely));
-            }
+        let State {
+            foresight,
+            units,
+            guessed,
+            stats,
+            ..
+        } = &mut *state;
+        let unit = |expert: u32| group.0.start + expert;
+        let absent = |(_, expert): &(usize, u32)| {
+            let place = &units[unit(*expert) as usize].place;
+            matches!(place, Where::OnDisk | Where::Failed(_))
+        };
+        let absent = experts.iter().copied().enumerate().filter(absent);
+        let likely = foresight.foretell(group.0.start, absent.clone(), experts.len(), rows);
+        let likely: Vec<u32> = absent.take(likely).map(|(_, expert)| unit(expert)).collect();
+        for unit in likely {
+            let (slot, awaited) = (None, false);
+            units[unit as usize].place = Where::Coming { slot, awaited };
+            guessed.push(unit);
+            stats.foreseen += 1;
+            actions.push(Action::Fetch(unit, Urgency::Likely));
         }
         drop(state);
         self.act(&mut actions);
