@@ -11,7 +11,7 @@
 //! Types without a kernel of their own keep their rows as they are in the file.
 
 use crate::kernel::matmul::PANEL;
-use crate::order::{LONGEST, gather, spread};
+use crate::order::{LONGEST, WORDS, base, gather, spread};
 use crate::quant;
 use ingle_formats::TensorType;
 
@@ -189,25 +189,32 @@ impl Layout {
         if let (1, &[(0, unit, 1, 0)]) = (self.ty.block_len(), self.runs) {
             return side_by_side(unit, rows, panel);
         }
-        let block_bytes = self.ty.block_bytes() as usize;
-        let mut buffers = [[0; LONGEST]; PANEL];
+        let (block_bytes, base) = (self.ty.block_bytes() as usize, base(self.ty));
+        let (mut lines, mut buffer) = ([[0; PANEL]; WORDS], [[0; PANEL]; WORDS]);
+        let lines = &mut lines[..(block_bytes - base) / 4];
         for b in 0..row_bytes / block_bytes {
             let blocks = rows.map(|row| &row[b * block_bytes..][..block_bytes]);
-            let mut buffers = buffers.iter_mut();
-            let blocks = blocks.map(|block| match buffers.next() {
-                Some(buffer) => spread(self.ty, block, buffer),
-                None => block,
-            });
             if self.places.header > 0 {
                 let unit = self.places.scale;
-                let scales = blocks.map(|block| &block[self.scale..][..unit]);
-                side_by_side(unit, scales, &mut panel[self.places.scales(b)..]);
+                let scales = blocks.map(|block| &block[self.scale_in_file()..][..unit]);
+                one_by_one(unit, scales, &mut panel[self.places.scales(b)..]);
             }
+            transpose(blocks.map(|block| &block[base..]), lines);
+            let lines = spread(self.ty, lines, &mut buffer);
             for &(from, unit, count, place) in self.runs {
-                let units = blocks.map(|block| &block[from..][..count * unit]);
+                let lines = &lines[(from - base) / 4..][..count * unit / 4];
                 let first = self.places.body(b) + place * PANEL * unit;
-                side_by_side(unit, units, &mut panel[first..]);
+                put_lines(unit, lines, &mut panel[first..]);
             }
+        }
+    }
+
+    /// Where a scale that shares a line with others begins in a block as it stands in the file.
+    const fn scale_in_file(&self) -> usize {
+        match self.ty {
+            TensorType::Q3K => 108,
+            TensorType::Q6K => 208,
+            _ => 0,
         }
     }
 
@@ -247,25 +254,89 @@ impl Layout {
     }
 }
 
-/// Writes unit `i` of every row to line `i` of a panel, the rows side by side. Units have 1, 2 or 4
-/// bytes.
+/// Writes unit `i` of every row to line `i` of a panel, the rows side by side. Units have 2 or 4 bytes.
+fn side_by_side(unit: usize, rows: [&[u8]; PANEL], panel: &mut [u8]) {
+    const AT_ONCE: usize = 16;
+    let words = rows[0].len() / 4;
+    let mut lines = [[0; PANEL]; AT_ONCE];
+    for first in (0..words).step_by(AT_ONCE) {
+        let lines = &mut lines[..AT_ONCE.min(words - first)];
+        transpose(rows.map(|row| &row[4 * first..]), lines);
+        put_lines(unit, lines, &mut panel[4 * PANEL * first..]);
+    }
+    let rest = rows.map(|row| &row[4 * words..]);
+    one_by_one(unit, rest, &mut panel[4 * PANEL * words..]);
+}
+
+/// The same for a few units, of 1 or 2 bytes.
 #[inline(always)]
-fn side_by_side(unit: usize, rows: [&[u8]; PANEL], lines: &mut [u8]) {
+fn one_by_one(unit: usize, rows: [&[u8]; PANEL], lines: &mut [u8]) {
     match unit {
-        4 => side_by_side_of::<4>(rows, lines),
-        2 => side_by_side_of::<2>(rows, lines),
-        _ => side_by_side_of::<1>(rows, lines),
+        2 => one_by_one_of::<2>(rows, lines),
+        _ => one_by_one_of::<1>(rows, lines),
     }
 }
 
-fn side_by_side_of<const UNIT: usize>(rows: [&[u8]; PANEL], lines: &mut [u8]) {
+#[inline(always)]
+fn one_by_one_of<const UNIT: usize>(rows: [&[u8]; PANEL], lines: &mut [u8]) {
     let rows = rows.map(|row| row.as_chunks::<UNIT>().0);
-    let count = rows[0].len();
-    let rows = rows.map(|row| &row[..count]);
-    let lines = lines.chunks_exact_mut(UNIT * PANEL);
-    for (i, line) in lines.take(count).enumerate() {
-        for (place, row) in line.as_chunks_mut::<UNIT>().0.iter_mut().zip(rows) {
+    let lines = lines.as_chunks_mut::<UNIT>().0;
+    for (i, line) in lines
+        .chunks_exact_mut(PANEL)
+        .take(rows[0].len())
+        .enumerate()
+    {
+        for (place, row) in line.iter_mut().zip(rows) {
             *place = row[i];
+        }
+    }
+}
+
+/// Word `i` of every row becomes line `i`. Squares of four by four, which compilers make shuffles of.
+#[inline(always)]
+fn transpose(rows: [&[u8]; PANEL], lines: &mut [[u32; PANEL]]) {
+    let word = |bytes: &[u8; 4]| u32::from_le_bytes(*bytes);
+    let rows = rows.map(|row| row[..4 * lines.len()].as_chunks::<16>());
+    let (squares, rest) = lines.as_chunks_mut::<4>();
+    for (at, square) in squares.iter_mut().enumerate() {
+        for quad in 0..4 {
+            let four: [[u32; 4]; 4] = std::array::from_fn(|r| {
+                let words = rows[4 * quad + r].0[at].as_chunks::<4>().0;
+                [
+                    word(&words[0]),
+                    word(&words[1]),
+                    word(&words[2]),
+                    word(&words[3]),
+                ]
+            });
+            for (i, line) in square.iter_mut().enumerate() {
+                let column = [four[0][i], four[1][i], four[2][i], four[3][i]];
+                line[4 * quad..4 * quad + 4].copy_from_slice(&column);
+            }
+        }
+    }
+    for (i, line) in rest.iter_mut().enumerate() {
+        *line = rows.map(|(_, rest)| word(&rest.as_chunks::<4>().0[i]));
+    }
+}
+
+/// Writes lines to a panel, with units of 2 bytes each as two lines.
+#[inline(always)]
+fn put_lines(unit: usize, lines: &[[u32; PANEL]], panel: &mut [u8]) {
+    let places = panel.as_chunks_mut::<{ 4 * PANEL }>().0.iter_mut();
+    for (line, place) in lines.iter().zip(places) {
+        if unit == 4 {
+            for (place, word) in place.as_chunks_mut::<4>().0.iter_mut().zip(line) {
+                *place = word.to_le_bytes();
+            }
+        } else {
+            let (first, second) = place.split_at_mut(2 * PANEL);
+            for (place, word) in first.as_chunks_mut::<2>().0.iter_mut().zip(line) {
+                *place = (*word as u16).to_le_bytes();
+            }
+            for (place, word) in second.as_chunks_mut::<2>().0.iter_mut().zip(line) {
+                *place = ((*word >> 16) as u16).to_le_bytes();
+            }
         }
     }
 }

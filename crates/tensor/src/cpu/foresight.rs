@@ -10,7 +10,7 @@
 /// of a layer; a wrong one costs a read, and a processor the time to pack it.
 const PAYS: f32 = 0.5;
 /// Assumed before anything is known, as if so many guesses had told.
-const ASSUMED: (f32, u16) = (0.6, 4);
+const ASSUMED: (f32, u16) = (0.7, 4);
 /// So many of the newest observations count.
 const MEMORY: u16 = 32;
 /// Ranks that are told apart for one row, and for several, whose guesses are longer.
@@ -73,7 +73,11 @@ impl Foresight {
     pub fn may_pay(&mut self) -> bool {
         self.silent += 1;
         // A rank of which nothing was seen yet does not keep the others going.
-        let told = self.ranks.iter().flatten().filter(|rank| rank.seen > ASSUMED.1);
+        let told = self
+            .ranks
+            .iter()
+            .flatten()
+            .filter(|rank| rank.seen > ASSUMED.1);
         let (mut any, mut pays) = (false, false);
         for rank in told {
             any = true;
@@ -103,7 +107,8 @@ impl Foresight {
         guess.experts.clear();
         let placed = absent.map(|(rank, expert)| (place(rank, len, rows), expert));
         guess.experts.extend(placed);
-        let pays = |((row, rank), _): &&((usize, usize), u32)| self.ranks[*row][*rank].right >= PAYS;
+        let pays =
+            |((row, rank), _): &&((usize, usize), u32)| self.ranks[*row][*rank].right >= PAYS;
         guess.experts.iter().take_while(pays).count()
     }
 

@@ -343,12 +343,7 @@ impl Stream {
     }
 
     /// Begins with the active units of a group, ascending: pins those that are here.
-    pub(super) fn begin(
-        &self,
-        group: &Group,
-        active: &[(u32, u32)],
-        units: &mut Units,
-    ) {
+    pub(super) fn begin(&self, group: &Group, active: &[(u32, u32)], units: &mut Units) {
         self.slots();
         units.first = group.0.start;
         units.slots.resize(group.0.len(), u32::MAX);
@@ -596,7 +591,10 @@ impl Stream {
         };
         let absent = experts.iter().copied().enumerate().filter(absent);
         let likely = foresight.foretell(group.0.start, absent.clone(), experts.len(), rows);
-        let likely: Vec<u32> = absent.take(likely).map(|(_, expert)| unit(expert)).collect();
+        let likely: Vec<u32> = absent
+            .take(likely)
+            .map(|(_, expert)| unit(expert))
+            .collect();
         for unit in likely {
             let (slot, awaited) = (None, false);
             units[unit as usize].place = Where::Coming { slot, awaited };
