@@ -78,7 +78,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
 }
 
 /// Tokens of a trial: of the prompt, which fills the cache, and after it.
-const TRIAL: [u32; 2] = [128, 32];
+const TRIAL: [u32; 2] = [128, 48];
 
 /// Which weights a model uses, only the model knows: it writes a little.
 fn trial(args: &Args, context: u32) -> anyhow::Result<Trial> {
