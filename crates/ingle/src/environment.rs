@@ -107,6 +107,42 @@ impl Environment {
         base.map(|base| base.join("ingle"))
     }
 
+    /// Where people keep what they have set: ingle.toml.
+    pub fn config_file(&self) -> Option<PathBuf> {
+        let base = if cfg!(windows) {
+            self.path("APPDATA")
+        } else if cfg!(target_os = "macos") {
+            self.home()
+                .map(|home| home.join("Library/Application Support"))
+        } else {
+            let named = self
+                .path("XDG_CONFIG_HOME")
+                .filter(|path| path.is_absolute());
+            named.or_else(|| Some(self.home()?.join(".config")))
+        };
+        base.map(|base| base.join("ingle").join("ingle.toml"))
+    }
+
+    /// The file in which keys are kept, hashed.
+    pub fn keys_file(&self) -> Option<PathBuf> {
+        self.state_folder().map(|folder| folder.join("keys.json"))
+    }
+
+    /// The file in which names are kept that were given to models.
+    pub fn names_file(&self) -> Option<PathBuf> {
+        self.state_folder().map(|folder| folder.join("names.json"))
+    }
+
+    /// The folder with a socket for each server that runs: `XDG_RUNTIME_DIR`, else that of the state.
+    pub fn servers_folder(&self) -> Option<PathBuf> {
+        let named = self
+            .path("XDG_RUNTIME_DIR")
+            .filter(|path| path.is_absolute());
+        let base = named.map(|base| base.join("ingle"));
+        base.or_else(|| self.state_folder())
+            .map(|base| base.join("servers"))
+    }
+
     /// The file in which every use of the network is written down.
     pub fn egress_log(&self) -> Option<PathBuf> {
         self.state_folder()
@@ -179,6 +215,12 @@ mod tests {
             "/h/.local/state/ingle/egress.jsonl"
         );
         assert_eq!(plain.hub_token(), None);
+        assert_eq!(path(plain.config_file()), "/h/.config/ingle/ingle.toml");
+        assert_eq!(path(plain.keys_file()), "/h/.local/state/ingle/keys.json");
+        assert_eq!(
+            path(plain.servers_folder()),
+            "/h/.local/state/ingle/servers"
+        );
         assert!(
             environment(&[]).hub_cache().is_none()
                 && environment(&[]).ollama().iter().all(|p| p.is_dir())

@@ -5,25 +5,28 @@ use ingle::Sampling;
 use ingle::store::Layers;
 use serde_json::Value;
 
-/// Which flags somebody wrote, by clap's names: those win over what lies with a model.
+/// Which flags somebody set, by clap's names: those win over what lies with a model.
 pub struct Given(Vec<String>);
 
 impl Given {
-    /// The flags of the subcommand on this command line.
-    pub fn of(line: &clap::ArgMatches) -> Self {
+    /// The flags of the subcommand on this command line or in the environment, and those that `file`
+    /// says ingle.toml sets.
+    pub fn of(line: &clap::ArgMatches, file: impl Fn(&str) -> bool) -> Self {
         use clap::parser::ValueSource;
         let Some((_, flags)) = line.subcommand() else {
             return Self(Vec::new());
         };
-        let written =
-            |id: &&clap::Id| flags.value_source(id.as_str()) == Some(ValueSource::CommandLine);
-        Self(
-            flags
-                .ids()
-                .filter(written)
-                .map(ToString::to_string)
-                .collect(),
-        )
+        let set = |id: &&clap::Id| match flags.value_source(id.as_str()) {
+            Some(ValueSource::CommandLine | ValueSource::EnvVariable) => true,
+            Some(ValueSource::DefaultValue) => file(id.as_str()),
+            _ => false,
+        };
+        Self(flags.ids().filter(set).map(ToString::to_string).collect())
+    }
+
+    /// All of them.
+    pub fn ids(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(String::as_str)
     }
 
     fn has(&self, flag: &str) -> bool {

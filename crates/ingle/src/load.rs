@@ -1,5 +1,6 @@
 //! From an argument to a loaded model: the plan first, then progress, all on stderr.
 
+use crate::config::Template;
 use crate::machine::{MachineArgs, Memory, advice, disks};
 use crate::work::TokenWork;
 use crate::{Usage, model_file, out};
@@ -60,6 +61,9 @@ pub struct LoadArgs {
     /// How long a next token waits for others; only `serve` asks.
     #[arg(skip)]
     max_stall: Option<Duration>,
+    /// Another chat template; only a preset asks.
+    #[arg(skip)]
+    template: Option<Template>,
 }
 
 #[derive(clap::ValueEnum, Clone, Copy, Debug)]
@@ -176,9 +180,13 @@ pub fn load_for(
     for warning in &loader.plan().warnings {
         out::note(format!("warning: {}", out::plain(warning)));
     }
+    let template = args.template_text(loader.files())?;
     let bar = progress_bar(loader.plan().needs.file_bytes);
-    let model = loader.load(&mut |done, _| bar.set_position(done))?;
+    let mut model = loader.load(&mut |done, _| bar.set_position(done))?;
     bar.finish_and_clear();
+    if let Some(template) = template {
+        model = model.with_template(&template)?;
+    }
     Ok(Loaded {
         model,
         name: planned.name,
@@ -360,6 +368,36 @@ impl LoadArgs {
     pub fn with_max_stall(mut self, max_stall: Duration) -> Self {
         self.max_stall = Some(max_stall);
         self
+    }
+
+    /// With another chat template than the file's own.
+    #[must_use]
+    pub fn with_template(mut self, template: Option<Template>) -> Self {
+        self.template = template;
+        self
+    }
+
+    /// The text of that template, where one is asked for.
+    fn template_text(&self, files: &ModelFiles) -> anyhow::Result<Option<String>> {
+        const KEY: &str = "tokenizer.chat_template.";
+        let name = match &self.template {
+            None => return Ok(None),
+            Some(Template::Text(text)) => return Ok(Some(text.clone())),
+            Some(Template::Named(name)) => name,
+        };
+        if let Some(text) = files.metadata().str(&format!("{KEY}{name}"))? {
+            return Ok(Some(text.to_owned()));
+        }
+        let pairs = files.metadata().iter();
+        let names: Vec<&str> = pairs.filter_map(|(key, _)| key.strip_prefix(KEY)).collect();
+        let here = match names.is_empty() {
+            true => "it has only its usual one".to_owned(),
+            false => format!("it has {}", names.join(", ")),
+        };
+        let message = format!(
+            "this model has no chat template named {name}: {here}; for a file, give its path from the folder of ingle.toml"
+        );
+        Err(Usage(message).into())
     }
 
     /// A budget counts the page cache too: it is given back where somebody set one.

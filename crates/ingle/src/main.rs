@@ -9,9 +9,13 @@ mod answer;
 mod chat_input;
 mod clock;
 mod commands;
+mod config;
 mod environment;
 mod interrupt;
+mod keep_alive;
+mod keys;
 mod layers;
+mod line;
 mod load;
 mod machine;
 mod metadata_view;
@@ -25,7 +29,9 @@ mod sampling_args;
 mod stdin;
 mod work;
 
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{Parser, Subcommand};
+use line::Line;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Runs open-weight models on your own machine.
@@ -34,6 +40,7 @@ use std::process::ExitCode;
 /// model of Ollama's, or nothing: the small model that is built in.
 /// The answer goes to standard output, progress and notes to standard error.
 /// Nothing but `pull` calls out to the network; with --offline (or HF_HUB_OFFLINE=1) not even that.
+/// What is always wanted may stand in ingle.toml (`ingle config`), below flags and the environment.
 /// Exit codes: 0 done, 1 the task failed, 2 the arguments are wrong.
 #[derive(Parser)]
 #[command(
@@ -48,6 +55,9 @@ struct Ingle {
     /// Nothing leaves this machine, whatever else is asked for
     #[arg(long, global = true, hide = true)]
     offline: bool,
+    /// Another ingle.toml than the user's own
+    #[arg(long, global = true, hide = true, value_name = "FILE")]
+    config: Option<PathBuf>,
 }
 
 #[derive(Subcommand)]
@@ -64,6 +74,8 @@ enum Command {
     Doctor(commands::doctor::Args),
     Quantize(commands::quantize::Args),
     Pull(commands::pull::Args),
+    Key(commands::key::Args),
+    Config(commands::config::Args),
 }
 
 /// The arguments are wrong in a way that only shows when they are used: exit code 2.
@@ -72,10 +84,25 @@ enum Command {
 struct Usage(String);
 
 fn main() -> ExitCode {
-    let line = Ingle::command().get_matches();
-    let ingle = Ingle::from_arg_matches(&line).unwrap_or_else(|error| error.exit());
-    let done = match ingle.command {
-        Command::Run(args) => commands::run::run(&args, &layers::Given::of(&line)),
+    let done = Line::of_process().and_then(|line| run(&line));
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) if e.is::<out::ReaderGone>() => ExitCode::SUCCESS,
+        Err(e) => {
+            out::note(format!("error: {e:#}"));
+            let wrong = e.is::<Usage>() || e.is::<config::Faults>();
+            ExitCode::from(if wrong { 2 } else { 1 })
+        }
+    }
+}
+
+fn run(line: &Line) -> anyhow::Result<()> {
+    let (ingle, given) = line.parse(None);
+    match ingle.command {
+        Command::Run(args) => match args.preset(line.config()) {
+            Some(preset) => commands::run::run_preset(line, preset),
+            None => commands::run::run(&args, &given, None),
+        },
         Command::Serve(args) => commands::serve::run(&args),
         Command::Show(args) => commands::show::run(&args),
         Command::List(args) => commands::list::run(&args),
@@ -87,20 +114,15 @@ fn main() -> ExitCode {
         Command::Doctor(args) => commands::doctor::run(&args),
         Command::Quantize(args) => commands::quantize::run(&args),
         Command::Pull(args) => commands::pull::run(&args, ingle.offline),
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(e) if e.is::<out::ReaderGone>() => ExitCode::SUCCESS,
-        Err(e) => {
-            out::note(format!("error: {e:#}"));
-            ExitCode::from(if e.is::<Usage>() { 2 } else { 1 })
-        }
+        Command::Key(args) => commands::key::run(&args),
+        Command::Config(args) => commands::config::run(&args, line),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use clap::CommandFactory;
 
     #[test]
     fn the_arguments_are_consistent() {

@@ -264,6 +264,15 @@ impl Model {
         Loader::new(ModelFiles::open(path)?, options)?.load(&mut |_, _| {})
     }
 
+    /// With another chat template than the file's own.
+    ///
+    /// # Errors
+    /// [`Error::Prompt`]: it cannot be read.
+    pub fn with_template(mut self, source: &str) -> Result<Self, Error> {
+        self.prompter = self.prompter.with_template(source)?;
+        Ok(self)
+    }
+
     /// The tokens of a text to continue: see [`Prompter::text`].
     pub fn encode(&self, text: &str) -> Vec<TokenId> {
         self.prompter.text(text)

@@ -39,6 +39,8 @@ pub struct Prompt {
 #[derive(Debug)]
 pub struct Prompter {
     vocabulary: Arc<Vocabulary>,
+    /// The template's text.
+    source: Option<String>,
     template: Option<Result<ChatTemplate, TemplateError>>,
     guard: Guard,
 }
@@ -51,10 +53,26 @@ impl Prompter {
     /// [`VocabularyError::SpecialTokens`]: there are too many control tokens.
     pub fn new(vocabulary: Arc<Vocabulary>) -> Result<Self, VocabularyError> {
         Ok(Self {
+            source: vocabulary.chat_template().map(str::to_owned),
             template: vocabulary.chat_template().map(ChatTemplate::new),
             guard: Guard::new(&vocabulary)?,
             vocabulary,
         })
+    }
+
+    /// With another template than the model's own, which whoever runs the model has chosen.
+    ///
+    /// # Errors
+    /// [`PromptError::Template`]: it cannot be read.
+    pub fn with_template(mut self, source: &str) -> Result<Self, PromptError> {
+        self.template = Some(Ok(ChatTemplate::new(source)?));
+        self.source = Some(source.to_owned());
+        Ok(self)
+    }
+
+    /// The template's text.
+    pub fn template(&self) -> Option<&str> {
+        self.source.as_deref()
     }
 
     /// The vocabulary.
@@ -74,7 +92,7 @@ impl Prompter {
 
     /// Whether the template speaks of `name`: a variable that it never reads changes nothing.
     pub fn template_mentions(&self, name: &str) -> bool {
-        let source = self.vocabulary.chat_template();
+        let source = self.source.as_deref();
         source.is_some_and(|source| source.contains(name))
     }
 

@@ -2,8 +2,10 @@
 
 pub mod bench;
 mod chat;
+pub mod config;
 pub mod doctor;
 pub mod embed;
+pub mod key;
 pub mod list;
 pub mod plan;
 pub mod pull;

@@ -7,7 +7,9 @@ use crate::layers::{self, Given};
 use crate::load::{LoadArgs, Loaded, load};
 use crate::sampling_args::{SamplingArgs, new_seed, to_json};
 use crate::stdin::Piped;
-use crate::{Usage, clock, model_file, out, reads};
+use crate::config::{Config, Preset};
+use crate::line::Line;
+use crate::{Command, Usage, clock, model_file, out, reads};
 use ingle::formats::prompt::Prompt;
 use ingle::{Chat, FinishReason, Request, Sampling};
 use serde_json::json;
@@ -63,14 +65,37 @@ pub struct Args {
     load: LoadArgs,
 }
 
-pub fn run(args: &Args, given: &Given) -> anyhow::Result<()> {
-    let (model, prompt) = model_and_prompt(args)?;
+impl Args {
+    /// The preset that MODEL names, if it names one.
+    pub fn preset<'a>(&self, config: &'a Config) -> Option<&'a Preset> {
+        config.preset(self.model.as_deref()?)
+    }
+}
+
+/// [`run`] with a preset's settings below what was typed.
+///
+/// # Errors
+/// As there.
+pub fn run_preset(line: &Line, preset: &Preset) -> anyhow::Result<()> {
+    let (ingle, given) = line.parse(Some(preset));
+    match ingle.command {
+        Command::Run(args) => run(&args, &given, Some(preset)),
+        _ => Ok(()), // the same line is the same command
+    }
+}
+
+pub fn run(args: &Args, given: &Given, preset: Option<&Preset>) -> anyhow::Result<()> {
+    let (model, prompt) = match preset {
+        Some(preset) => (preset.base.as_deref(), args.prompt.as_deref()),
+        None => model_and_prompt(args)?,
+    };
     let piped = Piped::begin();
     if piped.is_none() && prompt.is_none() && args.json {
         return Err(Usage("--json is for one answer; give a PROMPT".into()).into());
     }
     let mut session = Session::new(args)?;
-    let mut loaded = load(model, &args.load)?;
+    let template = preset.and_then(|preset| preset.template.clone());
+    let mut loaded = load(model, &args.load.clone().with_template(template))?;
     session.settle(&loaded, given);
     let text = match piped {
         Some(piped) => Some(joined(prompt, &piped.text(prompt.is_some())?)),
