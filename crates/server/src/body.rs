@@ -8,7 +8,9 @@ use http::{HeaderMap, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
 use serde_json::Value;
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 /// The body of an answer.
@@ -41,11 +43,12 @@ pub(crate) async fn read(
     headers: &HeaderMap,
     body: Incoming,
     limits: &Limits,
+    room: &Arc<Semaphore>,
     untyped: bool,
-) -> Result<Vec<u8>, ApiError> {
+) -> Result<Held, ApiError> {
     let text = |name| headers.get(name).and_then(|v| v.to_str().ok());
     if http_body::Body::is_end_stream(&body) && !headers.contains_key(header::CONTENT_TYPE) {
-        return Ok(Vec::new());
+        return Ok(Held::default());
     }
     let kind = text(header::CONTENT_TYPE).unwrap_or_default();
     let kind = kind.split(';').next().unwrap_or_default().trim();
@@ -73,18 +76,55 @@ pub(crate) async fn read(
         give_up(body);
         return Err(too_large(limits));
     }
-    match timeout(limits.body_time, collect(body, limits)).await {
+    match timeout(limits.body_time, collect(body, limits, room)).await {
         Ok(read) => read,
         Err(_) => Err(too_slow()),
     }
 }
 
-async fn collect(mut body: Incoming, limits: &Limits) -> Result<Vec<u8>, ApiError> {
+/// A body, and its part of the memory that all bodies together may take.
+#[derive(Debug, Default)]
+pub(crate) struct Held {
+    pub bytes: Vec<u8>,
+    pub room: Option<OwnedSemaphorePermit>,
+}
+
+/// [`Limits::bodies_bytes`] is counted in these.
+pub(crate) const GRAIN: usize = 1024;
+
+/// As much of `room` as `bytes` of a body need, what is held already taken off.
+fn hold(
+    held: &mut Option<OwnedSemaphorePermit>,
+    bytes: usize,
+    room: &Arc<Semaphore>,
+) -> Result<(), ApiError> {
+    let has = held.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+    let wanted = bytes.div_ceil(GRAIN).saturating_sub(has);
+    let more = u32::try_from(wanted).unwrap_or(u32::MAX);
+    let Ok(more) = Arc::clone(room).try_acquire_many_owned(more) else {
+        let message =
+            "other requests that are being read fill the memory for bodies; try again soon";
+        let error = ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "server_busy", message);
+        return Err(error.retry_after(1));
+    };
+    match held {
+        Some(held) => held.merge(more),
+        None => *held = Some(more),
+    }
+    Ok(())
+}
+
+async fn collect(
+    mut body: Incoming,
+    limits: &Limits,
+    room: &Arc<Semaphore>,
+) -> Result<Held, ApiError> {
     let mut bytes = Vec::new();
+    let mut held = None;
     loop {
         let frame = timeout(limits.body_idle, body.frame()).await;
         match frame.map_err(|_| too_slow())? {
-            None => return Ok(bytes),
+            None => return Ok(Held { bytes, room: held }),
             Some(Ok(frame)) => {
                 let Ok(data) = frame.into_data() else {
                     continue; // trailers
@@ -92,6 +132,10 @@ async fn collect(mut body: Incoming, limits: &Limits) -> Result<Vec<u8>, ApiErro
                 if bytes.len() + data.len() > limits.body_bytes {
                     give_up(body);
                     return Err(too_large(limits));
+                }
+                if let Err(error) = hold(&mut held, bytes.len() + data.len(), room) {
+                    give_up(body);
+                    return Err(error);
                 }
                 bytes.extend_from_slice(&data);
             }
@@ -105,7 +149,7 @@ async fn collect(mut body: Incoming, limits: &Limits) -> Result<Vec<u8>, ApiErro
 
 /// Reads on for a while without keeping anything: a client that is still sending would otherwise
 /// see a broken connection instead of the answer.
-fn give_up(mut body: Incoming) {
+pub(crate) fn give_up(mut body: Incoming) {
     const AT_MOST: Duration = Duration::from_secs(10);
     tokio::spawn(timeout(AT_MOST, async move {
         while let Some(Ok(_)) = body.frame().await {}

@@ -1,15 +1,26 @@
 //! A request on its way to a dialect.
 
 use crate::App;
-use crate::caller::Caller;
-use http::HeaderMap;
-use std::sync::Arc;
+use crate::error::ApiError;
+use crate::keys::{Caller, Turn};
+use crate::metrics::Outcome;
+use crate::reply::Reply;
+use crate::served::Served;
+use http::{HeaderMap, StatusCode, header};
+use ingle_engine::{Asked, Refusal};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::runtime::Handle;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
 
-/// A request that found its path.
+/// A request that found its path. Models are asked through it, so that whatever a client speaks, the
+/// same limits hold and the same things are counted.
 #[derive(Debug)]
 pub(crate) struct Call {
     pub app: Arc<App>,
-    pub caller: Caller,
+    pub caller: Arc<Caller>,
+    /// What the log calls this request.
+    pub name: Arc<str>,
     /// What stands in the path where its pattern has `{id}`.
     pub id: String,
     /// Behind the question mark.
@@ -17,6 +28,94 @@ pub(crate) struct Call {
     pub headers: HeaderMap,
     /// Empty for methods that send none.
     pub body: Vec<u8>,
+    /// When it came.
+    pub begun: Instant,
+    /// What its end depends on, and what it holds until then.
+    pub held: Held,
+}
+
+/// What a request holds until it is over.
+#[derive(Debug, Default)]
+pub(crate) struct Held {
+    /// How its answers ended; the worst counts.
+    pub ended: Arc<Mutex<Option<Outcome>>>,
+    pub turn: Option<Turn>,
+    pub place: Option<OwnedSemaphorePermit>,
+    pub room: Option<OwnedSemaphorePermit>,
+}
+
+impl Call {
+    /// The [`Served::id`] that a name stands for, if this caller may ask it; of the usual model where
+    /// there is no name. Nothing is loaded.
+    ///
+    /// # Errors
+    /// 404 `model_not_found`; 403 `model_not_allowed`.
+    pub fn model_id(&self, name: Option<&str>) -> Result<String, ApiError> {
+        let id = self.app.models.name_of(name)?;
+        if self.caller.may_use(&id) || name.is_some_and(|name| self.caller.may_use(name)) {
+            return Ok(id);
+        }
+        let message = "this key may not use that model; `/v1/models` shows those that it may use";
+        Err(ApiError {
+            param: Some("model".into()),
+            ..ApiError::new(StatusCode::FORBIDDEN, "model_not_allowed", message)
+        })
+    }
+
+    /// The model that a request names, loaded if it is not. Hold it until the answer is over.
+    ///
+    /// # Errors
+    /// As [`Self::model_id`] and [`crate::Room::open`].
+    pub async fn model(&self, name: Option<&str>) -> Result<Arc<Served>, ApiError> {
+        let id = self.model_id(name)?;
+        self.app.models.open(&id).await
+    }
+
+    /// [`Self::model`] on a thread that may wait.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn model_blocking(&self, name: Option<&str>) -> Result<Arc<Served>, ApiError> {
+        Handle::current().block_on(self.model(name))
+    }
+
+    /// Hands something to a model's engine, in the caller's own namespace, and counts what comes of it.
+    ///
+    /// # Errors
+    /// As [`ingle_engine::EngineHandle::submit`].
+    pub fn submit(&self, model: &Arc<Served>, asked: impl Into<Asked>) -> Result<Reply, Refusal> {
+        let mut asked = asked.into();
+        if let Asked::Text(request) = &mut asked {
+            request.namespace = self.caller.namespace;
+        }
+        Reply::submit(self, model, asked)
+    }
+
+    /// Whether the beginnings of its texts may be kept on disk: the key may, and the request does not
+    /// say `Cache-Control: no-store`.
+    pub fn keeps_prefixes(&self) -> bool {
+        self.caller.keeps_prefixes() && !says_no_store(&self.headers)
+    }
+
+    /// Remembers how an answer ended.
+    pub fn end(&self, outcome: Outcome) {
+        end(&self.held.ended, outcome);
+    }
+}
+
+/// The worst of several ends counts.
+pub(crate) fn end(ended: &Mutex<Option<Outcome>>, outcome: Outcome) {
+    let mut ended = ended.lock().unwrap_or_else(PoisonError::into_inner);
+    *ended = Some(ended.map_or(outcome, |before| before.max(outcome)));
+}
+
+/// `Cache-Control: no-store`: nothing of this request is kept.
+fn says_no_store(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(header::CACHE_CONTROL).iter();
+    let mut words = values
+        .filter_map(|v| v.to_str().ok())
+        .flat_map(|v| v.split(','));
+    words.any(|word| word.trim().eq_ignore_ascii_case("no-store"))
 }
 
 impl Call {
@@ -51,6 +150,16 @@ pub(crate) fn unescaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_store_is_heard() {
+        let says = |text: &str| {
+            let value = http::HeaderValue::from_str(text).unwrap();
+            says_no_store(&HeaderMap::from_iter([(header::CACHE_CONTROL, value)]))
+        };
+        assert!(says("no-store") && says("no-cache, No-Store"));
+        assert!(!says("no-cache") && !says("no-storage") && !says_no_store(&HeaderMap::new()));
+    }
 
     #[test]
     fn escapes() {

@@ -1,5 +1,6 @@
 //! Reading JSON objects by name: a wrong type is an error that names the field, `null` is absence.
 
+use crate::bounds;
 use crate::error::ApiError;
 use serde_json::{Map, Value};
 
@@ -133,14 +134,17 @@ pub fn wrong(path: &str, what: &str, value: &Value) -> ApiError {
     ApiError::invalid(path, format!("`{path}` must be {what}, not {found}"))
 }
 
-/// A body as JSON. Its depth is bounded at 128 by the parser.
+/// A body as JSON, within the bounds of [`crate::bounds`].
 pub fn parse(body: &[u8]) -> Result<Value, ApiError> {
-    serde_json::from_slice(body).map_err(|error| ApiError {
+    bounds::scan(body)?;
+    let body = serde_json::from_slice(body).map_err(|error| ApiError {
         param: None,
         code: Some("invalid_json"),
         ..ApiError::invalid(
             "",
             format!("the body is not JSON that can be read: {error}"),
         )
-    })
+    })?;
+    bounds::check(&body)?;
+    Ok(body)
 }

@@ -16,37 +16,54 @@
 
 mod anthropic;
 mod body;
+mod bounds;
 mod call;
-mod caller;
+mod ending;
 mod error;
 mod fields;
 mod gate;
+mod keys;
 mod listen;
 mod llama_cpp;
 mod lookup;
+mod manage;
+mod metrics;
 mod ollama;
 mod openai;
+mod preset;
+mod reply;
+mod room;
 mod route;
 mod run;
 mod served;
+mod stall;
 mod stream;
+mod tls;
 pub mod talk;
 mod time;
 
 pub use anthropic::MessagesRequest;
-pub use caller::Caller;
 pub use error::ApiError;
 pub use gate::Allowed;
-pub use listen::serve;
+pub use keys::{Caller, Key, Keys, Need};
+pub use listen::{Listeners, serve};
 pub use llama_cpp::CompletionRequest as LlamaCompletionRequest;
+pub use metrics::Outcome;
 pub use ollama::{EmbedRequest as OllamaEmbedRequest, OllamaRequest};
 pub use openai::chat_request::ChatRequest;
-pub use run::run;
-pub use served::{Models, Served};
+pub use preset::Preset;
+pub use room::{
+    Details, InMemory, Later, Models, Offer, Progress, Room, Watcher, in_memory, not_found,
+};
+pub use run::{Notice, Sockets, run};
+pub use served::{KeepAlive, Served};
+pub use tls::{Tls, TlsError};
 
+use metrics::Metrics;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::{Notify, Semaphore};
 
 /// Bounds on what a client may send and take.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,8 +80,14 @@ pub struct Limits {
     pub header_bytes: usize,
     /// How long headers may take; a connection that asks nothing is closed after that.
     pub header_time: Duration,
+    /// Bytes of all bodies that are there at the same time.
+    pub bodies_bytes: usize,
+    /// How long a client may take no byte of its answer before the connection is closed.
+    pub write_stall: Duration,
     /// Connections at the same time.
     pub connections: usize,
+    /// Requests at the same time that a model works on or will; one more is refused at once.
+    pub requests: usize,
     /// How long answers may take to finish when the server is asked to end.
     pub drain_time: Duration,
 }
@@ -78,7 +101,10 @@ impl Default for Limits {
             headers: 100,
             header_bytes: 64 << 10,
             header_time: Duration::from_secs(20),
+            bodies_bytes: 256 << 20,
+            write_stall: Duration::from_secs(60),
             connections: 256,
+            requests: 64,
             drain_time: Duration::from_secs(30),
         }
     }
@@ -87,26 +113,42 @@ impl Default for Limits {
 /// One line of the log: what was asked and what became of it, without a word of either.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogLine {
+    /// The request's name, which its answer has as `x-request-id`.
+    pub id: Arc<str>,
     /// The method.
     pub method: &'static str,
     /// The path as this server knows it; `-` for one that it does not.
     pub route: &'static str,
-    /// The HTTP status.
+    /// The name of the key; `-` for nobody in particular.
+    pub caller: String,
+    /// The HTTP status; 0 where the client went before there was one.
     pub status: u16,
-    /// Until the answer, or its stream, began.
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Until its end.
     pub time: Duration,
 }
 
 impl fmt::Display for LogLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ms = self.time.as_secs_f64() * 1000.0;
-        write!(
-            f,
-            "{} {} {} {ms:.0} ms",
-            self.method, self.route, self.status
-        )
+        let (method, route, status) = (self.method, self.route, self.status);
+        let (outcome, id, caller) = (self.outcome.name(), &self.id, &self.caller);
+        write!(f, "{method} {route} {status} {ms:.0} ms {outcome} {id} {caller}")
     }
 }
+
+/// Which side of a request is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// What the client sent.
+    Request,
+    /// What it was answered.
+    Answer,
+}
+
+/// Takes the words of requests and answers, by the request's name.
+pub type Transcript = Arc<dyn Fn(&str, Side, &[u8]) + Send + Sync>;
 
 /// What the program hands in.
 #[derive(Clone)]
@@ -121,6 +163,8 @@ pub struct Config {
     pub random: fn() -> u64,
     /// Takes lines of the log.
     pub log: Arc<dyn Fn(&LogLine) + Send + Sync>,
+    /// Takes every word of requests and answers, where somebody asked for that.
+    pub transcript: Option<Transcript>,
 }
 
 impl fmt::Debug for Config {
@@ -136,12 +180,40 @@ impl fmt::Debug for Config {
 #[derive(Debug)]
 pub struct App {
     pub(crate) config: Config,
-    pub(crate) models: Models,
+    pub(crate) models: Arc<dyn Room>,
+    pub(crate) keys: Keys,
+    pub(crate) metrics: Metrics,
+    /// [`Limits::requests`].
+    pub(crate) places: Arc<Semaphore>,
+    /// [`Limits::bodies_bytes`].
+    pub(crate) bodies: Arc<Semaphore>,
+    /// Somebody who may has asked the server to end.
+    pub(crate) end: Notify,
 }
 
 impl App {
-    /// A server of these models.
-    pub fn new(config: Config, models: Models) -> Arc<Self> {
-        Arc::new(Self { config, models })
+    /// A server of these models, for whom it is on this machine.
+    pub fn new(config: Config, models: impl Room + 'static) -> Arc<Self> {
+        Self::with_keys(config, Arc::new(models), Keys::new(Need::IfThereAre))
+    }
+
+    /// A server of these models, for those who have a key.
+    pub fn with_keys(config: Config, models: Arc<dyn Room>, keys: Keys) -> Arc<Self> {
+        let limits = &config.limits;
+        let bodies = limits.bodies_bytes.div_ceil(body::GRAIN);
+        Arc::new(Self {
+            places: Arc::new(Semaphore::new(limits.requests)),
+            bodies: Arc::new(Semaphore::new(bodies.min(Semaphore::MAX_PERMITS))),
+            config,
+            models,
+            keys,
+            metrics: Metrics::default(),
+            end: Notify::new(),
+        })
+    }
+
+    /// Who may ask: may be changed while the server runs.
+    pub fn keys(&self) -> &Keys {
+        &self.keys
     }
 }

@@ -1,23 +1,26 @@
 //! From a path to who answers it.
 
-use crate::body::{Body, json, read};
-use crate::call::{Call, unescaped};
-use crate::caller::Caller;
+use crate::body::{Body, Held as Read, give_up, json, read};
+use crate::call::{Call, Held, unescaped};
+use crate::ending::{Ending, until_over};
 use crate::error::ApiError;
 use crate::gate::{Origin, is_preflight, preflight, readable};
-use crate::listen::Incoming;
-use crate::{App, LogLine, anthropic, llama_cpp, ollama, openai};
+use crate::listen::{Incoming, Via};
+use crate::{App, Side, anthropic, fields, llama_cpp, manage, ollama, openai};
 use futures_util::FutureExt;
-use http::{Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
+use tracing::Instrument;
 
 /// What there is. A dialect has its own list, `ROUTES`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Route {
     Health,
+    Manage(manage::Path),
     OpenAi(openai::Path),
     Ollama(ollama::Path),
     Anthropic(anthropic::Path),
@@ -35,6 +38,8 @@ fn routes() -> impl Iterator<Item = Line> {
     ];
     let openai = openai::ROUTES.iter();
     let openai = openai.map(|&(method, path, route)| (method, path, Route::OpenAi(route)));
+    let manage = manage::ROUTES.iter();
+    let manage = manage.map(|&(method, path, route)| (method, path, Route::Manage(route)));
     let ollama = ollama::ROUTES.iter();
     let ollama = ollama.map(|&(method, path, route)| (method, path, Route::Ollama(route)));
     let anthropic = anthropic::ROUTES.iter();
@@ -42,14 +47,15 @@ fn routes() -> impl Iterator<Item = Line> {
     let llama_cpp = llama_cpp::ROUTES.iter();
     let llama_cpp = llama_cpp.map(|&(method, path, route)| (method, path, Route::LlamaCpp(route)));
     let others = ollama.chain(anthropic).chain(llama_cpp);
-    health.into_iter().chain(openai).chain(others)
+    let ours = health.into_iter().chain(manage);
+    ours.chain(openai).chain(others)
 }
 
 impl Route {
     /// An error in the shape that clients of this path know.
     fn error(route: Option<Self>, error: &ApiError) -> Value {
         match route {
-            None | Some(Self::OpenAi(_)) => openai::error(error),
+            None | Some(Self::Manage(_) | Self::OpenAi(_)) => openai::error(error),
             Some(Self::Ollama(_)) => ollama::error(error),
             Some(Self::Anthropic(_)) => anthropic::error(error),
             Some(Self::Health | Self::LlamaCpp(_)) => llama_cpp::error(error),
@@ -89,6 +95,10 @@ impl Found {
         found.map(|(_, route)| *route)
     }
 
+    fn is_health(&self) -> bool {
+        self.methods.iter().any(|(_, route)| *route == Route::Health)
+    }
+
     fn allow(&self) -> String {
         let mut words: Vec<&str> = self.methods.iter().map(|(method, _)| *method).collect();
         if words.contains(&"GET") && !words.contains(&"HEAD") {
@@ -111,17 +121,9 @@ fn matched<'p>(pattern: &str, path: &'p str) -> Option<&'p str> {
 }
 
 /// Answers any request; what panics is an error of ours.
-pub(crate) async fn answer(app: Arc<App>, request: Request<Incoming>) -> Response<Body> {
-    let started = Instant::now();
+pub(crate) async fn answer(app: Arc<App>, request: Request<Incoming>, via: Via) -> Response<Body> {
     let found = Found::new(request.uri().path());
-    let method = match *request.method() {
-        Method::GET => "GET",
-        Method::POST => "POST",
-        Method::HEAD => "HEAD",
-        Method::DELETE => "DELETE",
-        Method::OPTIONS => "OPTIONS",
-        _ => "-",
-    };
+    let id = name_of(&app, request.headers());
     let route = found.as_ref().and_then(|found| {
         let first = found.methods.first().map(|(_, route)| *route);
         found.route(request.method()).or(first)
@@ -130,77 +132,112 @@ pub(crate) async fn answer(app: Arc<App>, request: Request<Incoming>) -> Respons
     let ollamas = request.uri().path().starts_with("/api/");
     let route = route.or(ollamas.then_some(Route::Ollama(ollama::Path::Root)));
     let speaks_anthropic = matches!(route, Some(Route::Anthropic(_)));
-    let pattern = found.as_ref().map_or("-", |found| found.pattern);
-    let refuse = |error: ApiError| error.response(&Route::error(route, &error));
+    let mut ending = Ending::begin(&app, &id, request.method());
+    ending.route = found.as_ref().map_or("-", |found| found.pattern);
     let let_in = app.config.allowed.check(request.headers());
     let origin: Origin = let_in.as_ref().ok().cloned().flatten();
-    let mut response = match let_in {
-        Err(error) => refuse(error),
-        Ok(_) if is_preflight(request.method(), request.headers()) => preflight(request.headers()),
+    let done = match let_in {
+        Err(error) => Err(error),
+        Ok(_) if is_preflight(request.method(), request.headers()) => {
+            Ok(preflight(request.headers()))
+        }
         Ok(_) => {
-            let done = dispatch(&app, found, request);
-            match AssertUnwindSafe(done).catch_unwind().await {
-                Ok(Ok(response)) => response,
-                Ok(Err(error)) => refuse(error),
-                Err(_) => {
-                    let message = "this is a fault in Ingle: report what was asked";
-                    refuse(ApiError::internal(message))
-                }
-            }
+            let span = tracing::info_span!("request", id = &*id, route = ending.route);
+            let done = dispatch(&app, found, request, via, &mut ending).instrument(span);
+            let done = AssertUnwindSafe(done).catch_unwind().await;
+            done.unwrap_or_else(|_| {
+                let message = "this is a fault in Ingle: report what was asked";
+                Err(ApiError::internal(message))
+            })
         }
     };
+    let mut response = done.unwrap_or_else(|error| {
+        app.metrics.refused(error.code.unwrap_or("unknown"));
+        error.response(&Route::error(route, &error))
+    });
     if speaks_anthropic {
         anthropic::name(&app, &mut response);
     }
     readable(&mut response, origin);
-    (app.config.log)(&LogLine {
-        method,
-        route: pattern,
-        status: response.status().as_u16(),
-        time: started.elapsed(),
-    });
-    response
+    if let Ok(id) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert("x-request-id", id);
+    }
+    until_over(response, ending)
+}
+
+/// The request's name: the client's own where it is short and plain, else a new one.
+fn name_of(app: &App, headers: &HeaderMap) -> Arc<str> {
+    const MOST: usize = 64;
+    let plain = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_' | b'.');
+    let theirs = headers.get("x-request-id").and_then(|id| id.to_str().ok());
+    let fits = |id: &&str| (1..=MOST).contains(&id.len()) && id.bytes().all(plain);
+    match theirs.filter(fits) {
+        Some(id) => id.into(),
+        None => format!("req-{:016x}", (app.config.random)()).into(),
+    }
 }
 
 async fn dispatch(
     app: &Arc<App>,
     found: Option<Found>,
     request: Request<Incoming>,
+    via: Via,
+    ending: &mut Ending,
 ) -> Result<Response<Body>, ApiError> {
-    let Some(found) = found else {
-        let message = "there is no such path here; /v1/models shows what is served";
-        return Err(ApiError::new(StatusCode::NOT_FOUND, "not_found", message));
-    };
-    let Some(route) = found.route(request.method()) else {
-        let allow = found.allow();
-        let message = format!("this path answers {allow}");
-        return Err(ApiError {
-            allow: Some(allow),
-            ..ApiError::new(
-                StatusCode::METHOD_NOT_ALLOWED,
-                "method_not_allowed",
-                message,
-            )
-        });
-    };
+    // Whoever has no key learns nothing but that the server is there.
+    let who = app.keys.who(request.headers(), via == Via::Owner);
+    if found.as_ref().is_some_and(|found| found.is_health()) && who.is_err() {
+        return health(app, false);
+    }
+    let caller = who?;
+    ending.caller = caller.name().to_owned();
+    let (found, route) = find(found, request.method())?;
     let sends = matches!(*request.method(), Method::POST | Method::DELETE);
     // Ollama's and llama.cpp's own examples send what curl sends.
     let untyped = matches!(route, Route::Ollama(_) | Route::LlamaCpp(_));
-    let (parts, body) = request.into_parts();
-    let body = match sends {
-        true => read(&parts.headers, body, &app.config.limits, untyped).await?,
-        false => Vec::new(),
+    // A model works for it: the caller's limits count, and it takes one of the places.
+    let works = sends && !matches!(route, Route::Manage(_));
+    let turn = match works {
+        true => Some(caller.begin(Instant::now())?),
+        false => None,
     };
+    let (parts, body) = request.into_parts();
+    if works && app.places.available_permits() == 0 {
+        give_up(body);
+        return Err(busy());
+    }
+    let body = match sends {
+        true => read(&parts.headers, body, &app.config.limits, &app.bodies, untyped).await?,
+        false => Read::default(),
+    };
+    let place = match works {
+        true => Some(place(app)?),
+        false => None,
+    };
+    let path = parts.uri.path();
+    if let Some(show) = &app.config.transcript {
+        show(&ending.id, Side::Request, &body.bytes);
+    }
     let call = Arc::new(Call {
         app: Arc::clone(app),
-        caller: Caller::default(),
+        caller,
+        name: Arc::clone(&ending.id),
         id: found.id,
         query: parts.uri.query().unwrap_or_default().to_owned(),
         headers: parts.headers,
-        body,
+        body: with_preset(app, path, body.bytes),
+        begun: ending.started,
+        held: Held {
+            ended: Arc::clone(&ending.ended),
+            turn,
+            place,
+            room: body.room,
+        },
     });
+    ending.call = Some(Arc::clone(&call));
     match route {
-        Route::Health => health(app),
+        Route::Health => health(app, true),
+        Route::Manage(path) => manage::answer(path, call).await,
         Route::OpenAi(path) => openai::answer(path, call).await,
         Route::Ollama(path) => ollama::answer(path, call).await,
         Route::Anthropic(path) => anthropic::answer(path, call).await,
@@ -208,15 +245,71 @@ async fn dispatch(
     }
 }
 
-fn health(app: &App) -> Result<Response<Body>, ApiError> {
-    if !app.models.iter().all(|m| m.engine.is_open()) {
+/// Who answers this method.
+fn find(found: Option<Found>, method: &Method) -> Result<(Found, Route), ApiError> {
+    let Some(found) = found else {
+        let message = "there is no such path here; /v1/models shows what is served";
+        return Err(ApiError::new(StatusCode::NOT_FOUND, "not_found", message));
+    };
+    if let Some(route) = found.route(method) {
+        return Ok((found, route));
+    }
+    let allow = found.allow();
+    let message = format!("this path answers {allow}");
+    Err(ApiError {
+        allow: Some(allow),
+        ..ApiError::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "method_not_allowed",
+            message,
+        )
+    })
+}
+
+/// A body, with what the preset of its model says and it does not.
+fn with_preset(app: &App, path: &str, bytes: Vec<u8>) -> Vec<u8> {
+    if !app.models.has_presets() {
+        return bytes;
+    }
+    // What cannot be read is for the dialect to refuse.
+    let Ok(mut body) = fields::parse(&bytes) else {
+        return bytes;
+    };
+    let name = body.get("model").and_then(Value::as_str);
+    let id = app.models.name_of(name).ok();
+    let Some(preset) = id.and_then(|id| app.models.preset(&id)) else {
+        return bytes;
+    };
+    preset.fill(path, &mut body);
+    body.to_string().into_bytes()
+}
+
+fn place(app: &App) -> Result<OwnedSemaphorePermit, ApiError> {
+    let place = Arc::clone(&app.places).try_acquire_owned();
+    place.map_err(|_| busy())
+}
+
+/// As many requests are there as may be.
+fn busy() -> ApiError {
+    let message =
+        "as many requests are being worked on or waiting as this server takes; try again soon";
+    let error = ApiError::new(StatusCode::TOO_MANY_REQUESTS, "server_busy", message);
+    error.retry_after(1)
+}
+
+/// `full`: for those who may know more than that the server is there.
+fn health(app: &App, full: bool) -> Result<Response<Body>, ApiError> {
+    if !app.models.is_open() {
         let message = "the engine has stopped or is stopping";
         let error = ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "server_stopping", message);
         return Err(error.retry_after(5));
     }
-    let stats = app.models.iter().map(|m| m.engine.stats());
-    let (live, running) = stats.fold((0, 0), |(live, running), s| {
-        (live + s.live, running + s.running)
+    if !full {
+        return Ok(json(&json!({ "status": "ok" })));
+    }
+    let loaded = app.models.loaded();
+    let (live, running) = loaded.iter().fold((0, 0), |(live, running), model| {
+        (live + model.live, running + model.running)
     });
     Ok(json(
         &json!({ "status": "ok", "running": running, "waiting": live - running.min(live) }),

@@ -1,36 +1,88 @@
 //! A server for a program that has nothing else to do.
 
-use crate::{App, serve};
+use crate::{App, Listeners, Tls, serve};
 use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
 use tokio::sync::Notify;
 
+/// Where a program listens, before there is a runtime.
+#[derive(Debug)]
+pub struct Sockets {
+    /// The port.
+    pub tcp: TcpListener,
+    /// What its connections are encrypted with.
+    pub tls: Option<Arc<Tls>>,
+    /// The owner's own socket: see [`Listeners::owner`].
+    #[cfg(unix)]
+    pub owner: Option<std::os::unix::net::UnixListener>,
+}
+
+impl From<TcpListener> for Sockets {
+    fn from(tcp: TcpListener) -> Self {
+        Self {
+            tcp,
+            tls: None,
+            #[cfg(unix)]
+            owner: None,
+        }
+    }
+}
+
+impl Sockets {
+    /// For the runtime that is there.
+    fn listeners(self) -> io::Result<Listeners> {
+        self.tcp.set_nonblocking(true)?;
+        Ok(Listeners {
+            tcp: tokio::net::TcpListener::from_std(self.tcp)?,
+            tls: self.tls,
+            #[cfg(unix)]
+            owner: self
+                .owner
+                .map(|owner| {
+                    owner.set_nonblocking(true)?;
+                    tokio::net::UnixListener::from_std(owner)
+                })
+                .transpose()?,
+        })
+    }
+}
+
+/// What a program hears of while it serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Notice {
+    /// Answers finish, and then it ends.
+    Ending,
+    /// SIGHUP: what was read from files is to be read again.
+    Reload,
+}
+
 /// Serves on a runtime of its own until Ctrl-C or SIGTERM, which it listens for while it runs: then
-/// answers finish first, as [`serve`] says, and `ending` is called; once more ends at once.
+/// answers finish first, as [`serve`] says; once more ends at once. `notice` hears of both signals,
+/// and of SIGHUP.
 ///
 /// # Errors
 /// The listener cannot be used, or the system starts no thread.
-pub fn run(listener: TcpListener, app: Arc<App>, ending: impl Fn()) -> io::Result<()> {
+pub fn run(sockets: impl Into<Sockets>, app: Arc<App>, notice: impl Fn(Notice)) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         // The processors are the engine's.
         .worker_threads(2)
         .enable_all()
         .build()?;
-    listener.set_nonblocking(true)?;
     let (first, second) = (Notify::new(), Notify::new());
+    let sockets = sockets.into();
     let done = runtime.block_on(async {
-        let listener = tokio::net::TcpListener::from_std(listener)?;
+        let listeners = sockets.listeners()?;
         let signals = async {
-            signal().await;
-            ending();
+            signal(&notice).await;
+            notice(Notice::Ending);
             first.notify_one();
-            signal().await;
+            signal(&notice).await;
             second.notify_one();
             std::future::pending::<io::Result<()>>().await
         };
         tokio::select! {
-            served = serve(listener, app, first.notified(), second.notified()) => served,
+            served = serve(listeners, app, first.notified(), second.notified()) => served,
             never = signals => never,
         }
     });
@@ -39,17 +91,20 @@ pub fn run(listener: TcpListener, app: Arc<App>, ending: impl Fn()) -> io::Resul
     done
 }
 
-/// Ctrl-C or SIGTERM.
-async fn signal() {
+/// Waits for Ctrl-C or SIGTERM.
+async fn signal(notice: &impl Fn(Notice)) {
     #[cfg(unix)]
     {
         use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
-            tokio::select! {
-                _ = tokio::signal::ctrl_c() => {}
-                _ = terminate.recv() => {}
+        let kinds = (SignalKind::terminate(), SignalKind::hangup());
+        if let (Ok(mut terminate), Ok(mut hangup)) = (signal(kinds.0), signal(kinds.1)) {
+            loop {
+                tokio::select! {
+                    _ = tokio::signal::ctrl_c() => return,
+                    _ = terminate.recv() => return,
+                    _ = hangup.recv() => notice(Notice::Reload),
+                }
             }
-            return;
         }
     }
     let _ = tokio::signal::ctrl_c().await;

@@ -1,12 +1,12 @@
-//! The models that are served, by name.
+//! A model that is served.
 
-use crate::error::ApiError;
-use http::StatusCode;
 use ingle_engine::{EngineHandle, NUMERICS_CLASS, Plan};
 use ingle_formats::prompt::Prompter;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-/// A model that is loaded and answers.
+/// A model that is loaded and answers. It is in use as long as somebody but its room holds the `Arc`
+/// it lies in; hold it until the answer is over.
 #[derive(Debug)]
 pub struct Served {
     /// Its name in answers.
@@ -30,6 +30,31 @@ pub struct Served {
     pub prompter: Arc<Prompter>,
     /// Works on its requests.
     pub engine: EngineHandle,
+    /// How long it stays when nobody uses it.
+    pub keep_alive: KeepAlive,
+    /// Bytes of memory that it holds.
+    pub bytes: u64,
+}
+
+/// How long a model stays loaded when nobody uses it; requests may say otherwise.
+#[derive(Debug)]
+pub struct KeepAlive(Mutex<Option<Duration>>);
+
+impl KeepAlive {
+    /// So long; `None`: until its memory is wanted.
+    pub fn new(time: Option<Duration>) -> Self {
+        Self(Mutex::new(time))
+    }
+
+    /// From now on.
+    pub fn set(&self, time: Option<Duration>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = time;
+    }
+
+    /// As it is now.
+    pub fn get(&self) -> Option<Duration> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Served {
@@ -46,50 +71,13 @@ impl Served {
             fingerprint: NUMERICS_CLASS.to_owned(),
             prompter: Arc::new(prompter),
             engine,
-        }
-    }
-}
-
-/// All models that are served: at least one.
-#[derive(Debug)]
-pub struct Models {
-    first: Arc<Served>,
-    others: Vec<Arc<Served>>,
-}
-
-impl Models {
-    /// One model.
-    pub fn one(model: Served) -> Self {
-        Self {
-            first: Arc::new(model),
-            others: Vec::new(),
+            keep_alive: KeepAlive::new(None),
+            bytes: plan.total(),
         }
     }
 
-    /// All of them.
-    pub fn iter(&self) -> impl Iterator<Item = &Arc<Served>> {
-        std::iter::once(&self.first).chain(&self.others)
-    }
-
-    /// The model that a request names; the only one where it names none.
-    ///
-    /// # Errors
-    /// 404 `model_not_found`, with the names of what is served.
-    pub fn find(&self, name: Option<&str>) -> Result<&Arc<Served>, ApiError> {
-        let Some(name) = name else {
-            if self.others.is_empty() {
-                return Ok(&self.first);
-            }
-            return Err(ApiError::invalid("model", "say which `model` is to answer"));
-        };
-        let called = |m: &&Arc<Served>| m.id == name || m.aliases.iter().any(|a| a == name);
-        self.iter().find(called).ok_or_else(|| {
-            let ids: Vec<String> = self.iter().map(|m| format!("`{}`", m.id)).collect();
-            let message = format!("there is no such model here; served: {}", ids.join(", "));
-            ApiError {
-                param: Some("model".into()),
-                ..ApiError::new(StatusCode::NOT_FOUND, "model_not_found", message)
-            }
-        })
+    /// Whether requests may call it so.
+    pub fn is_called(&self, name: &str) -> bool {
+        self.id == name || self.aliases.iter().any(|alias| alias == name)
     }
 }

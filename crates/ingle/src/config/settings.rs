@@ -12,7 +12,7 @@ pub struct Section {
     pub name: &'static str,
     /// The command whose flags it has.
     command: &'static str,
-    /// Their headings in its help.
+    /// How their headings in its help begin.
     headings: &'static [&'static str],
 }
 
@@ -146,7 +146,9 @@ pub fn settings(program: &Command) -> Vec<Setting> {
             continue;
         };
         for arg in command.get_arguments() {
-            let fits = arg.get_help_heading().is_some_and(|h| section.headings.contains(&h));
+            let fits = arg.get_help_heading().is_some_and(|heading| {
+                section.headings.iter().any(|begin| heading.starts_with(begin))
+            });
             let named = arg.get_long().map(|long| long.replace('-', "_"));
             // What `ingle serve MODEL` names has no flag.
             let model = section.name == "server" && arg.get_id() == "model";

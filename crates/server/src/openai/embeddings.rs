@@ -18,7 +18,7 @@ const MAX_INPUTS: usize = 2048;
 pub async fn answer(call: Arc<Call>) -> Result<Response<Body>, ApiError> {
     let body = parse(&call.body)?;
     let fields = Fields::of_body(&body)?;
-    let model = call.app.models.find(fields.str("model")?)?;
+    let model = call.model(fields.str("model")?).await?;
     let in_base64 = match fields.str("encoding_format")?.unwrap_or("float") {
         "float" => false,
         "base64" => true,
@@ -37,7 +37,7 @@ pub async fn answer(call: Arc<Call>) -> Result<Response<Body>, ApiError> {
         }
         n => n.unwrap_or(model.width),
     };
-    let done = numbers::all(model, inputs(&fields)?, "input").await?;
+    let done = numbers::all(&call, &model, inputs(&fields)?, "input").await?;
     let embedding = |values: &Vec<f32>| {
         let values = shortened(values, dimensions);
         match in_base64 {

@@ -46,8 +46,8 @@ pub const ROUTES: &[(&str, &str, Path)] = &[
 /// Answers a request.
 pub async fn answer(path: Path, call: Arc<Call>) -> Result<Response<Body>, ApiError> {
     match path {
-        Path::Models => Ok(models::list(&call.app)),
-        Path::Model => models::one(&call.app, &call.id),
+        Path::Models => models::list(call).await,
+        Path::Model => models::one(call).await,
         Path::Chat => chat::answer(call).await,
         Path::Completions => completions::answer(call).await,
         Path::Embeddings => embeddings::answer(call).await,
@@ -58,7 +58,8 @@ pub async fn answer(path: Path, call: Arc<Call>) -> Result<Response<Body>, ApiEr
 /// An error: `{"error": {message, type, param, code}}`.
 pub fn error(error: &ApiError) -> Value {
     let kind = match error.status.as_u16() {
-        401 | 403 => "authentication_error",
+        401 => "authentication_error",
+        403 => "permission_error",
         429 => "rate_limit_error",
         500.. => "server_error",
         _ => "invalid_request_error",

@@ -1,26 +1,61 @@
-//! `GET /v1/models` and one of them.
+//! `GET /v1/models` and one of them, as far as the caller may use them.
 
-use crate::App;
 use crate::body::{Body, json};
+use crate::call::Call;
 use crate::error::ApiError;
+use crate::room::{Offer, not_found};
 use crate::served::Served;
 use http::Response;
 use serde_json::{Value, json};
+use std::sync::Arc;
 
-/// All that are served.
-pub fn list(app: &App) -> Response<Body> {
-    let data: Vec<Value> = app.models.iter().map(|m| model(m)).collect();
-    json(&json!({ "object": "list", "data": data }))
+/// All that can be asked for: those that are loaded first.
+pub async fn list(call: Arc<Call>) -> Result<Response<Body>, ApiError> {
+    let data = on_disk(call, |call| Ok(all(call))).await?;
+    Ok(json(&json!({ "object": "list", "data": data })))
 }
 
 /// One by its name or an alias.
-pub fn one(app: &App, name: &str) -> Result<Response<Body>, ApiError> {
-    Ok(json(&model(app.models.find(Some(name))?)))
+pub async fn one(call: Arc<Call>) -> Result<Response<Body>, ApiError> {
+    let found = on_disk(call, |call| {
+        let id = call.app.models.name_of(Some(&call.id))?;
+        let mut all = all(call).into_iter();
+        all.find(|model| model["id"] == *id)
+            .ok_or_else(|| not_found(std::iter::empty()))
+    });
+    Ok(json(&found.await?))
 }
 
-fn model(model: &Served) -> Value {
+/// Lists of models are read from disk: not where connections are served.
+async fn on_disk<T: Send + 'static>(
+    call: Arc<Call>,
+    look: impl FnOnce(&Call) -> Result<T, ApiError> + Send + 'static,
+) -> Result<T, ApiError> {
+    let done = tokio::task::spawn_blocking(move || look(&call)).await;
+    done.map_err(|_| ApiError::internal("a fault in Ingle"))?
+}
+
+fn all(call: &Call) -> Vec<Value> {
+    let loaded = call.app.models.engines();
+    let offers = call.app.models.list();
+    let others = offers.iter().filter(|o| !loaded.iter().any(|m| m.id == o.id));
+    let loaded = loaded.iter().map(|model| (model.id.as_str(), served(model)));
+    loaded
+        .chain(others.map(|other| (other.id.as_str(), offered(other))))
+        .filter(|(id, _)| call.caller.may_use(id))
+        .map(|(_, value)| value)
+        .collect()
+}
+
+fn served(model: &Served) -> Value {
     json!({
         "id": model.id, "object": "model", "created": model.created, "owned_by": "ingle",
         "context_length": model.context,
+    })
+}
+
+fn offered(offer: &Offer) -> Value {
+    json!({
+        "id": offer.id, "object": "model", "created": offer.modified, "owned_by": "ingle",
     })
 }

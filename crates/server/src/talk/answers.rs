@@ -5,8 +5,9 @@ use super::prepare::Ready;
 use super::usage::Usage;
 use super::voice::{Piece, Voice, is_end};
 use crate::error::ApiError;
+use crate::reply::Reply;
 use crate::served::Served;
-use ingle_engine::{Answer, Event};
+use ingle_engine::Event;
 use ingle_formats::TokenId;
 use ingle_formats::prompt::Prompt;
 use std::future::poll_fn;
@@ -18,7 +19,7 @@ use tokio::time::Instant;
 #[derive(Debug)]
 pub struct Answers {
     model: Arc<Served>,
-    answers: Vec<Option<Answer>>,
+    answers: Vec<Option<Reply>>,
     voices: Vec<Voice>,
     prompts: Vec<Prompt>,
     /// The tokens of each answer.
@@ -89,7 +90,7 @@ impl Answers {
     /// Answers that the engine has taken, with a voice for each.
     pub(super) fn new(
         ready: Ready,
-        answers: Vec<Answer>,
+        answers: Vec<Reply>,
         voices: Vec<Voice>,
         n: usize,
         asked: Instant,

@@ -29,7 +29,7 @@ pub(crate) async fn ask<T: Send + 'static>(
         // Reading, rendering and tokenizing may take long: not where connections are served.
         tokio::task::spawn_blocking(move || {
             let (wanted, rest) = read(&call)?;
-            let ready = prepare(&call.app, &wanted, names)?;
+            let ready = prepare(&call, &wanted, names)?;
             Ok::<_, ApiError>((wanted, ready, rest))
         })
         .await
@@ -49,9 +49,9 @@ pub(crate) async fn ask<T: Send + 'static>(
             let seed = seed.wrapping_add(u64::from(i));
             let request = Request {
                 max_tokens,
-                ..request(&wanted, prompt, seed, call.caller.namespace)
+                ..request(&wanted, prompt, seed)
             };
-            let answer = ready.model.engine.submit(request);
+            let answer = call.submit(&ready.model, request);
             answers.push(answer.map_err(|e| refused(&e, names))?);
             voices.push(voice(&ready, prompt, random));
         }
@@ -92,14 +92,13 @@ fn limit(
     })
 }
 
-fn request(wanted: &Wanted, prompt: &Prompt, seed: u64, namespace: u64) -> Request {
+fn request(wanted: &Wanted, prompt: &Prompt, seed: u64) -> Request {
     let mut sampling = wanted.sampling.clone();
     sampling.seed = seed;
     Request {
         max_tokens: wanted.max_tokens,
         sampling,
         stop: wanted.stop.clone(),
-        namespace,
         ..Request::new(prompt.tokens.clone())
     }
 }

@@ -1,11 +1,14 @@
 //! Many small requests for numbers, a few at a time.
 
+use crate::call::Call;
 use crate::error::{ApiError, refused};
+use crate::reply::Reply;
 use crate::served::Served;
 use crate::talk::{End, Names};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use ingle_engine::{Answer, Asked, Event, Refusal};
+use ingle_engine::{Asked, Event, Refusal};
+use std::sync::Arc;
 
 /// Requests of one client that the engine has at the same time: others want their turn too.
 const AT_ONCE: usize = 8;
@@ -19,7 +22,8 @@ pub struct Numbers {
 
 /// Asks for all of them. `param` is the field that they came from.
 pub async fn all(
-    model: &Served,
+    call: &Call,
+    model: &Arc<Served>,
     asked: Vec<Asked>,
     param: &'static str,
 ) -> Result<Numbers, ApiError> {
@@ -36,7 +40,7 @@ pub async fn all(
             && let Some((index, asked)) = waiting.peek()
         {
             let index = *index;
-            match model.engine.submit(asked.clone()) {
+            match call.submit(model, asked.clone()) {
                 Ok(answer) => running.push(one(index, answer)),
                 // It is tried again when one of ours is over.
                 Err(Refusal::Busy { .. }) if !running.is_empty() => break,
@@ -61,7 +65,7 @@ pub async fn all(
 
 type Done = Result<(usize, Vec<f32>, u64), ApiError>;
 
-async fn one(index: usize, mut answer: Answer) -> Result<Done, Refusal> {
+async fn one(index: usize, mut answer: Reply) -> Result<Done, Refusal> {
     answer.taken().await?;
     let mut numbers = Vec::new();
     while let Some(event) = answer.next().await {

@@ -4,7 +4,7 @@ use super::calls;
 use super::conversation::{Conversation, ToolChoice};
 use super::names::Names;
 use super::wanted::{Form, Input, Reasoning, Text, Wanted};
-use crate::App;
+use crate::call::Call;
 use crate::error::ApiError;
 use crate::served::Served;
 use ingle_formats::TokenId;
@@ -33,12 +33,12 @@ pub struct Ready {
 /// # Errors
 /// 404: there is no such model. 400: a field asks for what this model, or Ingle, does not do; `names`
 /// says what the field is called.
-pub fn prepare(app: &App, wanted: &Wanted, names: &Names) -> Result<Ready, ApiError> {
-    let model = Arc::clone(app.models.find(wanted.model.as_deref())?);
+pub(crate) fn prepare(call: &Call, wanted: &Wanted, names: &Names) -> Result<Ready, ApiError> {
+    let model = call.model_blocking(wanted.model.as_deref())?;
     refuse_forms(wanted, names)?;
     let (prompts, chat, calls) = match &wanted.input {
         Input::Chat(conversation) => {
-            let now = LocalTime::from_unix((app.config.unix_time)());
+            let now = LocalTime::from_unix((call.app.config.unix_time)());
             let chat = template_chat(conversation, &wanted.reasoning, &model.prompter, names)?;
             let mut prompt = model.prompter.chat(&chat, now)?;
             put_behind(&conversation.before, &mut prompt, &model.prompter);
