@@ -10,6 +10,7 @@ mod chat_input;
 mod clock;
 mod commands;
 mod config;
+mod crash;
 mod environment;
 mod interrupt;
 mod keep_alive;
@@ -26,6 +27,7 @@ mod pull_progress;
 mod reads;
 
 mod sampling_args;
+mod sockets;
 mod stdin;
 mod work;
 

@@ -97,10 +97,6 @@ impl Call {
         self.caller.keeps_prefixes() && !says_no_store(&self.headers)
     }
 
-    /// Remembers how an answer ended.
-    pub fn end(&self, outcome: Outcome) {
-        end(&self.held.ended, outcome);
-    }
 }
 
 /// The worst of several ends counts.

@@ -55,6 +55,7 @@ fn start(limits: Limits) -> Server {
                 .unwrap()
                 .push(format!("{} {} {}", line.method, line.route, line.status));
         }),
+        transcript: None,
     };
     let app = App::new(
         config,

@@ -1,13 +1,17 @@
 //! `ingle serve`: a model for other programs.
 
+use crate::keys::{self, KeyFile};
 use crate::load::{Company, LoadArgs, load_for};
-use crate::{Usage, clock, out};
+use crate::{Usage, clock, crash, out, sockets};
 use anyhow::Context;
 use ingle::engine::{EngineHandle, Patience, Plan};
-use ingle_server::{Allowed, App, Config, Limits, LogLine, Models, Served, run as run_server};
+use ingle_server::{
+    Allowed, App, Config, Key, Keys, Limits, LogLine, Models, Need, Notice, Served, Side, Sockets, Tls,
+    Transcript, run as run_server,
+};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -20,7 +24,7 @@ pub struct Args {
     /// A .gguf file or the name of a model, as qwen3:4b or hf.co/ORG/REPO:QUANT [default: the
     /// built-in model]
     model: Option<String>,
-    /// The address to listen at; beyond this machine only with --without-keys
+    /// The address to listen at; beyond this machine only where there are keys (`ingle key add`)
     #[arg(long, value_name = "ADDRESS", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST), help_heading = "Server")]
     host: IpAddr,
     /// The port; 0 takes any that is free
@@ -46,15 +50,35 @@ pub struct Args {
     /// Answer under this name too, as box.lan; repeat for more
     #[arg(long, value_name = "NAME", help_heading = "Server")]
     allow_host: Vec<String>,
-    /// Listen beyond this machine although anybody who reaches the port can then use the model
-    #[arg(long, help_heading = "Server")]
+    /// Ask nobody for a key, whoever reaches the port: on this machine although there are keys, beyond
+    /// it although there are none
+    #[arg(long, help_heading = "Server", action = clap::ArgAction::Set, num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", default_value = "false", hide_default_value = true, value_name = "BOOL")]
     without_keys: bool,
+    /// Encrypt connections with this certificate: a PEM file with the whole chain, the server's own first
+    #[arg(long, value_name = "FILE", help_heading = "Server", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// The certificate's private key: a PEM file. SIGHUP reads both files again
+    #[arg(long, value_name = "FILE", help_heading = "Server", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+    /// Requests that may be there, working and waiting; one more is told at once to come again later
+    #[arg(long, value_name = "N", default_value_t = 64, help_heading = "Server", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    queue: u32,
+    /// Connections at the same time
+    #[arg(long, value_name = "N", default_value_t = 256, help_heading = "Server", value_parser = clap::value_parser!(u32).range(1..=16384))]
+    max_connections: u32,
     /// Largest body of a request, in MiB
     #[arg(long, value_name = "N", default_value_t = 32, help_heading = "Server", value_parser = clap::value_parser!(u32).range(1..=1024))]
     max_body: u32,
     /// Do not write a line for each request to standard error
-    #[arg(long, help_heading = "Server")]
+    #[arg(long, help_heading = "Server", action = clap::ArgAction::Set, num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", default_value = "false", hide_default_value = true, value_name = "BOOL")]
     quiet: bool,
+    /// Write every word of requests and answers to standard error. Without this no log, error or metric
+    /// holds one
+    #[arg(long, help_heading = "Server", action = clap::ArgAction::Set, num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", default_value = "false", hide_default_value = true, value_name = "BOOL")]
+    log_prompts: bool,
     #[command(flatten)]
     load: LoadArgs,
 }
@@ -67,30 +91,141 @@ fn seconds(text: &str) -> Result<Duration, String> {
 }
 
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    if !args.host.is_loopback() && !args.without_keys {
-        return Err(Usage(format!(
-            "{} is reached from other machines, and this version has no keys: anybody there could use the model. \
-             Leave --host out and reach it through a tunnel (ssh -L {port}:127.0.0.1:{port} THIS-MACHINE), or say --without-keys",
-            args.host,
-            port = args.port,
-        ))
-        .into());
-    }
+    crash::say_nothing_of_requests();
+    let keys = KeyFile::of_user();
+    let known = match &keys {
+        Ok(keys) => keys.read()?,
+        Err(_) => Vec::new(),
+    };
+    let need = need(args, !known.is_empty())?;
+    let tls = match (&args.tls_cert, &args.tls_key) {
+        (Some(certificate), Some(key)) => Some(Arc::new(Tls::read(certificate, key)?)),
+        _ => None,
+    };
     // Before minutes of loading: somebody else may have the port.
     let address = SocketAddr::new(args.host, args.port);
     let listener = TcpListener::bind(address).with_context(|| {
         format!("{address} cannot be listened at; is `ingle serve` running already? --port N takes another")
     })?;
-    let (app, id, plan) = app(args)?;
-    say(&id, &plan, listener.local_addr()?);
-    run_server(listener, app, || {
-        out::note("answers may finish; once more ends at once");
+    let (models, id, plan) = models(args)?;
+    let app = App::with_keys(config(args), Arc::new(models), Keys::new(need));
+    app.keys().set(known.iter().filter_map(as_key).collect());
+    if let Ok(keys) = keys {
+        watch(keys, Arc::clone(&app))?;
+    }
+    let address = listener.local_addr()?;
+    let socket = sockets::Owner::listen();
+    say(&id, &plan, address, tls.is_some());
+    let sockets = Sockets {
+        tcp: listener,
+        tls: tls.clone(),
+        #[cfg(unix)]
+        owner: socket.as_ref().and_then(sockets::Owner::listener),
+    };
+    run_server(sockets, app, |notice| match notice {
+        Notice::Ending => out::note("answers may finish; once more ends at once"),
+        Notice::Reload => match tls.as_ref().map(|tls| tls.reload()) {
+            None => {}
+            Some(Ok(())) => out::note("the certificate was read again"),
+            Some(Err(error)) => out::note(format!("the certificate stays as it was: {error}")),
+        },
     })?;
     Ok(())
 }
 
+/// Who needs a key. Beyond this machine there must be one, unless somebody says otherwise.
+fn need(args: &Args, there_are_keys: bool) -> Result<Need, Usage> {
+    match (args.without_keys, args.host.is_loopback()) {
+        (true, _) => Ok(Need::Never),
+        (false, true) => Ok(Need::IfThereAre),
+        (false, false) if there_are_keys => Ok(Need::Always),
+        (false, false) => Err(Usage(format!(
+            "{} is reached from other machines, and there is no key: make one with `ingle key add NAME`. \
+             Or leave --host out and reach it through a tunnel (ssh -L {port}:127.0.0.1:{port} THIS-MACHINE), \
+             or let anybody use the models with --without-keys",
+            args.host,
+            port = args.port,
+        ))),
+    }
+}
+
+fn as_key(kept: &keys::Kept) -> Option<Key> {
+    Some(Key {
+        name: kept.name.clone(),
+        hash: keys::hash(&kept.sha256)?,
+        requests_per_minute: kept.requests_per_minute,
+        tokens_per_minute: kept.tokens_per_minute,
+        concurrent: kept.concurrent,
+        models: kept.models.clone(),
+        keeps_prefixes: kept.keep_prefixes,
+        admin: kept.admin,
+    })
+}
+
+/// Sees to it that keys which are made or revoked count within a second.
+fn watch(file: KeyFile, app: Arc<App>) -> anyhow::Result<()> {
+    const GLANCE: Duration = Duration::from_millis(500);
+    let stamp = |file: &KeyFile| {
+        let found = std::fs::metadata(file.path()).ok()?;
+        Some((found.modified().ok()?, found.len()))
+    };
+    let mut seen = stamp(&file);
+    let look = move || loop {
+        std::thread::sleep(GLANCE);
+        let now = stamp(&file);
+        if now == seen {
+            continue;
+        }
+        match file.read() {
+            Ok(keys) => {
+                app.keys().set(keys.iter().filter_map(as_key).collect());
+                seen = now;
+            }
+            // Nobody gets in by a file that cannot be read, and nobody is thrown out by it.
+            Err(error) => {
+                out::note(format!("keys stay as they were: {error}"));
+                seen = now;
+            }
+        }
+    };
+    std::thread::Builder::new().name("keys".into()).spawn(look)?;
+    Ok(())
+}
+
+fn config(args: &Args) -> Config {
+    let quiet = args.quiet;
+    let transcript: Transcript = Arc::new(|id: &str, side: Side, bytes: &[u8]| {
+        let arrow = match side {
+            Side::Request => ">",
+            Side::Answer => "<",
+        };
+        let text = String::from_utf8_lossy(bytes);
+        out::note(format!("{id} {arrow} {}", out::plain(&text)));
+    });
+    Config {
+        limits: Limits {
+            body_bytes: (args.max_body as usize) << 20,
+            requests: args.queue as usize,
+            connections: args.max_connections as usize,
+            ..Limits::default()
+        },
+        allowed: Allowed {
+            origins: args.allow_origin.clone(),
+            hosts: args.allow_host.clone(),
+        },
+        unix_time: clock::unix,
+        random,
+        log: Arc::new(move |line: &LogLine| {
+            if !quiet {
+                out::note(line);
+            }
+        }),
+        transcript: args.log_prompts.then_some(transcript),
+    }
+}
+
 /// Loads the model and starts its engine.
-fn app(args: &Args) -> anyhow::Result<(Arc<App>, String, Plan)> {
+fn models(args: &Args) -> anyhow::Result<(Models, String, Plan)> {
     let loaded = load_for(
         args.model.as_deref(),
         &args.load.clone().with_max_stall(args.max_stall),
@@ -108,25 +243,7 @@ fn app(args: &Args) -> anyhow::Result<(Arc<App>, String, Plan)> {
         created: clock::unix(),
         ..Served::new(id.clone(), &plan, prompter, engine)
     };
-    let quiet = args.quiet;
-    let config = Config {
-        limits: Limits {
-            body_bytes: (args.max_body as usize) << 20,
-            ..Limits::default()
-        },
-        allowed: Allowed {
-            origins: args.allow_origin.clone(),
-            hosts: args.allow_host.clone(),
-        },
-        unix_time: clock::unix,
-        random,
-        log: Arc::new(move |line: &LogLine| {
-            if !quiet {
-                out::note(line);
-            }
-        }),
-    };
-    Ok((App::new(config, Models::one(model)), id, plan))
+    Ok((Models::one(model), id, plan))
 }
 
 /// What clients call a model: the name that was typed, or of a path the last part, which says
@@ -145,7 +262,8 @@ fn model_id(typed: &str) -> String {
 }
 
 /// Says where it listens, and shows a request that this model answers.
-fn say(id: &str, plan: &Plan, address: SocketAddr) {
+fn say(id: &str, plan: &Plan, address: SocketAddr, encrypted: bool) {
+    let scheme = if encrypted { "https" } else { "http" };
     let id = out::plain(id);
     let (route, rest) = if plan.generates() {
         (
@@ -161,7 +279,7 @@ fn say(id: &str, plan: &Plan, address: SocketAddr) {
         ("embeddings", r#""input": "Hello""#)
     };
     out::note(format!(
-        "serving {id} at http://{address}/v1\n  curl http://{address}/v1/{route} -H 'Content-Type: application/json' -d '{{\"model\": \"{id}\", {rest}}}'"
+        "serving {id} at {scheme}://{address}/v1\n  curl {scheme}://{address}/v1/{route} -H 'Content-Type: application/json' -d '{{\"model\": \"{id}\", {rest}}}'"
     ));
 }
 

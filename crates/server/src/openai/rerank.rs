@@ -16,10 +16,9 @@ const MAX_DOCUMENTS: usize = 1024;
 
 /// Answers a request.
 pub async fn answer(call: Arc<Call>) -> Result<Response<Body>, ApiError> {
-    let app = &call.app;
     let body = parse(&call.body)?;
     let fields = Fields::of_body(&body)?;
-    let model = app.models.find(fields.str("model")?)?;
+    let model = call.model(fields.str("model")?).await?;
     let query = fields.str("query")?;
     let query =
         query.ok_or_else(|| ApiError::invalid("query", "`query` is missing: give a text"))?;
@@ -53,7 +52,7 @@ pub async fn answer(call: Arc<Call>) -> Result<Response<Body>, ApiError> {
     };
     let results: Vec<Value> = ranked.iter().take(top).map(result).collect();
     Ok(json(&json!({
-        "id": new_id(app, "rerank"), "object": "list", "model": model.id, "results": results,
+        "id": new_id(&call.app, "rerank"), "object": "list", "model": model.id, "results": results,
         "usage": { "prompt_tokens": done.tokens, "total_tokens": done.tokens },
     })))
 }
