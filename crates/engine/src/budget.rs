@@ -39,6 +39,11 @@ impl Budget {
         }
     }
 
+    /// Bytes of all of it.
+    pub fn limit(&self) -> u64 {
+        self.limit
+    }
+
     /// Bytes that nobody holds.
     pub fn free(&self) -> u64 {
         let taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);

@@ -28,7 +28,7 @@ pub use ingle_formats::TokenId;
 pub use ingle_formats::template::LocalTime;
 pub use ingle_store::ModelFiles;
 pub use ingle_tensor::ops::KvType;
-pub use model::{Error, Generation, Loader, Model, Options};
+pub use model::{Error, Generation, Loader, Model, Options, Shared};
 
 /// Floor 3: tokens in, tokens out.
 pub use ingle_engine as engine;

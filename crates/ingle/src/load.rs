@@ -8,13 +8,16 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use ingle::engine::Pooling;
 use ingle::store::quantize::{QuantizeError, Recipe};
 use ingle::store::{CachePolicy, Layers, Place, ReadSetup};
-use ingle::{KvType, LoadOptions, Loader, Model, ModelFiles, Options};
+use ingle::engine::Budget;
+use ingle::tensor::team::Team;
+use ingle::{KvType, LoadOptions, Loader, Model, ModelFiles, Options, Shared};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// The model that is built in: see `models/ingle-mini`.
 static BUILT_IN: &[u8] = include_bytes!("../../../models/ingle-mini/ingle-mini.gguf");
 /// Its name.
-const BUILT_IN_NAME: &str = "ingle-mini";
+pub const BUILT_IN_NAME: &str = "ingle-mini";
 
 /// How a model is loaded.
 #[derive(clap::Args, Clone, Debug)]
@@ -64,6 +67,10 @@ pub struct LoadArgs {
     /// Another chat template; only a preset asks.
     #[arg(skip)]
     template: Option<Template>,
+    /// The memory and threads of a server with several models, and how much of the memory a plan may
+    /// count on.
+    #[arg(skip)]
+    house: Option<(Shared, u64)>,
 }
 
 #[derive(clap::ValueEnum, Clone, Copy, Debug)]
@@ -165,7 +172,17 @@ pub fn load_for(
     company: Company,
 ) -> anyhow::Result<Loaded> {
     let started = Instant::now();
-    let planned = plan_for(argument, args, company)?;
+    let mut loaded = load_planned(plan_for(argument, args, company)?, args)?;
+    loaded.load_time = started.elapsed();
+    Ok(loaded)
+}
+
+/// Loads what was planned.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_planned(planned: Planned, args: &LoadArgs) -> anyhow::Result<Loaded> {
+    let started = Instant::now();
     let (mut loader, options) = (planned.loader, planned.options);
     out::note(format!("{}\n{}", out::plain(&planned.name), loader.plan()));
     if let Some(draft) = &args.draft {
@@ -266,6 +283,14 @@ pub fn plan_for(
     })
 }
 
+/// The model that is built in.
+///
+/// # Errors
+/// It is damaged.
+pub fn built_in_files() -> anyhow::Result<ModelFiles> {
+    Ok(ModelFiles::from_bytes(BUILT_IN_NAME, BUILT_IN)?)
+}
+
 fn built_in() -> anyhow::Result<ModelFiles> {
     out::note(format!(
         "No model was given: this is {BUILT_IN_NAME}, a very small one that is built in."
@@ -274,7 +299,7 @@ fn built_in() -> anyhow::Result<ModelFiles> {
         out::note(model.lines());
     }
     out::note("");
-    Ok(ModelFiles::from_bytes(BUILT_IN_NAME, BUILT_IN)?)
+    built_in_files()
 }
 
 impl LoadArgs {
@@ -370,6 +395,40 @@ impl LoadArgs {
         self
     }
 
+    /// As one of several models of a server, whose plan may count on `memory` bytes.
+    #[must_use]
+    pub fn in_house(mut self, shared: Shared, memory: u64) -> Self {
+        self.house = Some((shared, memory));
+        self
+    }
+
+    /// What the models of a server share: threads and memory, as these flags want them.
+    ///
+    /// # Errors
+    /// This system does not say how much memory is free, and nobody else did.
+    pub fn shared(&self) -> anyhow::Result<Shared> {
+        let options = self.options()?;
+        Ok(Shared {
+            team: Arc::new(Team::new(options.threads)),
+            budget: Budget::new(options.memory),
+        })
+    }
+
+    /// Without what was meant for one model alone.
+    #[must_use]
+    pub fn for_any_model(mut self) -> Self {
+        self.draft = None;
+        self.quant = None;
+        self.active_experts = None;
+        self.template = None;
+        self
+    }
+
+    /// The chat template that was asked for, where it can be had.
+    pub fn template_of(&self, files: &ModelFiles) -> Option<String> {
+        self.template_text(files).ok().flatten()
+    }
+
     /// With another chat template than the file's own.
     #[must_use]
     pub fn with_template(mut self, template: Option<Template>) -> Self {
@@ -411,7 +470,10 @@ impl LoadArgs {
 
     fn options(&self) -> anyhow::Result<Options> {
         let measured = Memory::measure().map(|m| m.available);
-        let free = match (self.memory, measured) {
+        let house = self.house.as_ref().map(|(_, memory)| *memory);
+        let free = match (house.or(self.memory), measured) {
+            // It is the budget's business what is free.
+            (Some(memory), _) if house.is_some() => memory,
             (Some(limit), Some(free)) => limit.min(free),
             (Some(limit), None) => limit,
             (None, Some(free)) => free.saturating_sub(margin(free)),
@@ -425,6 +487,7 @@ impl LoadArgs {
             isa: self.machine.isa().0,
             memory: free,
             reads: Some(ReadSetup::default()),
+            shared: self.house.as_ref().map(|(shared, _)| shared.clone()),
             load: LoadOptions {
                 context: self.ctx,
                 kv: match self.kv {

@@ -27,6 +27,7 @@ mod pull_progress;
 mod reads;
 
 mod sampling_args;
+mod shelf;
 mod sockets;
 mod stdin;
 mod work;
@@ -66,6 +67,8 @@ struct Ingle {
 enum Command {
     Run(commands::run::Args),
     Serve(commands::serve::Args),
+    Ps(commands::ps::Args),
+    Stop(commands::stop::Args),
     Show(commands::show::Args),
     List(commands::list::Args),
     Embed(commands::embed::Args),
@@ -105,7 +108,9 @@ fn run(line: &Line) -> anyhow::Result<()> {
             Some(preset) => commands::run::run_preset(line, preset),
             None => commands::run::run(&args, &given, None),
         },
-        Command::Serve(args) => commands::serve::run(&args),
+        Command::Serve(args) => commands::serve::run(&args, line),
+        Command::Ps(args) => commands::ps::run(&args),
+        Command::Stop(args) => commands::stop::run(&args),
         Command::Show(args) => commands::show::run(&args),
         Command::List(args) => commands::list::run(&args),
         Command::Embed(args) => commands::embed::run(&args),

@@ -31,6 +31,17 @@ pub struct Options {
     /// How weights are read that stay on disk, where not all fit; `None`: a model that does not fit is
     /// refused.
     pub reads: Option<ReadSetup>,
+    /// What models of one process share; `None`: this one has its own threads and a budget of `memory`.
+    pub shared: Option<Shared>,
+}
+
+/// What the models of one process share: the threads that compute, in turn, and the memory.
+#[derive(Clone, Debug)]
+pub struct Shared {
+    /// The threads.
+    pub team: Arc<Team>,
+    /// The memory. [`Options::memory`] says how much of it a plan may count on.
+    pub budget: Budget,
 }
 
 impl Default for Options {
@@ -42,6 +53,7 @@ impl Default for Options {
             memory: u64::MAX,
             load: LoadOptions::default(),
             reads: Some(ReadSetup::default()),
+            shared: None,
         }
     }
 }
@@ -97,13 +109,15 @@ impl Loader {
     /// # Errors
     /// [`Error::Plan`]: the model cannot be run or does not fit, and what would.
     pub fn new(files: ModelFiles, options: &Options) -> Result<Self, Error> {
-        let team = Arc::new(Team::new(options.threads));
+        let Shared { team, budget } = options.shared.clone().unwrap_or_else(|| Shared {
+            team: Arc::new(Team::new(options.threads)),
+            budget: Budget::new(options.memory),
+        });
         let start = Instant::now();
         let ops = Cpu::new(options.isa, Arc::clone(&team))
             .ok_or(Error::Isa(options.isa))?
             .measuring(&|| start.elapsed());
         let (files, options) = (Arc::new(files), options.clone());
-        let budget = Budget::new(options.memory);
         let plan = plan(&files, &ops, &options)?;
         Ok(Self {
             files,

@@ -44,6 +44,7 @@ mod time;
 
 pub use anthropic::MessagesRequest;
 pub use error::ApiError;
+pub use http::StatusCode;
 pub use gate::Allowed;
 pub use keys::{Caller, Key, Keys, Need};
 pub use listen::{Listeners, serve};

@@ -53,7 +53,13 @@ fn start(limits: Limits) -> Server {
             lines
                 .lock()
                 .unwrap()
-                .push(format!("{} {} {}", line.method, line.route, line.status));
+                .push(format!(
+                    "{} {} {} {}",
+                    line.method,
+                    line.route,
+                    line.status,
+                    line.outcome.name()
+                ));
         }),
         transcript: None,
     };

@@ -5,7 +5,8 @@ use crate::network::{self, Wishes};
 use crate::pull_progress::Show;
 use crate::{Usage, out};
 use anyhow::Context;
-use ingle::store::pull::{Hub, Plan, PullError, Pulled};
+use ingle::store::download::Progress;
+use ingle::store::pull::{Hub, Plan, PullError, PullEvent, Pulled};
 use ingle::store::{Found, HubName, Place, PlaceError, Reference, alias};
 use ingle_egress::Cancel;
 use serde_json::json;
@@ -55,6 +56,52 @@ pub fn run(args: &Args, offline: bool) -> anyhow::Result<()> {
     let pulled = plan.pull(&hub, &root, &mut |event| show.event(event))?;
     show.end();
     finish(args, &plan, &pulled)
+}
+
+/// Is told what is being done, of which file, and how many of its bytes are here; `false` ends it.
+type Told<'a> = &'a mut dyn FnMut(&str, Option<&str>, Option<(u64, u64)>) -> bool;
+
+/// Downloads a model because a request to the server asked for it.
+///
+/// # Errors
+/// As [`run`].
+pub fn pull_for(name: &str, told: Told<'_>) -> anyhow::Result<()> {
+    let environment = Environment::of_process();
+    let wanted = wanted(name)?;
+    let root = environment
+        .hub_cache()
+        .context("there is no place for models; set HOME, or HF_HUB_CACHE to a folder")?;
+    let cancel = Cancel::new();
+    let wishes = Wishes {
+        offline: false,
+        download_hosts: &[],
+    };
+    let hub = network::hub(&environment, &wishes, &cancel)?;
+    let mut go_on = told("pulling manifest", None, None);
+    let plan = plan(&hub, name, &wanted)?;
+    let (mut file, mut size) = (String::new(), 0);
+    plan.pull(&hub, &root, &mut |event| {
+        match event {
+            PullEvent::File(_, remote) => {
+                file = remote.file.to_string();
+                size = remote.size;
+            }
+            PullEvent::Progress(Progress::Fetching { done, .. }) => {
+                let status = format!("pulling {file}");
+                go_on &= told(&status, Some(&file), Some((done, size)));
+            }
+            PullEvent::Done(_) => {
+                let status = format!("pulling {file}");
+                go_on &= told(&status, Some(&file), Some((size, size)));
+            }
+            _ => {}
+        }
+        if !go_on {
+            cancel.cancel();
+        }
+    })?;
+    told("success", None, None);
+    Ok(())
 }
 
 /// What will be got. Of an alias, where its repository has given the file another name, the one of the same

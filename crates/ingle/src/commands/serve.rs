@@ -1,19 +1,21 @@
 //! `ingle serve`: a model for other programs.
 
 use crate::keys::{self, KeyFile};
-use crate::load::{Company, LoadArgs, load_for};
-use crate::{Usage, clock, crash, out, sockets};
+use crate::line::Line;
+use crate::load::{BUILT_IN_NAME, LoadArgs};
+use crate::shelf::{Catalog, Puller, Shelf, Spec, answers, progress};
+use crate::{Command, Usage, clock, crash, keep_alive, out, sockets};
 use anyhow::Context;
-use ingle::engine::{EngineHandle, Patience, Plan};
+use ingle::engine::Plan;
 use ingle_server::{
-    Allowed, App, Config, Key, Keys, Limits, LogLine, Models, Need, Notice, Served, Side, Sockets, Tls,
+    Allowed, App, Config, Key, Keys, Limits, LogLine, Need, Notice, Side, Sockets, Tls,
     Transcript, run as run_server,
 };
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Serves a model to programs that speak OpenAI's API, on this machine
 ///
@@ -70,6 +72,18 @@ pub struct Args {
     /// Largest body of a request, in MiB
     #[arg(long, value_name = "N", default_value_t = 32, help_heading = "Server", value_parser = clap::value_parser!(u32).range(1..=1024))]
     max_body: u32,
+    /// How long a model stays in memory when nobody uses it, as 5m or 1h [default: until its memory is
+    /// wanted]
+    #[arg(long, value_name = "TIME", help_heading = "Server", value_parser = keep_alive::parse)]
+    keep_alive: Option<std::option::Option<Duration>>,
+    /// Serve MODEL and those of ingle.toml, and no other model of this machine that somebody asks for
+    #[arg(long, help_heading = "Server", action = clap::ArgAction::Set, num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", default_value = "false", hide_default_value = true, value_name = "BOOL")]
+    only: bool,
+    /// Let requests download models (Ollama's /api/pull); with keys, those of admins alone
+    #[arg(long, help_heading = "Server", action = clap::ArgAction::Set, num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", default_value = "false", hide_default_value = true, value_name = "BOOL")]
+    allow_pull: bool,
     /// Do not write a line for each request to standard error
     #[arg(long, help_heading = "Server", action = clap::ArgAction::Set, num_args = 0..=1, require_equals = true,
           default_missing_value = "true", default_value = "false", hide_default_value = true, value_name = "BOOL")]
@@ -90,7 +104,7 @@ fn seconds(text: &str) -> Result<Duration, String> {
     time.ok_or_else(|| "give seconds, from 0 to 3600, as 2 or 0.5".into())
 }
 
-pub fn run(args: &Args) -> anyhow::Result<()> {
+pub fn run(args: &Args, line: &Line) -> anyhow::Result<()> {
     crash::say_nothing_of_requests();
     let keys = KeyFile::of_user();
     let known = match &keys {
@@ -107,8 +121,9 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let listener = TcpListener::bind(address).with_context(|| {
         format!("{address} cannot be listened at; is `ingle serve` running already? --port N takes another")
     })?;
-    let (models, id, plan) = models(args)?;
-    let app = App::with_keys(config(args), Arc::new(models), Keys::new(need));
+    let shelf = Shelf::new(catalog(args, line)?)?;
+    let (id, plan) = shelf.load_first()?;
+    let app = App::with_keys(config(args), Arc::new(shelf), Keys::new(need));
     app.keys().set(known.iter().filter_map(as_key).collect());
     if let Ok(keys) = keys {
         watch(keys, Arc::clone(&app))?;
@@ -224,26 +239,71 @@ fn config(args: &Args) -> Config {
     }
 }
 
-/// Loads the model and starts its engine.
-fn models(args: &Args) -> anyhow::Result<(Models, String, Plan)> {
-    let loaded = load_for(
-        args.model.as_deref(),
-        &args.load.clone().with_max_stall(args.max_stall),
-        Company::Several(args.parallel),
-    )?;
-    let fingerprint = loaded.fingerprint();
-    let (engine, prompter) = loaded.model.into_parts();
-    let start = Instant::now();
-    let plan = engine.plan().clone();
-    let engine = EngineHandle::start(engine, Patience::default(), move || start.elapsed())?;
-    let id = args.model.as_deref().map_or(loaded.name, model_id);
-    let model = Served {
-        fingerprint,
-        aliases: args.model.iter().cloned().collect(),
-        created: clock::unix(),
-        ..Served::new(id.clone(), &plan, prompter, engine)
+/// Which models there are: MODEL first, those of ingle.toml, the one that is built in, and any other
+/// that lies on this machine.
+fn catalog(args: &Args, line: &Line) -> anyhow::Result<Catalog> {
+    let usual = Spec {
+        id: String::new(),
+        aliases: Vec::new(),
+        model: None,
+        load: args.load.clone().with_max_stall(args.max_stall),
+        parallel: args.parallel,
+        keep_alive: args.keep_alive.flatten(),
+        preset: answers::preset(line, None),
+        base: None,
     };
-    Ok((Models::one(model), id, plan))
+    let any = Spec {
+        load: usual.load.clone().for_any_model(),
+        ..usual.clone()
+    };
+    let mut named: Vec<Spec> = Vec::new();
+    for preset in &line.config().presets {
+        let Command::Serve(below) = line.parse(Some(preset)).0.command else {
+            continue; // the same line is the same command
+        };
+        named.push(Spec {
+            id: preset.name.clone(),
+            model: preset.base.clone(),
+            load: below.load.with_max_stall(args.max_stall).with_template(preset.template.clone()),
+            keep_alive: preset.keep_alive.unwrap_or(usual.keep_alive),
+            preset: answers::preset(line, Some(preset)),
+            base: Some(preset.base.clone().unwrap_or_else(|| BUILT_IN_NAME.into())),
+            ..usual.clone()
+        });
+    }
+    let first = match &args.model {
+        Some(model) => match named.iter().position(|spec| spec.id == *model) {
+            Some(place) => named.remove(place),
+            None => Spec {
+                id: model_id(model),
+                aliases: vec![model.clone()],
+                model: Some(model.clone()),
+                ..usual.clone()
+            },
+        },
+        None => Spec {
+            id: BUILT_IN_NAME.into(),
+            ..usual.clone()
+        },
+    };
+    if first.id != BUILT_IN_NAME && !args.only {
+        named.push(Spec {
+            id: BUILT_IN_NAME.into(),
+            ..any.clone()
+        });
+    }
+    let shared = args.load.shared()?;
+    let puller = args.allow_pull.then(puller);
+    Ok(Catalog::new(first, named, (!args.only).then_some(any), shared).pulling(puller))
+}
+
+/// Downloads what a request asks for, as `ingle pull` does.
+fn puller() -> Puller {
+    Box::new(|name, mut watcher| {
+        super::pull::pull_for(name, &mut |status, file, done| {
+            watcher(progress(status, file, done))
+        })
+    })
 }
 
 /// What clients call a model: the name that was typed, or of a path the last part, which says
