@@ -62,6 +62,18 @@ impl Call {
         })
     }
 
+    /// Whether the caller may load, unload, pull and delete models, and end the server.
+    ///
+    /// # Errors
+    /// 403 `not_admin`.
+    pub fn may_manage(&self) -> Result<(), ApiError> {
+        if self.caller.is_admin() {
+            return Ok(());
+        }
+        let message = "this key may not do that; `ingle key add NAME --admin` makes one that may";
+        Err(ApiError::new(StatusCode::FORBIDDEN, "not_admin", message))
+    }
+
     /// The model that a request names, loaded if it is not. Hold it until the answer is over.
     ///
     /// # Errors

@@ -5,18 +5,18 @@ use crate::error::ApiError;
 use crate::served::Served;
 use std::sync::Arc;
 
-/// What the server calls the model of this name; the only one where there is none.
+/// What the server calls the model of this name; the usual one where there is none. Nothing is loaded.
 ///
 /// # Errors
-/// 404 `model_not_found`.
+/// 404 `model_not_found`; 403 `model_not_allowed`.
 pub(crate) fn id(call: &Call, name: Option<&str>) -> Result<String, ApiError> {
-    Ok(call.app.models.find(name)?.id.clone())
+    call.model_id(name)
 }
 
-/// The model of this name.
+/// The model of this name, on a thread that may wait until it is loaded.
 ///
 /// # Errors
-/// As [`id`].
+/// As [`Call::model`].
 pub(crate) fn model(call: &Call, name: Option<&str>) -> Result<Arc<Served>, ApiError> {
-    call.app.models.find(name).cloned()
+    call.model_blocking(name)
 }

@@ -7,7 +7,7 @@ use crate::error::ApiError;
 use crate::fields::{Fields, parse};
 use crate::keys::Caller;
 use crate::room::InMemory;
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderValue, Response, header};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -66,10 +66,7 @@ fn ps(app: &App, caller: &Caller) -> Value {
 
 /// Takes a model out of memory, or with no `model` ends the server.
 async fn stop(call: &Call) -> Result<Response<Body>, ApiError> {
-    if !call.caller.is_admin() {
-        let message = "this key may not do that; `ingle key add NAME --admin` makes one that may";
-        return Err(ApiError::new(StatusCode::FORBIDDEN, "not_admin", message));
-    }
+    call.may_manage()?;
     let body = parse(&call.body)?;
     let fields = Fields::of_body(&body)?;
     let Some(name) = fields.str("model")? else {

@@ -67,7 +67,7 @@ pub(super) async fn messages(call: Arc<Call>) -> Result<Response<Body>, ApiError
 pub(super) async fn count_tokens(call: Arc<Call>) -> Result<Response<Body>, ApiError> {
     let count = move || {
         let (wanted, _) = MessagesRequest::parse_to_count(&call.body).map(wanted)?;
-        let ready = prepare(&call.app, &wanted, &NAMES)?;
+        let ready = prepare(&call, &wanted, &NAMES)?;
         Ok::<usize, ApiError>(ready.prompts.iter().map(|prompt| prompt.tokens.len()).sum())
     };
     let counted = tokio::task::spawn_blocking(count).await;

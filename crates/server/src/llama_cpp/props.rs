@@ -5,7 +5,6 @@ use super::request::Shape;
 use crate::body::{Body, json};
 use crate::call::Call;
 use crate::error::ApiError;
-use crate::lookup;
 use crate::served::Served;
 use http::{Response, StatusCode};
 use ingle_engine::sampler::Sampling;
@@ -33,7 +32,7 @@ fn usual(model: &Served) -> Value {
 
 /// `GET /props`. Where the model's file lies is nobody's business: its name stands for it.
 pub(super) async fn props(call: &Arc<Call>) -> Result<Response<Body>, ApiError> {
-    let model = lookup::model(call, call.parameter("model").as_deref())?;
+    let model = call.model(call.parameter("model").as_deref()).await?;
     let vocabulary = model.prompter.vocabulary();
     let text = |token: Option<ingle_formats::TokenId>| {
         token
@@ -46,7 +45,7 @@ pub(super) async fn props(call: &Arc<Call>) -> Result<Response<Body>, ApiError> 
             "is_processing": false, "params": usual(&model),
         },
         "total_slots": model.parallel, "model_alias": model.id, "model_path": model.id,
-        "chat_template": vocabulary.chat_template().unwrap_or(""), "chat_template_caps": {},
+        "chat_template": model.prompter.template().unwrap_or(""), "chat_template_caps": {},
         "modalities": { "vision": false, "audio": false }, "bos_token": text(vocabulary.bos()),
         "eos_token": text(vocabulary.eos()), "is_sleeping": false,
         "build_info": concat!("ingle-", env!("CARGO_PKG_VERSION")),
@@ -55,7 +54,7 @@ pub(super) async fn props(call: &Arc<Call>) -> Result<Response<Body>, ApiError> 
 
 /// `GET /slots`: as many as requests are worked on at the same time.
 pub(super) async fn slots(call: &Arc<Call>) -> Result<Response<Body>, ApiError> {
-    let model = lookup::model(call, call.parameter("model").as_deref())?;
+    let model = call.model(call.parameter("model").as_deref()).await?;
     let (running, total) = (model.engine.stats().running, model.parallel as usize);
     if call.parameter("fail_on_no_slot").is_some_and(|n| n != "0") && running >= total {
         let message = "all places are taken; try again soon";

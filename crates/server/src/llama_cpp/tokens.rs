@@ -104,7 +104,7 @@ pub(super) async fn apply_template(call: Arc<Call>) -> Result<Response<Body>, Ap
     };
     aside(call, |call| {
         let request = ChatRequest::parse(&call.body)?;
-        let ready = prepare(&call.app, request.wanted(), &NAMES)?;
+        let ready = prepare(call, request.wanted(), &NAMES)?;
         let prompt = ready.prompts.into_iter().next().map(|prompt| prompt.text);
         Ok(json!({ "prompt": prompt.unwrap_or_default() }))
     })

@@ -6,7 +6,6 @@ use super::request::{OllamaInput, OllamaRequest};
 use crate::body::{Body, json};
 use crate::call::Call;
 use crate::error::ApiError;
-use crate::lookup;
 use crate::stream::{SILENCE, pieces};
 use crate::talk::{Conversation, Input, Names, Text, Wanted, ask};
 use http::Response;
@@ -48,9 +47,10 @@ pub(super) async fn answer(call: Arc<Call>, shape: Shape) -> Result<Response<Bod
     };
     let id = super::names::id(&call, &request.model)?;
     if request.input == OllamaInput::Nothing {
-        return nothing(&call, &id, request.keep_alive, &head);
+        return nothing(&call, &id, request.keep_alive, &head).await;
     }
-    let model = lookup::model(&call, Some(&id))?;
+    let model = call.model(Some(&id)).await?;
+    KeepAlive::apply(request.keep_alive, &model);
     if let Some(own) = request.options.context.filter(|own| *own > model.context) {
         return Err(super::context_too_large(own, model.context));
     }
@@ -66,17 +66,18 @@ pub(super) async fn answer(call: Arc<Call>, shape: Shape) -> Result<Response<Bod
 }
 
 /// Loads the model, or takes it out of memory.
-fn nothing(
+async fn nothing(
     call: &Call,
     id: &str,
     keep_alive: Option<KeepAlive>,
     head: &Head,
 ) -> Result<Response<Body>, ApiError> {
     if keep_alive == Some(KeepAlive::NOT) {
-        let message = "`keep_alive`: this server keeps its model until it ends";
-        return Err(ApiError::unsupported("keep_alive", message));
+        call.may_manage()?;
+        call.app.models.unload(&call.model_id(Some(id))?).await?;
+        return Ok(json(&head.nothing("unload")));
     }
-    lookup::model(call, Some(id))?;
+    KeepAlive::apply(keep_alive, &*call.model(Some(id)).await?);
     Ok(json(&head.nothing("load")))
 }
 

@@ -7,7 +7,6 @@ use crate::body::{Body, json};
 use crate::call::Call;
 use crate::error::ApiError;
 use crate::fields::{Fields, parse, wrong};
-use crate::lookup;
 use crate::served::Served;
 use crate::talk::numbers;
 use http::Response;
@@ -110,7 +109,8 @@ async fn embedded(
     let asked = Instant::now();
     let request = super::aside(call, move |call| read(&call.body)).await?;
     let id = super::names::id(call, &request.model)?;
-    let model = lookup::model(call, Some(&id))?;
+    let model = call.model(Some(&id)).await?;
+    KeepAlive::apply(request.keep_alive, &model);
     let (texts, width) = (Arc::clone(&model), model.width);
     let request = super::aside(call, move |_| {
         let inputs = request.texts.iter().enumerate();
@@ -124,7 +124,7 @@ async fn embedded(
         let message = format!("`dimensions` is {n}; this model's embeddings have {width} numbers");
         return Err(ApiError::invalid("dimensions", message));
     }
-    let done = numbers::all(&model, inputs, request.field).await?;
+    let done = numbers::all(call, &model, inputs, request.field).await?;
     let shorter = |values: Vec<f32>| match request.dimensions {
         Some(n) => cut(values, n as usize),
         None => values,

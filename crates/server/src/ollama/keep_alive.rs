@@ -2,6 +2,7 @@
 
 use crate::error::ApiError;
 use crate::fields::{Fields, wrong};
+use crate::served::Served;
 use serde_json::Value;
 use std::time::Duration;
 
@@ -36,6 +37,15 @@ impl KeepAlive {
                 Self::For(Duration::from_nanos(nanos))
             }),
         })
+    }
+
+    /// From now on the model stays so long, if a request says how long.
+    pub fn apply(wanted: Option<Self>, model: &Served) {
+        match wanted {
+            None => {}
+            Some(Self::For(time)) => model.keep_alive.set(Some(time)),
+            Some(Self::Forever) => model.keep_alive.set(None),
+        }
     }
 
     fn of_seconds(seconds: f64) -> Self {
