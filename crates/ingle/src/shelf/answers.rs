@@ -18,12 +18,13 @@ pub fn preset(line: &Line, preset: Option<&Named>) -> Preset {
         return Preset::default();
     };
     let mut parameters = Map::new();
-    for setting in settings(&Ingle::command()) {
+    let known = settings(&Ingle::command());
+    for setting in known.iter().filter(|setting| setting.section == "sampling") {
         let key = (setting.section, setting.name.clone());
         let in_file = line.config().values.contains_key(&key)
             || preset.is_some_and(|preset| preset.values.contains_key(&setting.name));
         let in_environment = flags.value_source(&setting.id) == Some(ValueSource::EnvVariable);
-        if setting.section != "sampling" || !(in_file || in_environment) {
+        if !(in_file || in_environment) {
             continue;
         }
         let raw = flags.get_raw(&setting.id).into_iter().flatten();
