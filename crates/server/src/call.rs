@@ -99,6 +99,8 @@ impl Call {
         let mut asked = asked.into();
         if let Asked::Text(request) = &mut asked {
             request.namespace = self.caller.namespace;
+            request.user = self.caller.namespace;
+            request.store = self.keeps_prefixes();
         }
         Reply::submit(self, model, asked)
     }

@@ -213,8 +213,23 @@ const FIGURES: &[Figure] = &[
         m.engine.stats().running as f64
     }),
     ("ingle_queue_depth", "gauge", "Requests that wait for a place.", |m| {
-        let stats = m.engine.stats();
-        stats.live.saturating_sub(stats.running) as f64
+        m.engine.stats().waiting as f64
+    }),
+    ("ingle_preemptions_total", "counter", "Requests that gave their place to another.", |m| {
+        m.engine.stats().preemptions as f64
+    }),
+    ("ingle_rows_total", "counter", "Rows of all batches: divided by steps, the size of one.", |m| {
+        m.engine.stats().rows as f64
+    }),
+    ("ingle_prefix_tokens_from_disk_total", "counter", "Prompt tokens read back from disk.", |m| {
+        m.engine.stats().disk_tokens as f64
+    }),
+    ("ingle_pages", "gauge", "Pages of keys and values.", |m| m.engine.stats().pages as f64),
+    ("ingle_pages_free", "gauge", "Pages that hold nothing.", |m| {
+        m.engine.stats().free_pages as f64
+    }),
+    ("ingle_pages_kept", "gauge", "Pages of texts on which no request runs.", |m| {
+        m.engine.stats().kept_pages as f64
     }),
     ("ingle_steps_total", "counter", "Batches computed.", |m| m.engine.stats().steps as f64),
     ("ingle_guessed_tokens_total", "counter", "Guessed tokens that were computed.", |m| {
