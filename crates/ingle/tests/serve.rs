@@ -392,7 +392,10 @@ fn what_cannot_be_answered_is_refused_by_name() {
             "invalid_value",
         ),
         (
-            with("response_format", json!({"type": "json_object"})),
+            with(
+                "response_format",
+                json!({"type": "regex", "pattern": "(?=a)b"}),
+            ),
             400,
             "response_format",
             "unsupported_value",

@@ -72,7 +72,10 @@ pub fn check(body: &Value) -> Result<(), ApiError> {
         at_most("messages", "messages", messages.len(), MAX_MESSAGES)?;
         for (i, message) in messages.iter().enumerate() {
             for part in ["content", "tool_calls"] {
-                let n = message.get(part).and_then(Value::as_array).map_or(0, Vec::len);
+                let n = message
+                    .get(part)
+                    .and_then(Value::as_array)
+                    .map_or(0, Vec::len);
                 at_most(&format!("messages[{i}].{part}"), "parts", n, MAX_PARTS)?;
             }
         }
@@ -88,7 +91,14 @@ pub fn check(body: &Value) -> Result<(), ApiError> {
             small(&format!("tools[{i}]"), tool)?;
         }
     }
-    for name in ["response_format", "format", "text", "json_schema", "guided_json", "grammar"] {
+    for name in [
+        "response_format",
+        "format",
+        "text",
+        "json_schema",
+        "guided_json",
+        "grammar",
+    ] {
         if let Some(value) = fields.get(name)
             && (value.is_object() || name != "text")
         {
@@ -181,17 +191,26 @@ mod tests {
         let long = "x".repeat(MAX_SCHEMA);
         for (body, param) in [
             (json!({"messages": messages}), "messages"),
-            (json!({"messages": [{}, {"content": parts}]}), "messages[1].content"),
+            (
+                json!({"messages": [{}, {"content": parts}]}),
+                "messages[1].content",
+            ),
             (json!({"tools": vec![json!({}); MAX_TOOLS + 1]}), "tools"),
             (json!({"tools": [{"parameters": long}]}), "tools[0]"),
-            (json!({"response_format": {"json_schema": long}}), "response_format"),
+            (
+                json!({"response_format": {"json_schema": long}}),
+                "response_format",
+            ),
             (json!({"format": {"enum": [long]}}), "format"),
             (json!({"input": vec![json!({}); MAX_MESSAGES + 1]}), "input"),
         ] {
             let want = Some((Some("request_too_large"), Some(param.to_owned())));
             assert_eq!(code(check(&body)), want);
         }
-        assert_eq!(code(check(&json!({"input": vec![1; 9000], "messages": 3}))), None);
+        assert_eq!(
+            code(check(&json!({"input": vec![1; 9000], "messages": 3}))),
+            None
+        );
         assert_eq!(code(check(&json!([1]))), None);
     }
 }

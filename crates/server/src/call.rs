@@ -110,7 +110,6 @@ impl Call {
     pub fn keeps_prefixes(&self) -> bool {
         self.caller.keeps_prefixes() && !says_no_store(&self.headers)
     }
-
 }
 
 /// The worst of several ends counts.

@@ -71,8 +71,13 @@ impl Drop for Ending {
         let time = self.started.elapsed();
         self.app.metrics.ended(self.route, outcome, time);
         tracing::info!(
-            id = &*self.id, method = self.method, route = self.route, caller = self.caller,
-            status = self.status, outcome = outcome.name(), ms = time.as_millis() as u64,
+            id = &*self.id,
+            method = self.method,
+            route = self.route,
+            caller = self.caller,
+            status = self.status,
+            outcome = outcome.name(),
+            ms = time.as_millis() as u64,
             "request"
         );
         (self.app.config.log)(&LogLine {

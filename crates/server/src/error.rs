@@ -4,6 +4,7 @@ use crate::body::{Body, full};
 use crate::talk::Names;
 use http::{HeaderValue, Response, StatusCode, header};
 use ingle_engine::Refusal;
+use ingle_engine::constrain::ConstraintError;
 use ingle_engine::sampler::SamplingError;
 use ingle_formats::prompt::PromptError;
 use serde_json::Value;
@@ -136,14 +137,23 @@ pub(crate) fn refused_sampling(error: &SamplingError) -> ApiError {
     ApiError::invalid(param, error.to_string())
 }
 
-impl From<PromptError> for ApiError {
-    fn from(error: PromptError) -> Self {
-        match error {
-            PromptError::NoTemplate => Self::unsupported(
-                "messages",
-                "this model has no chat template; send a text to /v1/completions instead",
-            ),
-            other => Self::invalid("messages", other.to_string()),
-        }
+/// What an answer cannot be kept to.
+pub(crate) fn refused_constraint(error: &ConstraintError, names: &Names) -> ApiError {
+    let param = match error {
+        ConstraintError::Tool { .. } | ConstraintError::NoCalls => names.tools,
+        ConstraintError::NoTool { .. } => names.tool_choice,
+        _ => names.form,
+    };
+    ApiError::unsupported(param, error.to_string())
+}
+
+/// A conversation that this model's template does not make a prompt of.
+pub(crate) fn refused_prompt(error: PromptError, names: &Names) -> ApiError {
+    match error {
+        PromptError::NoTemplate => ApiError::unsupported(
+            names.input,
+            "this model has no chat template; send a text to /v1/completions instead",
+        ),
+        other => ApiError::invalid(names.input, other.to_string()),
     }
 }

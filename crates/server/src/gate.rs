@@ -52,10 +52,7 @@ impl Allowed {
         let same = text
             .split_once("://")
             .is_some_and(|(_, rest)| rest.eq_ignore_ascii_case(host));
-        let listed = self
-            .origins
-            .iter()
-            .any(|pattern| fits(pattern, text));
+        let listed = self.origins.iter().any(|pattern| fits(pattern, text));
         if same || listed {
             return Ok(Some(origin.clone()));
         }

@@ -367,7 +367,11 @@ mod tests {
 
     #[test]
     fn beyond_this_machine_nobody_gets_in_without_a_key_although_there_is_none() {
-        assert!(Keys::new(Need::Always).who(&HeaderMap::new(), false).is_err());
+        assert!(
+            Keys::new(Need::Always)
+                .who(&HeaderMap::new(), false)
+                .is_err()
+        );
         let open = Keys::new(Need::Never);
         open.set(vec![key("ann", "a")]);
         assert!(open.who(&HeaderMap::new(), false).is_ok());
@@ -394,7 +398,12 @@ mod tests {
         };
         assert!(caller(&[]).may_use("any"));
         let some = caller(&["qwen3*", "mini"]);
-        for (model, may) in [("qwen3:4b", true), ("mini", true), ("mini2", false), ("", false)] {
+        for (model, may) in [
+            ("qwen3:4b", true),
+            ("mini", true),
+            ("mini2", false),
+            ("", false),
+        ] {
             assert_eq!(some.may_use(model), may, "{model}");
         }
     }

@@ -38,20 +38,22 @@ mod run;
 mod served;
 mod stall;
 mod stream;
-mod tls;
 pub mod talk;
 mod time;
+mod tls;
 
 pub use anthropic::MessagesRequest;
 pub use error::ApiError;
-pub use http::StatusCode;
 pub use gate::Allowed;
+pub use http::StatusCode;
 pub use keys::{Caller, Key, Keys, Need};
 pub use listen::{Listeners, serve};
 pub use llama_cpp::CompletionRequest as LlamaCompletionRequest;
 pub use metrics::Outcome;
 pub use ollama::{EmbedRequest as OllamaEmbedRequest, OllamaRequest};
 pub use openai::chat_request::ChatRequest;
+pub use openai::completions_request::CompletionRequest;
+pub use openai::responses::request::ResponsesRequest;
 pub use preset::Preset;
 pub use room::{
     Details, InMemory, Later, Models, Offer, Progress, Room, Watcher, in_memory, not_found,
@@ -135,7 +137,10 @@ impl fmt::Display for LogLine {
         let ms = self.time.as_secs_f64() * 1000.0;
         let (method, route, status) = (self.method, self.route, self.status);
         let (outcome, id, caller) = (self.outcome.name(), &self.id, &self.caller);
-        write!(f, "{method} {route} {status} {ms:.0} ms {outcome} {id} {caller}")
+        write!(
+            f,
+            "{method} {route} {status} {ms:.0} ms {outcome} {id} {caller}"
+        )
     }
 }
 
@@ -184,6 +189,7 @@ pub struct App {
     pub(crate) models: Arc<dyn Room>,
     pub(crate) keys: Keys,
     pub(crate) metrics: Metrics,
+    pub(crate) responses: openai::responses::Store,
     /// [`Limits::requests`].
     pub(crate) places: Arc<Semaphore>,
     /// [`Limits::bodies_bytes`].
@@ -209,6 +215,7 @@ impl App {
             models,
             keys,
             metrics: Metrics::default(),
+            responses: openai::responses::Store::default(),
             end: Notify::new(),
         })
     }

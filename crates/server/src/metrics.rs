@@ -55,7 +55,8 @@ struct Counts {
 
 /// Bounds of the buckets, in seconds.
 const BOUNDS: [f64; 18] = [
-    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0, 300.0,
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 30.0,
+    60.0, 300.0,
 ];
 
 #[derive(Debug, Default)]
@@ -165,7 +166,12 @@ impl Metrics {
             "From a request's arrival to the end of its answer.",
         );
         self.counters(&mut text);
-        head(&mut text, "ingle_requests_live", "gauge", "Requests that are there now.");
+        head(
+            &mut text,
+            "ingle_requests_live",
+            "gauge",
+            "Requests that are there now.",
+        );
         let live = self.live.load(Ordering::Relaxed);
         let _ = writeln!(text, "ingle_requests_live {live}");
         engine_lines(&mut text, engines);
@@ -175,13 +181,26 @@ impl Metrics {
     fn counters(&self, text: &mut String) {
         let counts = self.lock();
         let name = "ingle_requests_total";
-        head(text, name, "counter", "Requests that ended, by route and how.");
+        head(
+            text,
+            name,
+            "counter",
+            "Requests that ended, by route and how.",
+        );
         for ((route, outcome), n) in &counts.ended {
             let outcome = outcome.name();
-            let _ = writeln!(text, "{name}{{route=\"{route}\",outcome=\"{outcome}\"}} {n}");
+            let _ = writeln!(
+                text,
+                "{name}{{route=\"{route}\",outcome=\"{outcome}\"}} {n}"
+            );
         }
         let name = "ingle_refusals_total";
-        head(text, name, "counter", "Requests that were refused, by the code of the refusal.");
+        head(
+            text,
+            name,
+            "counter",
+            "Requests that were refused, by the code of the refusal.",
+        );
         for (code, n) in &counts.refused {
             let _ = writeln!(text, "{name}{{code=\"{code}\"}} {n}");
         }
@@ -208,58 +227,114 @@ type Figure = (&'static str, &'static str, &'static str, fn(&Served) -> f64);
 
 /// What engines say of themselves: name, kind, help, value.
 const FIGURES: &[Figure] = &[
-    ("ingle_model_bytes", "gauge", "Memory that the model holds.", |m| m.bytes as f64),
-    ("ingle_running_requests", "gauge", "Requests that hold pages now.", |m| {
-        m.engine.stats().running as f64
+    (
+        "ingle_model_bytes",
+        "gauge",
+        "Memory that the model holds.",
+        |m| m.bytes as f64,
+    ),
+    (
+        "ingle_running_requests",
+        "gauge",
+        "Requests that hold pages now.",
+        |m| m.engine.stats().running as f64,
+    ),
+    (
+        "ingle_queue_depth",
+        "gauge",
+        "Requests that wait for a place.",
+        |m| m.engine.stats().waiting as f64,
+    ),
+    (
+        "ingle_preemptions_total",
+        "counter",
+        "Requests that gave their place to another.",
+        |m| m.engine.stats().preemptions as f64,
+    ),
+    (
+        "ingle_rows_total",
+        "counter",
+        "Rows of all batches: divided by steps, the size of one.",
+        |m| m.engine.stats().rows as f64,
+    ),
+    (
+        "ingle_prefix_tokens_from_disk_total",
+        "counter",
+        "Prompt tokens read back from disk.",
+        |m| m.engine.stats().disk_tokens as f64,
+    ),
+    ("ingle_pages", "gauge", "Pages of keys and values.", |m| {
+        m.engine.stats().pages as f64
     }),
-    ("ingle_queue_depth", "gauge", "Requests that wait for a place.", |m| {
-        m.engine.stats().waiting as f64
+    (
+        "ingle_pages_free",
+        "gauge",
+        "Pages that hold nothing.",
+        |m| m.engine.stats().free_pages as f64,
+    ),
+    (
+        "ingle_pages_kept",
+        "gauge",
+        "Pages of texts on which no request runs.",
+        |m| m.engine.stats().kept_pages as f64,
+    ),
+    ("ingle_steps_total", "counter", "Batches computed.", |m| {
+        m.engine.stats().steps as f64
     }),
-    ("ingle_preemptions_total", "counter", "Requests that gave their place to another.", |m| {
-        m.engine.stats().preemptions as f64
-    }),
-    ("ingle_rows_total", "counter", "Rows of all batches: divided by steps, the size of one.", |m| {
-        m.engine.stats().rows as f64
-    }),
-    ("ingle_prefix_tokens_from_disk_total", "counter", "Prompt tokens read back from disk.", |m| {
-        m.engine.stats().disk_tokens as f64
-    }),
-    ("ingle_pages", "gauge", "Pages of keys and values.", |m| m.engine.stats().pages as f64),
-    ("ingle_pages_free", "gauge", "Pages that hold nothing.", |m| {
-        m.engine.stats().free_pages as f64
-    }),
-    ("ingle_pages_kept", "gauge", "Pages of texts on which no request runs.", |m| {
-        m.engine.stats().kept_pages as f64
-    }),
-    ("ingle_steps_total", "counter", "Batches computed.", |m| m.engine.stats().steps as f64),
-    ("ingle_guessed_tokens_total", "counter", "Guessed tokens that were computed.", |m| {
-        m.engine.stats().proposed as f64
-    }),
-    ("ingle_guessed_right_total", "counter", "Guessed tokens that were right.", |m| {
-        m.engine.stats().accepted as f64
-    }),
-    ("ingle_engine_taken_total", "counter", "Requests that the engine took.", |m| {
-        m.engine.stats().taken as f64
-    }),
-    ("ingle_engine_refused_total", "counter", "Requests that the engine refused.", |m| {
-        m.engine.stats().refused as f64
-    }),
-    ("ingle_engine_completed_total", "counter", "Requests that ended by themselves.", |m| {
-        m.engine.stats().completed as f64
-    }),
-    ("ingle_engine_cancelled_total", "counter", "Requests that somebody ended.", |m| {
-        m.engine.stats().cancelled as f64
-    }),
-    ("ingle_engine_failed_total", "counter", "Requests that could not go on.", |m| {
-        m.engine.stats().failed as f64
-    }),
+    (
+        "ingle_guessed_tokens_total",
+        "counter",
+        "Guessed tokens that were computed.",
+        |m| m.engine.stats().proposed as f64,
+    ),
+    (
+        "ingle_guessed_right_total",
+        "counter",
+        "Guessed tokens that were right.",
+        |m| m.engine.stats().accepted as f64,
+    ),
+    (
+        "ingle_engine_taken_total",
+        "counter",
+        "Requests that the engine took.",
+        |m| m.engine.stats().taken as f64,
+    ),
+    (
+        "ingle_engine_refused_total",
+        "counter",
+        "Requests that the engine refused.",
+        |m| m.engine.stats().refused as f64,
+    ),
+    (
+        "ingle_engine_completed_total",
+        "counter",
+        "Requests that ended by themselves.",
+        |m| m.engine.stats().completed as f64,
+    ),
+    (
+        "ingle_engine_cancelled_total",
+        "counter",
+        "Requests that somebody ended.",
+        |m| m.engine.stats().cancelled as f64,
+    ),
+    (
+        "ingle_engine_failed_total",
+        "counter",
+        "Requests that could not go on.",
+        |m| m.engine.stats().failed as f64,
+    ),
 ];
 
 fn engine_lines(text: &mut String, engines: &[Arc<Served>]) {
     for (name, kind, help, value) in FIGURES {
         head(text, name, kind, help);
         for model in engines {
-            let _ = writeln!(text, "{name}{{model=\"{}\"}} {}", label(&model.id), value(model));
+            let _ = writeln!(
+                text,
+                "{name}{{model=\"{}\"}} {}",
+                label(&model.id),
+                value(model)
+            );
         }
     }
 }
@@ -292,7 +367,10 @@ mod tests {
             assert!(text.lines().any(|l| l == line), "{line}\n{text}");
         }
         // Each name is introduced once, before its lines.
-        let mut names: Vec<&str> = text.lines().filter_map(|l| l.strip_prefix("# TYPE ")).collect();
+        let mut names: Vec<&str> = text
+            .lines()
+            .filter_map(|l| l.strip_prefix("# TYPE "))
+            .collect();
         let all = names.len();
         names.sort_unstable();
         names.dedup();

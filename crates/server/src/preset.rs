@@ -153,8 +153,14 @@ mod tests {
     fn every_dialect_gets_its_own_names() {
         let chat = filled("/v1/chat/completions", json!({"messages": []}));
         assert_eq!(chat["messages"][0]["content"], "Be brief.");
-        assert_eq!((&chat["top_k"], &chat["max_tokens"]), (&json!(7), &json!(9)));
-        let ollama = filled("/api/chat", json!({"messages": [], "options": {"top_k": 1}}));
+        assert_eq!(
+            (&chat["top_k"], &chat["max_tokens"]),
+            (&json!(7), &json!(9))
+        );
+        let ollama = filled(
+            "/api/chat",
+            json!({"messages": [], "options": {"top_k": 1}}),
+        );
         assert_eq!(ollama["messages"][0]["role"], "system");
         assert_eq!(
             ollama["options"],

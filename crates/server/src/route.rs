@@ -96,7 +96,9 @@ impl Found {
     }
 
     fn is_health(&self) -> bool {
-        self.methods.iter().any(|(_, route)| *route == Route::Health)
+        self.methods
+            .iter()
+            .any(|(_, route)| *route == Route::Health)
     }
 
     fn allow(&self) -> String {
@@ -207,7 +209,16 @@ async fn dispatch(
         return Err(busy());
     }
     let body = match sends {
-        true => read(&parts.headers, body, &app.config.limits, &app.bodies, untyped).await?,
+        true => {
+            read(
+                &parts.headers,
+                body,
+                &app.config.limits,
+                &app.bodies,
+                untyped,
+            )
+            .await?
+        }
         false => Read::default(),
     };
     let place = match works {

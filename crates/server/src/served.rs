@@ -1,5 +1,6 @@
 //! A model that is served.
 
+use crate::talk::Grammars;
 use ingle_engine::{EngineHandle, NUMERICS_CLASS, Plan};
 use ingle_formats::prompt::Prompter;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -26,6 +27,8 @@ pub struct Served {
     /// What its answers say of how they were computed: the numerics class, within which a seed gives the
     /// same answer, and every approximation that was asked for.
     pub fingerprint: String,
+    /// Makes grammars of what its answers must be.
+    pub grammars: Grammars,
     /// Makes its prompts.
     pub prompter: Arc<Prompter>,
     /// Works on its requests.
@@ -69,6 +72,7 @@ impl Served {
             width: plan.needs.shape.width,
             scores_probabilities: plan.needs.causal,
             fingerprint: NUMERICS_CLASS.to_owned(),
+            grammars: Grammars::default(),
             prompter: Arc::new(prompter),
             engine,
             keep_alive: KeepAlive::new(None),

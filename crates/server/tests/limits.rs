@@ -50,16 +50,13 @@ fn start(limits: Limits) -> Server {
         unix_time: || 0,
         random: || 7,
         log: Arc::new(move |line: &LogLine| {
-            lines
-                .lock()
-                .unwrap()
-                .push(format!(
-                    "{} {} {} {}",
-                    line.method,
-                    line.route,
-                    line.status,
-                    line.outcome.name()
-                ));
+            lines.lock().unwrap().push(format!(
+                "{} {} {} {}",
+                line.method,
+                line.route,
+                line.status,
+                line.outcome.name()
+            ));
         }),
         transcript: None,
     };
@@ -199,6 +196,11 @@ fn draining_takes_nothing_new_and_what_takes_too_long_is_cut_off() {
     assert!(log.last().is_some_and(ended), "{log:?}");
     assert_eq!(
         log.get(..2),
-        Some(&["POST /v1/completions 400 refused".to_owned(), "GET - 404 refused".into()][..])
+        Some(
+            &[
+                "POST /v1/completions 400 refused".to_owned(),
+                "GET - 404 refused".into()
+            ][..]
+        )
     );
 }

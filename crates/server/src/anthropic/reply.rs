@@ -258,7 +258,7 @@ impl Writer {
                     out,
                 );
             }
-            News::Logprob(_) | News::End(_) | News::Failed(_) => {}
+            News::CallEnd { .. } | News::Logprob(_) | News::End(_) | News::Failed(_) => {}
         }
     }
 

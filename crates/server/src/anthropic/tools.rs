@@ -29,8 +29,7 @@ fn tool(fields: &Fields<'_>) -> Result<Tool, ApiError> {
             .is_some_and(|who| who.iter().any(|w| w == "direct"))
     };
     fields.refuse("allowed_callers", direct, "only the model calls tools")?;
-    // Arguments always follow the schema, and always come as they are made.
-    fields.bool("strict")?;
+    // Arguments always come as they are made.
     fields.bool("eager_input_streaming")?;
     let missing = |name: &str| {
         let path = fields.path(name);
@@ -46,7 +45,10 @@ fn tool(fields: &Fields<'_>) -> Result<Tool, ApiError> {
         let said = description.get_or_insert_default();
         said.push_str(&format!("\nExample of its input: {example}"));
     }
-    Ok(Tool::new(name, description.as_deref(), Some(schema)))
+    Ok(Tool {
+        strict: fields.bool("strict")?.unwrap_or(false),
+        ..Tool::new(name, description.as_deref(), Some(schema))
+    })
 }
 
 /// Whether something is to be called, and whether only once.

@@ -119,7 +119,7 @@ impl Reply {
                 }
                 News::End(end) => text.end = Some(end),
                 News::Failed(error) => return Err(error),
-                News::CallBegin { .. } | News::CallArguments { .. } => {}
+                News::CallBegin { .. } | News::CallArguments { .. } | News::CallEnd { .. } => {}
             }
         }
         text.text.push_str(&new);

@@ -126,6 +126,9 @@ impl Gather {
     ) -> (Delta, Option<Result<End, ApiError>>) {
         let (mut delta, mut end) = (Delta::default(), None);
         for news in news {
+            if let News::CallEnd { whole: false, .. } = news {
+                self.open = None; // it was none: all of it follows as text
+            }
             let goes_on = matches!(news, News::CallArguments { .. } | News::Logprob(_));
             if !goes_on {
                 delta.calls.extend(self.open.take().and_then(Open::close));
@@ -147,6 +150,7 @@ impl Gather {
                         open.arguments.push_str(&text);
                     }
                 }
+                News::CallEnd { .. } => {}
                 News::Logprob(logprob) => delta.logprobs.push(shown(&logprob)),
                 News::End(reason) => end = Some(Ok(reason)),
                 News::Failed(error) => end = Some(Err(error)),

@@ -101,6 +101,7 @@ impl Chat {
                     }),
                 ),
                 News::CallArguments { index, text } => more_arguments(&mut delta, index, &text),
+                News::CallEnd { .. } => {}
                 News::Logprob(logprob) => heard_logprobs.push(logprob),
                 News::End(reason) => end = Some(Ok(reason)),
                 News::Failed(error) => end = Some(Err(error)),

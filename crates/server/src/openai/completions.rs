@@ -106,7 +106,10 @@ impl Writing {
                 News::Logprob(logprob) => tokens.push(logprob),
                 News::End(reason) => end = Some(Ok(reason)),
                 News::Failed(error) => end = Some(Err(error)),
-                News::Reasoning(_) | News::CallBegin { .. } | News::CallArguments { .. } => {}
+                News::Reasoning(_)
+                | News::CallBegin { .. }
+                | News::CallArguments { .. }
+                | News::CallEnd { .. } => {}
             }
         }
         let mut chunks = String::new();

@@ -10,6 +10,7 @@ mod logprobs;
 mod messages;
 mod models;
 mod rerank;
+pub mod responses;
 mod sampling;
 mod tools;
 
@@ -31,6 +32,12 @@ pub enum Path {
     Completions,
     Embeddings,
     Rerank,
+    Responses,
+    InputTokens,
+    InputItems,
+    CancelResponse,
+    GetResponse,
+    DeleteResponse,
 }
 
 /// Method, path, and who answers.
@@ -41,6 +48,12 @@ pub const ROUTES: &[(&str, &str, Path)] = &[
     ("POST", "/v1/completions", Path::Completions),
     ("POST", "/v1/embeddings", Path::Embeddings),
     ("POST", "/v1/rerank", Path::Rerank),
+    ("POST", "/v1/responses", Path::Responses),
+    ("POST", "/v1/responses/input_tokens", Path::InputTokens),
+    ("GET", "/v1/responses/{id}/input_items", Path::InputItems),
+    ("POST", "/v1/responses/{id}/cancel", Path::CancelResponse),
+    ("GET", "/v1/responses/{id}", Path::GetResponse),
+    ("DELETE", "/v1/responses/{id}", Path::DeleteResponse),
 ];
 
 /// Answers a request.
@@ -52,6 +65,12 @@ pub async fn answer(path: Path, call: Arc<Call>) -> Result<Response<Body>, ApiEr
         Path::Completions => completions::answer(call).await,
         Path::Embeddings => embeddings::answer(call).await,
         Path::Rerank => rerank::answer(call).await,
+        Path::Responses => responses::answer(call).await,
+        Path::InputTokens => responses::input_tokens(call).await,
+        Path::InputItems => responses::input_items(&call),
+        Path::CancelResponse => responses::cancel(&call),
+        Path::GetResponse => responses::get(&call),
+        Path::DeleteResponse => responses::delete(&call),
     }
 }
 

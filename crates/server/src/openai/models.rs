@@ -38,8 +38,12 @@ async fn on_disk<T: Send + 'static>(
 fn all(call: &Call) -> Vec<Value> {
     let loaded = call.app.models.engines();
     let offers = call.app.models.list();
-    let others = offers.iter().filter(|o| !loaded.iter().any(|m| m.id == o.id));
-    let loaded = loaded.iter().map(|model| (model.id.as_str(), served(model)));
+    let others = offers
+        .iter()
+        .filter(|o| !loaded.iter().any(|m| m.id == o.id));
+    let loaded = loaded
+        .iter()
+        .map(|model| (model.id.as_str(), served(model)));
     loaded
         .chain(others.map(|other| (other.id.as_str(), offered(other))))
         .filter(|(id, _)| call.caller.may_use(id))

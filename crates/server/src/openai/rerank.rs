@@ -31,7 +31,13 @@ pub async fn answer(call: Arc<Call>) -> Result<Response<Body>, ApiError> {
         query: query.to_owned(),
         document: (*document).to_owned(),
     };
-    let done = numbers::all(&call, &model, documents.iter().map(ask).collect(), "documents").await?;
+    let done = numbers::all(
+        &call,
+        &model,
+        documents.iter().map(ask).collect(),
+        "documents",
+    )
+    .await?;
     let score = |values: &Vec<f32>| {
         let score = f64::from(values.first().copied().unwrap_or(f32::NAN));
         // Clients expect 0 to 1; the order stays what it is.

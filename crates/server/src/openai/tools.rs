@@ -61,13 +61,14 @@ fn tool(tool: &Fields<'_>, shape: Shape) -> Result<Tool, ApiError> {
         return Err(ApiError::invalid(path, message));
     }
     let description = inner.str("description")?;
-    inner.bool("strict")?;
+    let strict = inner.bool("strict")?.unwrap_or(false);
     let parameters = match inner.get("parameters") {
         None => None,
         Some(schema @ Value::Object(_)) => Some(schema.clone()),
         Some(other) => return Err(wrong(&inner.path("parameters"), "a JSON schema", other)),
     };
     let mut read = Tool::new(name, description, parameters);
+    read.strict = strict;
     if shape == Shape::Nested {
         // To the letter: templates show it, and may know more of it.
         read.shown = Value::Object(tool.map().clone());

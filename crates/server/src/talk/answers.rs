@@ -3,7 +3,7 @@
 use super::end::End;
 use super::prepare::Ready;
 use super::usage::Usage;
-use super::voice::{Piece, Voice, is_end};
+use super::voice::Voice;
 use crate::error::ApiError;
 use crate::reply::Reply;
 use crate::served::Served;
@@ -66,6 +66,14 @@ pub enum News {
         index: u32,
         /// All of these together are a JSON object.
         text: String,
+    },
+    /// A call has ended.
+    CallEnd {
+        /// Which call of this answer.
+        index: u32,
+        /// Whether its arguments are whole. Where they are not, what the model wrote is no call, and all of
+        /// it follows as text.
+        whole: bool,
     },
     /// How probable a token was.
     Logprob(TokenLogprob),
@@ -226,19 +234,17 @@ impl Answers {
                 ..
             } => {
                 let vocabulary = self.model.prompter.vocabulary();
-                let ends = is_end(vocabulary, token);
+                let ends = vocabulary.is_end_of_generation(token);
                 if let Some(written) = self.written.get_mut(choice).filter(|_| !ends) {
                     written.push(token);
                 }
                 let logprob = logprob.filter(|_| !ends);
-                voice.push(Piece {
-                    text: &text,
-                    logprob: logprob.map(|logprob| TokenLogprob {
-                        token,
-                        logprob,
-                        top,
-                    }),
-                })
+                let logprob = logprob.map(|logprob| TokenLogprob {
+                    token,
+                    logprob,
+                    top,
+                });
+                voice.push(&text, logprob)
             }
             Event::Finished { reason, usage, .. } => {
                 self.usage.add(&usage, choice.is_multiple_of(self.n));

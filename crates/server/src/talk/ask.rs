@@ -49,7 +49,7 @@ pub(crate) async fn ask<T: Send + 'static>(
             let seed = seed.wrapping_add(u64::from(i));
             let request = Request {
                 max_tokens,
-                ..request(&wanted, prompt, seed)
+                ..request(&wanted, &ready, prompt, seed)
             };
             let answer = call.submit(&ready.model, request);
             answers.push(answer.map_err(|e| refused(&e, names))?);
@@ -92,20 +92,25 @@ fn limit(
     })
 }
 
-fn request(wanted: &Wanted, prompt: &Prompt, seed: u64) -> Request {
+fn request(wanted: &Wanted, ready: &Ready, prompt: &Prompt, seed: u64) -> Request {
+    let vocabulary = ready.model.prompter.vocabulary();
+    let shown = ready.style.map(|style| style.shown(vocabulary));
     let mut sampling = wanted.sampling.clone();
     sampling.seed = seed;
     Request {
         max_tokens: wanted.max_tokens,
         sampling,
         stop: wanted.stop.clone(),
+        shown: shown.unwrap_or_default(),
+        grammar: ready.grammar.clone(),
+        thinking: ready.thinking.clone(),
         ..Request::new(prompt.tokens.clone())
     }
 }
 
 fn voice(ready: &Ready, prompt: &Prompt, random: fn() -> u64) -> Voice {
-    match ready.chat {
-        true => Voice::chat(&prompt.text, ready.calls, random),
-        false => Voice::text(random),
+    match &ready.style {
+        Some(style) => Voice::chat(style, &prompt.text, &ready.tools, random),
+        None => Voice::text(random),
     }
 }

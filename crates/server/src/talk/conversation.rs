@@ -158,6 +158,9 @@ pub struct Tool {
     pub name: String,
     /// A JSON schema of its arguments; none: an object of any kind.
     pub parameters: Option<Value>,
+    /// Whether parameters that cannot be kept to whole are refused; else calls are kept to what of them can
+    /// be.
+    pub strict: bool,
     /// As templates know it: `{"type": "function", "function": {...}}`.
     pub shown: Value,
 }
@@ -176,6 +179,7 @@ impl Tool {
         Self {
             name: name.to_owned(),
             parameters,
+            strict: false,
             shown: json!({ "type": "function", "function": function }),
         }
     }

@@ -50,12 +50,12 @@ impl Choice {
                 name,
                 arguments: String::new(),
             })),
-            (News::CallArguments { index, text }, _) => {
-                let calls = self.said.iter_mut().filter_map(Said::as_call_mut);
-                if let Some(call) = calls.into_iter().nth(index as usize) {
-                    call.arguments.push_str(&text);
-                }
+            (News::CallArguments { text, .. }, Some(Said::Call(call))) => {
+                call.arguments.push_str(&text);
             }
+            // What it wrote was no call; all of it follows as text.
+            (News::CallEnd { whole: false, .. }, Some(Said::Call(_))) => drop(self.said.pop()),
+            (News::CallArguments { .. } | News::CallEnd { .. }, _) => {}
             (News::Logprob(logprob), _) => self.logprobs.push(logprob),
             (News::End(end), _) => self.end = Some(end),
             (News::Failed(_), _) => {}
@@ -86,15 +86,6 @@ impl Choice {
             Said::Call(call) => Some(call),
             _ => None,
         })
-    }
-}
-
-impl Said {
-    fn as_call_mut(&mut self) -> Option<&mut Call> {
-        match self {
-            Self::Call(call) => Some(call),
-            _ => None,
-        }
     }
 }
 
