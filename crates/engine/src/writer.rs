@@ -1,6 +1,6 @@
 //! From logits to text: what a request that generates carries along.
 
-use crate::constrain::Guide;
+use crate::constrain::{Guide, end_token};
 use crate::request::{Event, FinishReason, Request, RequestId};
 use crate::sampler::{Choice, Rule, Sampler, SamplingError};
 use crate::stop::StopTexts;
@@ -187,7 +187,7 @@ impl Writer {
             return;
         };
         match guide.is_complete() {
-            true => self.due.extend(end(vocabulary)),
+            true => self.due.extend(end_token(vocabulary)),
             false => self.due.extend(guide.forced()),
         }
     }
@@ -232,15 +232,6 @@ impl Writer {
             self.decoder.push(vocabulary, token, out);
         }
     }
-}
-
-/// The token that ends an answer.
-fn end(vocabulary: &Vocabulary) -> Option<TokenId> {
-    let named = vocabulary.roles().eot.or(vocabulary.eos());
-    let ends = vocabulary.ends_of_generation();
-    named
-        .filter(|token| ends.contains(token))
-        .or(ends.first().copied())
 }
 
 fn too_much(why: &str) -> String {

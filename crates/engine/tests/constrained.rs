@@ -210,6 +210,13 @@ fn the_same_tokens_alone_together_guessed_thrown_out_or_told() {
             alone,
             "with log-probabilities"
         );
+        let mut crowded = case.engine(LoadOptions {
+            max_sequences: 8,
+            contexts: Some(1),
+            ..LoadOptions::default()
+        });
+        assert_eq!(answers(&mut crowded, &asked, true), alone, "thrown out");
+        assert!(crowded.preemptions() > 0, "nobody gave way");
         let mut small = case.engine(LoadOptions {
             max_batch_rows: 8,
             ..LoadOptions::default()

@@ -18,7 +18,7 @@ mod tokens;
 
 pub(crate) use guide::Guide;
 pub(crate) use schema::{embedded, whole};
-pub(crate) use tokens::is_mark;
+pub(crate) use tokens::{end_token, is_mark};
 
 use ingle_formats::vocabulary::Vocabulary;
 use llguidance::api::{ParserLimits, TopLevelGrammar};

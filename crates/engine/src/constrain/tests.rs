@@ -29,7 +29,8 @@ fn what_cannot_be_kept_to_is_refused_with_its_path() {
     let constrainer = constrainer();
     let schemas = [
         json!({ "properties": { "a": { "type": "array", "uniqueItems": true } } }),
-        json!({ "type": "array", "contains": { "type": "string" } }),
+        json!({ "contains": { "pattern": "x" }, "maxContains": 1 }),
+        json!({ "uniqueItems": true, "items": { "enum": [1, 2] } }),
         json!({ "properties": { "a/b": { "pattern": "(?=x)y" } } }),
         json!({ "anyOf": [{ "type": "string" }, { "format": "made-up" }] }),
         json!({ "$ref": "https://example.com/schema" }),
@@ -76,6 +77,30 @@ fn grammars_that_cannot_be_read() {
         .iter()
         .map(|c| constrainer.compile(c).unwrap_err().to_string());
     insta::assert_snapshot!(messages.collect::<Vec<_>>().join("\n"));
+}
+
+/// As libraries write tagged unions: by reference, and the tag has a default.
+#[test]
+fn tagged_unions_are_kept_apart() {
+    let kind = |name: &str| json!({ "type": "object", "properties": { "kind": { "const": name, "default": name, "type": "string" }, "sizes": { "type": "array", "items": { "type": "integer", "format": "int32" } } }, "required": ["sizes"] });
+    let schema = json!({
+        "oneOf": [{ "$ref": "#/$defs/Cat" }, { "$ref": "#/$defs/Dog" }],
+        "discriminator": { "propertyName": "kind", "mapping": {} },
+        "$defs": { "Cat": kind("cat"), "Dog": kind("dog") },
+    });
+    let grammar = constrainer()
+        .compile(&Constraint::JsonSchema(schema))
+        .unwrap();
+    assert!(accepts(&grammar, "{\"kind\": \"dog\", \"sizes\": [1, -2]}"));
+    assert!(
+        !accepts(&grammar, "{\"sizes\": [1]}"),
+        "both would be valid"
+    );
+    assert!(!accepts(&grammar, "{\"kind\": \"fox\", \"sizes\": [1]}"));
+    assert!(!accepts(
+        &grammar,
+        "{\"kind\": \"cat\", \"sizes\": [3000000000]}"
+    ));
 }
 
 /// Grammars that would grow without end where they were not bounded.
@@ -137,6 +162,12 @@ fn expressions_mean_what_they_mean_in_ecmascript() {
         (r"^[^/]+/[^\\]$", "\"a/b\"", true),
         (r"^(?<year>[0-9]{4})$", "\"2026\"", true),
         (r"^(?:a|b){2,3}$", "\"abab\"", false),
+        ("^a$|^b", "\"a\"", true),
+        ("^a$|^b", "\"bc\"", true),
+        ("^a$|^b", "\"ab\"", false),
+        (r"^\p{Lu}\P{L}$", "\"É1\"", true),
+        ("x|y$", "\"axb\"", true),
+        ("x|y$", "\"yb\"", false),
         ("^\"$", "\"\\\"\"", true),
     ];
     for (pattern, text, want) in cases {

@@ -11,6 +11,17 @@ pub(super) struct Tokens {
     trie: TokTrie,
 }
 
+/// The token that ends an answer: the end of a turn, or of a text, or another one that does.
+pub(crate) fn end_token(vocabulary: &Vocabulary) -> Option<TokenId> {
+    let named = [vocabulary.roles().eot, vocabulary.eos()];
+    let ends = vocabulary.ends_of_generation();
+    let named = named
+        .into_iter()
+        .flatten()
+        .find(|token| ends.contains(token));
+    named.or(ends.first().copied())
+}
+
 /// Whether a token is no text: a grammar must name it.
 pub(crate) fn is_mark(vocabulary: &Vocabulary, token: TokenId) -> bool {
     match vocabulary.kind(token) {
@@ -32,10 +43,7 @@ impl Tokens {
             .iter()
             .map(|t| t.0)
             .collect();
-        let end = vocabulary.roles().eot.or(vocabulary.eos()).map(|t| t.0);
-        let end = end
-            .filter(|end| ends.contains(end))
-            .or(ends.first().copied())?;
+        let end = end_token(&vocabulary)?.0;
         let word = |id: u32| {
             let (token, mut bytes) = (TokenId(id), Vec::new());
             if is_mark(&vocabulary, token) {

@@ -40,11 +40,28 @@ fn expression(format: &str) -> Option<String> {
             let word = "[A-Za-z0-9!#$%&'*+/=?^_`{|}~\\-]{1,16}";
             format!("{word}(?:\\.{word}){{0,2}}@{host}")
         }
-        "uri" | "iri" | "uri-reference" | "iri-reference" | "uri-template" => uri,
+        "uri" | "url" | "iri" | "uri-reference" | "iri-reference" | "uri-template" => uri,
         "relative-json-pointer" => "(?:0|[1-9][0-9]{0,3})(?:#|(?:/(?:[^~/]|~[01])*)*)".to_owned(),
         // Letters and digits stand for themselves in every notation.
         "regex" => "\\^?[A-Za-z0-9 _]{0,200}\\$?".to_owned(),
+        "byte" => "(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?".to_owned(),
         "json-pointer" => "(?:/(?:[^~/]|~[01])*)*".to_owned(),
+        _ => return None,
+    })
+}
+
+/// The range of integers of a machine's size, as far as it is exact in JSON.
+fn integers(format: &str) -> Option<(i64, i64)> {
+    const EXACT: i64 = (1 << 53) - 1;
+    Some(match format {
+        "int8" => (-128, 127),
+        "uint8" => (0, 255),
+        "int16" => (-32_768, 32_767),
+        "uint16" => (0, 65_535),
+        "int32" => (i64::from(i32::MIN), i64::from(i32::MAX)),
+        "uint32" => (0, i64::from(u32::MAX)),
+        "int" | "int64" => (-EXACT, EXACT),
+        "uint" | "uint64" => (0, EXACT),
         _ => return None,
     })
 }
@@ -54,9 +71,27 @@ pub(super) fn schema(value: &Value, path: &str) -> Result<Option<Value>, Constra
     let Some(format) = value.as_str() else {
         return Err(refuse(path, "it must be a string"));
     };
-    // Notes for programs, as OpenAPI has them: they ask for nothing that JSON does not.
-    if ["float", "double", "password", "binary"].contains(&format) {
+    // Notes for programs, as generators of schemas write them: they ask for nothing that JSON does not.
+    const NOTES: [&str; 8] = [
+        "float",
+        "double",
+        "password",
+        "binary",
+        "path",
+        "file-path",
+        "directory-path",
+        "decimal",
+    ];
+    if NOTES.contains(&format) {
         return Ok(None);
+    }
+    if let Some((least, most)) = integers(format) {
+        return Ok(Some(json!({
+            "anyOf": [
+                { "type": ["null", "boolean", "string", "array", "object"] },
+                { "type": "integer", "minimum": least, "maximum": most },
+            ],
+        })));
     }
     let Some(expression) = expression(format) else {
         let why = format!(

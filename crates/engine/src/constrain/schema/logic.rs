@@ -255,7 +255,14 @@ pub(super) fn conditional(
 pub(super) fn one_of(walk: &mut Walk<'_>, value: &Value, path: &str, depth: usize) -> Checked {
     let all = walk.list(value, path, depth)?;
     let given = value.as_array().map(Vec::as_slice).unwrap_or_default();
-    if all.len() == 1 || apart(given) {
+    let meant: Vec<&Value> = given.iter().map(|s| followed(walk, s, path)).collect();
+    if all.len() == 1 || apart(&meant) {
+        return Ok(json!({ "anyOf": all }));
+    }
+    if let Some(name) = tag(&meant) {
+        // With the property that tells them apart each of them excludes the others.
+        let with = |schema| json!({ "allOf": [{ "type": "object", "required": [name] }, schema] });
+        let all: Vec<Value> = all.into_iter().map(with).collect();
         return Ok(json!({ "anyOf": all }));
     }
     let others: Option<Vec<Value>> = given.iter().map(|s| negated(walk, s, path, 0)).collect();
@@ -276,8 +283,38 @@ pub(super) fn one_of(walk: &mut Walk<'_>, value: &Value, path: &str, depth: usiz
     Ok(json!({ "anyOf": any }))
 }
 
+/// The schema that a reference leads to, or the one that is given.
+fn followed<'a>(walk: &Walk<'a>, schema: &'a Value, path: &str) -> &'a Value {
+    let reference = schema.get("$ref");
+    let pointer = reference.and_then(|r| walk.pointer(r, path).ok());
+    pointer.and_then(|p| walk.target(&p)).unwrap_or(schema)
+}
+
+/// A property of which all these objects have other values, where they have it.
+fn tag<'a>(schemas: &[&'a Value]) -> Option<&'a String> {
+    let values = |schema: &Value, name: &str| -> Option<Vec<Value>> {
+        let property = schema.get("properties")?.get(name)?;
+        let values = match property.get("const") {
+            Some(value) => vec![value.clone()],
+            None => property.get("enum")?.as_array()?.clone(),
+        };
+        let plain = values
+            .iter()
+            .all(|v| v.is_string() || v.is_boolean() || v.is_null());
+        plain.then_some(values)
+    };
+    let names = schemas.first()?.get("properties")?.as_object()?.keys();
+    let mut names = names.filter(|name| {
+        let all: Option<Vec<Vec<Value>>> = schemas.iter().map(|s| values(s, name)).collect();
+        let all = all.unwrap_or_default().concat();
+        let once = |(i, v): (usize, &Value)| !all[i + 1..].contains(v);
+        !all.is_empty() && all.iter().enumerate().all(once)
+    });
+    names.next()
+}
+
 /// Whether it is plain that no value is valid by two of these.
-fn apart(schemas: &[Value]) -> bool {
+fn apart(schemas: &[&Value]) -> bool {
     let pairs = schemas.iter().enumerate();
     pairs
         .into_iter()

@@ -40,18 +40,32 @@ pub(super) fn translated(pattern: &str, path: &str) -> Result<String, Constraint
         at: 0,
         out: String::new(),
         depth: 0,
+        begins: false,
+        done: Vec::new(),
     };
     match translator.all() {
-        Ok(()) => Ok(translator.out),
+        Ok(()) => Ok(translator.finish()),
         Err(why) => Err(refuse(path, why)),
     }
+}
+
+/// One of the alternatives of an expression.
+struct Alternative {
+    /// It begins where the text does.
+    begins: bool,
+    inside: String,
+    /// It ends where the text does.
+    ends: bool,
 }
 
 struct Translator<'a> {
     chars: &'a [char],
     at: usize,
+    /// Of the alternative that is being read.
     out: String,
     depth: usize,
+    begins: bool,
+    done: Vec<Alternative>,
 }
 
 type Done = Result<(), &'static str>;
@@ -68,9 +82,9 @@ impl Translator<'_> {
     }
 
     fn all(&mut self) -> Done {
-        let last = self.chars.len().saturating_sub(1);
+        let mut first = true;
         while let Some(c) = self.next() {
-            let at = self.at - 1;
+            let at_start = std::mem::replace(&mut first, false);
             match c {
                 '\\' => self.escape(false)?,
                 '[' => self.class()?,
@@ -83,28 +97,62 @@ impl Translator<'_> {
                 '.' => self.out.push_str(LINE),
                 '{' => self.repeat()?,
                 '}' | ']' => self.out.push_str(&escaped(c)),
-                // Elsewhere an anchor may mean what the engine cannot do.
-                '^' if at == 0 => self.out.push('^'),
-                '$' if at == last => self.out.push('$'),
-                '^' | '$' => {
-                    return Err("`^` may only come first and `$` only last in the expression");
+                '^' if at_start => self.begins = true,
+                '$' if self.depth == 0 && matches!(self.peek(), None | Some('|')) => {
+                    self.alternative(true);
+                    first = self.next().is_some();
+                    if !first {
+                        return Ok(());
+                    }
                 }
-                '|' if self.depth == 0 && self.anchored() => {
-                    return Err("put the alternatives in brackets: `^(?:a|b)$`");
+                // Elsewhere an anchor may mean what the engine cannot do.
+                '^' | '$' => {
+                    return Err("`^` may only come first and `$` only last in an alternative");
+                }
+                '|' if self.depth == 0 => {
+                    self.alternative(false);
+                    first = true;
                 }
                 '|' | '*' | '+' | '?' => self.out.push(c),
                 c if c.is_ascii_alphanumeric() => self.out.push(c),
                 c => self.out.push_str(&escaped(c)),
             }
         }
-        match self.depth {
-            0 => Ok(()),
-            _ => Err("a bracket is not closed"),
+        if self.depth > 0 {
+            return Err("a bracket is not closed");
         }
+        self.alternative(false);
+        Ok(())
     }
 
-    fn anchored(&self) -> bool {
-        self.chars.first() == Some(&'^') || self.chars.last() == Some(&'$')
+    /// An alternative has ended.
+    fn alternative(&mut self, ends: bool) {
+        self.done.push(Alternative {
+            begins: std::mem::take(&mut self.begins),
+            inside: std::mem::take(&mut self.out),
+            ends,
+        });
+    }
+
+    /// All alternatives as one expression.
+    fn finish(self) -> String {
+        let anchor = |is: bool, anchor| if is { anchor } else { "" };
+        if let [one] = &self.done[..] {
+            let (from, to) = (anchor(one.begins, "^"), anchor(one.ends, "$"));
+            return format!("{from}{}{to}", one.inside);
+        }
+        if self.done.iter().all(|one| !one.begins && !one.ends) {
+            let all: Vec<String> = self.done.into_iter().map(|one| one.inside).collect();
+            return all.join("|");
+        }
+        // Each by itself stands for the whole text.
+        const ANY: &str = "(?s:.*)";
+        let whole = |one: Alternative| {
+            let (from, to) = (anchor(!one.begins, ANY), anchor(!one.ends, ANY));
+            format!("{from}{}{to}", one.inside)
+        };
+        let all: Vec<String> = self.done.into_iter().map(whole).collect();
+        format!("^(?:{})$", all.join("|"))
     }
 
     fn group(&mut self) -> Done {
@@ -179,11 +227,7 @@ impl Translator<'_> {
             '0' if !self.peek().is_some_and(|c| c.is_ascii_digit()) => self.out.push_str("\\x00"),
             'x' => self.hex(2)?,
             'u' => self.unicode()?,
-            'p' | 'P' => {
-                return Err(
-                    "classes by property (`\\p`) are not the same everywhere; write the characters out",
-                );
-            }
+            'p' | 'P' => self.property(c)?,
             c if c.is_ascii_alphanumeric() => {
                 return Err(
                     "this escape (a reference to a group, a word boundary, or one that is not known) cannot be kept to",
@@ -191,6 +235,49 @@ impl Translator<'_> {
             }
             c => self.out.push_str(&escaped(c)),
         }
+        Ok(())
+    }
+
+    /// A class by general category, which is the same in every edition of Unicode but for characters
+    /// that are new.
+    fn property(&mut self, p: char) -> Done {
+        const NAMES: [&str; 24] = [
+            "L",
+            "Letter",
+            "Lu",
+            "Uppercase_Letter",
+            "Ll",
+            "Lowercase_Letter",
+            "Lt",
+            "Lm",
+            "Lo",
+            "M",
+            "Mark",
+            "N",
+            "Number",
+            "Nd",
+            "Nl",
+            "No",
+            "digit",
+            "P",
+            "Punctuation",
+            "S",
+            "Symbol",
+            "Z",
+            "Separator",
+            "Zs",
+        ];
+        let mut name = String::new();
+        if self.next() == Some('{') {
+            while let Some(c) = self.next().filter(|c| *c != '}') {
+                name.push(c);
+            }
+        }
+        if !NAMES.contains(&name.as_str()) {
+            return Err("this class by property is not known; write the characters out");
+        }
+        let name = if name == "digit" { "Nd" } else { &name };
+        self.out.push_str(&format!("\\{p}{{{name}}}"));
         Ok(())
     }
 
