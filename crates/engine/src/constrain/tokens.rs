@@ -71,7 +71,12 @@ impl TokenizerEnv for Tokens {
             let tokens = self.vocabulary.encode(text, Encode::default());
             tokens.into_iter().map(|t| t.0).collect()
         };
-        self.trie.tokenize_with_greedy_fallback(bytes, encode)
+        let tokens = self.trie.tokenize_with_greedy_fallback(bytes, encode);
+        // What a vocabulary writes otherwise (a space without a token of its own) is not the text.
+        match self.trie.decode(&tokens) == bytes {
+            true => tokens,
+            false => self.trie.greedy_tokenize(bytes),
+        }
     }
 
     /// A text in the middle of another one has other tokens where a space is put before it.

@@ -41,7 +41,7 @@ fn expression(format: &str) -> Option<String> {
             format!("{word}(?:\\.{word}){{0,2}}@{host}")
         }
         "uri" | "url" | "iri" | "uri-reference" | "iri-reference" | "uri-template" => uri,
-        "relative-json-pointer" => "(?:0|[1-9][0-9]{0,3})(?:#|(?:/(?:[^~/]|~[01])*)*)".to_owned(),
+        "relative-json-pointer" => "[0-9](?:#|(?:/(?:[^~/]|~[01])*)+)".to_owned(),
         // Letters and digits stand for themselves in every notation.
         "regex" => "\\^?[A-Za-z0-9 _]{0,200}\\$?".to_owned(),
         "byte" => "(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?".to_owned(),

@@ -265,7 +265,22 @@ pub(super) fn one_of(walk: &mut Walk<'_>, value: &Value, path: &str, depth: usiz
         let all: Vec<Value> = all.into_iter().map(with).collect();
         return Ok(json!({ "anyOf": all }));
     }
-    let others: Option<Vec<Value>> = given.iter().map(|s| negated(walk, s, path, 0)).collect();
+    // Where all are of one type, the others are of it too: only the rest need be turned round.
+    let kind = meant.first().and_then(|s| s.get("type"));
+    let shared = kind.is_some() && meant.iter().all(|s| s.get("type") == kind);
+    let turn = |schema: &Value| {
+        let mut schema = schema.clone();
+        if let Value::Object(map) = &mut schema
+            && shared
+        {
+            map.shift_remove("type");
+        }
+        negated(walk, &schema, path, 0)
+    };
+    let others: Option<Vec<Value>> = match shared {
+        true => meant.iter().map(|s| turn(s)).collect(),
+        false => given.iter().map(turn).collect(),
+    };
     let Some(others) = others.filter(|o| o.len() <= MAX_ONE_OF) else {
         return Ok(json!({ "oneOf": all })); // llguidance may see that they exclude one another
     };

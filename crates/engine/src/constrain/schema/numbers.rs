@@ -88,6 +88,11 @@ pub(super) fn bound(
     if keyword == "multipleOf" && number <= 0.0 {
         return Err(refuse(path, "it must be more than 0"));
     }
+    // Most validators divide in binary, where 8.7 is no multiple of 0.01.
+    if keyword == "multipleOf" && (number * 1024.0).fract() != 0.0 {
+        let why = "validators do not agree on multiples of this fraction; use a multiple of 1/1024, or count in the smallest unit";
+        return Err(refuse(path, why));
+    }
     let keyword = match strict {
         Some(Value::Bool(true)) => word(keyword),
         _ => keyword,
