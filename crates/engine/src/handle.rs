@@ -324,9 +324,7 @@ impl<O: Ops + 'static> Worker<O> {
             }
             self.cancel(&work.cancel, work.phase, now);
             if work.phase != Phase::Open && self.live.is_empty() {
-                if work.phase == Phase::Draining {
-                    self.engine.settle_store();
-                }
+                self.engine.settle_store();
                 return;
             }
             let events = self.engine.step(now);

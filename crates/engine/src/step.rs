@@ -223,7 +223,8 @@ impl<O: Ops + 'static> Engine<O> {
         let shares = &self.shares;
         step.order
             .sort_by_key(|&i| (shares.served(running[i].user), running[i].id));
-        let company = match step.behind.contains(&1) {
+        let goes_on = |(s, behind): (&Sequence, &usize)| *behind == 1 && !s.computed().is_empty();
+        let company = match running.iter().zip(&step.behind).any(goes_on) {
             true => Company::Answers,
             false if shares.requests() > 1 => Company::Prompts,
             false => Company::None,

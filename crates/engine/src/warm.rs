@@ -23,8 +23,8 @@ use std::time::Duration;
 const GLANCE: Duration = Duration::from_millis(5);
 /// How long a sequence waits for its pages where it is not known how long computing them takes.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How long is waited at the end for what is being written.
-const LAST_WRITES: Duration = Duration::from_secs(20);
+/// How long is waited at the end for a store that does nothing.
+const LAST_WRITES: Duration = Duration::from_secs(5);
 
 /// The namespace of a user by this name: see [`crate::Request::namespace`].
 pub fn namespace(user: &str) -> u64 {
@@ -163,7 +163,7 @@ impl<O: Ops + 'static> Engine<O> {
         self.ops.page_bytes(&self.cache)
     }
 
-    /// Writes what is to be kept and has not been written. It waits for that, for a while.
+    /// Writes what is to be kept and has not been written, and waits for that as long as it goes on.
     pub fn settle_store(&mut self) {
         let mut waited = Duration::ZERO;
         while waited < LAST_WRITES {
@@ -173,7 +173,10 @@ impl<O: Ops + 'static> Engine<O> {
                 return;
             }
             match warm.store.done(GLANCE) {
-                Some(done) => self.arrived(done),
+                Some(done) => {
+                    waited = Duration::ZERO;
+                    self.arrived(done);
+                }
                 None => waited += GLANCE,
             }
         }
