@@ -107,6 +107,26 @@ impl Environment {
         base.map(|base| base.join("ingle"))
     }
 
+    /// What was computed of texts: it may be removed at any time.
+    pub fn prefix_folder(&self) -> Option<PathBuf> {
+        let base = if cfg!(windows) {
+            self.path("LOCALAPPDATA")
+        } else if cfg!(target_os = "macos") {
+            self.home().map(|home| home.join("Library/Caches"))
+        } else {
+            let named = self
+                .path("XDG_CACHE_HOME")
+                .filter(|path| path.is_absolute());
+            named.or_else(|| Some(self.home()?.join(".cache")))
+        };
+        base.map(|base| base.join("ingle").join("prefix"))
+    }
+
+    /// The secret that it is encrypted with, in another folder.
+    pub fn prefix_secret(&self) -> Option<PathBuf> {
+        self.state_folder().map(|folder| folder.join("prefix.key"))
+    }
+
     /// Where people keep what they have set: ingle.toml.
     pub fn config_file(&self) -> Option<PathBuf> {
         let base = if cfg!(windows) {

@@ -2,6 +2,7 @@
 
 use crate::config::Template;
 use crate::machine::{MachineArgs, Memory, advice, disks};
+use crate::prefix_store::{self, PrefixStore};
 use crate::work::TokenWork;
 use crate::{Usage, model_file, out};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -64,6 +65,9 @@ pub struct LoadArgs {
     /// How long a next token waits for others; only `serve` asks.
     #[arg(skip)]
     max_stall: Option<Duration>,
+    /// Where beginnings of texts are kept on disk; only `serve` asks.
+    #[arg(skip)]
+    prefixes: Option<PrefixStore>,
     /// Another chat template; only a preset asks.
     #[arg(skip)]
     template: Option<Template>,
@@ -198,11 +202,15 @@ pub fn load_planned(planned: Planned, args: &LoadArgs) -> anyhow::Result<Loaded>
         out::note(format!("warning: {}", out::plain(warning)));
     }
     let template = args.template_text(loader.files())?;
+    let files = Arc::clone(loader.files());
     let bar = progress_bar(loader.plan().needs.file_bytes);
     let mut model = loader.load(&mut |done, _| bar.set_position(done))?;
     bar.finish_and_clear();
     if let Some(template) = template {
         model = model.with_template(&template)?;
+    }
+    if let Some(store) = &args.prefixes {
+        store.attach(model.engine(), &files);
     }
     Ok(Loaded {
         model,
@@ -265,6 +273,9 @@ pub fn plan_for(
     let quant = files.quantised_to().map(Recipe::name);
     let work = TokenWork::of(&files);
     company.set(&mut options.load);
+    if args.prefixes.is_some() {
+        options.load.page_buffers = prefix_store::BUFFERS;
+    }
     let mut loader = Loader::new(files, &options)?;
     let mut disk = None;
     if loader.plan().streamed.is_some() {
@@ -457,6 +468,13 @@ impl LoadArgs {
             "this model has no chat template named {name}: {here}; for a file, give its path from the folder of ingle.toml"
         );
         Err(Usage(message).into())
+    }
+
+    /// With beginnings of texts on disk.
+    #[must_use]
+    pub fn keeping(mut self, prefixes: Option<PrefixStore>) -> Self {
+        self.prefixes = prefixes;
+        self
     }
 
     /// A budget counts the page cache too: it is given back where somebody set one.

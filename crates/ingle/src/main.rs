@@ -23,6 +23,7 @@ mod metadata_view;
 mod model_file;
 mod network;
 mod out;
+mod prefix_store;
 mod pull_progress;
 mod reads;
 
@@ -80,6 +81,7 @@ enum Command {
     Quantize(commands::quantize::Args),
     Pull(commands::pull::Args),
     Key(commands::key::Args),
+    Cache(commands::cache::Args),
     Config(commands::config::Args),
 }
 
@@ -122,6 +124,7 @@ fn run(line: &Line) -> anyhow::Result<()> {
         Command::Quantize(args) => commands::quantize::run(&args),
         Command::Pull(args) => commands::pull::run(&args, ingle.offline),
         Command::Key(args) => commands::key::run(&args),
+        Command::Cache(args) => commands::cache::run(&args),
         Command::Config(args) => commands::config::run(&args, line),
     }
 }

@@ -33,6 +33,12 @@ pub struct Key {
 }
 
 impl Key {
+    /// Where what is computed for this key is kept: nobody else finds it there.
+    pub fn namespace(&self) -> u64 {
+        let hash = Sha256::digest(self.hash);
+        hash.first_chunk::<8>().copied().map_or(0, u64::from_le_bytes)
+    }
+
     /// SHA-256 of a key.
     pub fn hash_of(secret: &str) -> [u8; 32] {
         Sha256::digest(secret.as_bytes()).into()
@@ -105,10 +111,8 @@ impl Caller {
     }
 
     fn new(key: Option<Key>, owner: bool) -> Self {
-        let hash = key.as_ref().map(|key| Sha256::digest(key.hash));
-        let first = hash.and_then(|hash| hash.first_chunk::<8>().copied());
         Self {
-            namespace: first.map_or(0, u64::from_le_bytes),
+            namespace: key.as_ref().map_or(0, Key::namespace),
             key,
             owner,
             use_: Mutex::default(),

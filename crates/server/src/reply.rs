@@ -33,7 +33,7 @@ impl Reply {
             _ => 0,
         };
         Ok(Self {
-            answer: model.engine.submit(asked)?,
+            answer: model.engine.submit_as(call.caller.namespace, asked)?,
             app: Arc::clone(&call.app),
             caller: Arc::clone(&call.caller),
             ended: Arc::clone(&call.held.ended),

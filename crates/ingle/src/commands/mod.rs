@@ -1,6 +1,7 @@
 //! One file a command: its flags, what it does, what it prints.
 
 pub mod bench;
+pub mod cache;
 mod chat;
 pub mod config;
 pub mod doctor;

@@ -3,6 +3,7 @@
 use crate::keys::{self, KeyFile};
 use crate::line::Line;
 use crate::load::{BUILT_IN_NAME, LoadArgs};
+use crate::prefix_store::PrefixArgs;
 use crate::shelf::{Catalog, Puller, Shelf, Spec, answers, progress};
 use crate::{Command, Usage, clock, crash, keep_alive, out, sockets};
 use anyhow::Context;
@@ -93,6 +94,8 @@ pub struct Args {
     #[arg(long, help_heading = "Server", action = clap::ArgAction::Set, num_args = 0..=1, require_equals = true,
           default_missing_value = "true", default_value = "false", hide_default_value = true, value_name = "BOOL")]
     log_prompts: bool,
+    #[command(flatten)]
+    prefixes: PrefixArgs,
     #[command(flatten)]
     load: LoadArgs,
 }
@@ -242,11 +245,13 @@ fn config(args: &Args) -> Config {
 /// Which models there are: MODEL first, those of ingle.toml, the one that is built in, and any other
 /// that lies on this machine.
 fn catalog(args: &Args, line: &Line) -> anyhow::Result<Catalog> {
+    // Where anybody who reaches the port may ask, texts are nobody's in particular.
+    let prefixes = args.prefixes.store(args.host.is_loopback() || !args.without_keys);
     let usual = Spec {
         id: String::new(),
         aliases: Vec::new(),
         model: None,
-        load: args.load.clone().with_max_stall(args.max_stall),
+        load: args.load.clone().with_max_stall(args.max_stall).keeping(prefixes.clone()),
         parallel: args.parallel,
         keep_alive: args.keep_alive.flatten(),
         preset: answers::preset(line, None),
@@ -264,7 +269,11 @@ fn catalog(args: &Args, line: &Line) -> anyhow::Result<Catalog> {
         named.push(Spec {
             id: preset.name.clone(),
             model: preset.base.clone(),
-            load: below.load.with_max_stall(args.max_stall).with_template(preset.template.clone()),
+            load: below
+                .load
+                .with_max_stall(args.max_stall)
+                .with_template(preset.template.clone())
+                .keeping(prefixes.clone()),
             keep_alive: preset.keep_alive.unwrap_or(usual.keep_alive),
             preset: answers::preset(line, Some(preset)),
             base: Some(preset.base.clone().unwrap_or_else(|| BUILT_IN_NAME.into())),
