@@ -126,7 +126,7 @@ pub fn run(args: &Args, line: &Line) -> anyhow::Result<()> {
     })?;
     let shelf = Shelf::new(catalog(args, line)?)?;
     let (id, plan) = shelf.load_first()?;
-    let app = App::with_keys(config(args), Arc::new(shelf), Keys::new(need));
+    let app = App::with_keys(config(args), Arc::new(shelf.clone()), Keys::new(need));
     app.keys().set(known.iter().filter_map(as_key).collect());
     if let Ok(keys) = keys {
         watch(keys, Arc::clone(&app))?;
@@ -148,6 +148,7 @@ pub fn run(args: &Args, line: &Line) -> anyhow::Result<()> {
             Some(Err(error)) => out::note(format!("the certificate stays as it was: {error}")),
         },
     })?;
+    shelf.join();
     Ok(())
 }
 
