@@ -74,7 +74,13 @@ impl PrefixStore {
             now.unwrap_or_default()
         };
         let store = PageSecret::of_file(&self.secret).and_then(|secret| {
-            PageFolder::open(&self.folder, &secret, identity, self.limits, Arc::new(clock))
+            PageFolder::open(
+                &self.folder,
+                &secret,
+                identity,
+                self.limits,
+                Arc::new(clock),
+            )
         });
         match store {
             Ok(store) => {

@@ -30,7 +30,11 @@ struct Server {
 fn command(home: &Path, args: &[&str]) -> Command {
     let mut command = ingle();
     command.env("HOME", home);
-    for (name, folder) in [("XDG_CACHE_HOME", "cache"), ("XDG_STATE_HOME", "state"), ("XDG_CONFIG_HOME", "config")] {
+    for (name, folder) in [
+        ("XDG_CACHE_HOME", "cache"),
+        ("XDG_STATE_HOME", "state"),
+        ("XDG_CONFIG_HOME", "config"),
+    ] {
         command.env(name, home.join(folder));
     }
     command.env_remove("INGLE_PREFIX_STORE").args(args);
@@ -41,7 +45,10 @@ impl Server {
     fn start(home: &Path, args: &[&str]) -> Self {
         let args = [&["serve", "--port", "0"], args].concat();
         let mut command = command(home, &args);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let mut notes = BufReader::new(child.stderr.take().unwrap());
         loop {
@@ -65,7 +72,9 @@ impl Server {
         })
         .to_string();
         let mut stream = TcpStream::connect(self.address).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(120))).unwrap();
+        stream
+            .set_read_timeout(Some(Duration::from_secs(120)))
+            .unwrap();
         let head = format!(
             "POST /v1/chat/completions HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n{headers}Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
             self.address,
@@ -89,16 +98,24 @@ impl Drop for Server {
 }
 
 fn long_text() -> String {
-    format!("{MARK}. {}", "It rained on the harbour and nobody minded. ".repeat(40))
+    format!(
+        "{MARK}. {}",
+        "It rained on the harbour and nobody minded. ".repeat(40)
+    )
 }
 
 fn said(answer: &Value) -> (Value, Value) {
     let choice = &answer["choices"][0];
-    (choice["message"]["content"].clone(), choice["logprobs"].clone())
+    (
+        choice["message"]["content"].clone(),
+        choice["logprobs"].clone(),
+    )
 }
 
 fn cached(answer: &Value) -> u64 {
-    answer["usage"]["prompt_tokens_details"]["cached_tokens"].as_u64().unwrap()
+    answer["usage"]["prompt_tokens_details"]["cached_tokens"]
+        .as_u64()
+        .unwrap()
 }
 
 fn cache(home: &Path, args: &[&str]) -> Value {
@@ -112,7 +129,10 @@ fn cache(home: &Path, args: &[&str]) -> Value {
 fn until_kept(home: &Path, pages: u64) {
     let begun = Instant::now();
     while cache(home, &[])["files"].as_u64().unwrap() < pages {
-        assert!(begun.elapsed() < Duration::from_secs(60), "too few pages are kept");
+        assert!(
+            begun.elapsed() < Duration::from_secs(60),
+            "too few pages are kept"
+        );
         std::thread::sleep(Duration::from_millis(20));
     }
 }
@@ -120,7 +140,15 @@ fn until_kept(home: &Path, pages: u64) {
 fn files(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let paths = entries.map(|entry| entry.path());
-    paths.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
+    paths
+        .flat_map(|path| {
+            if path.is_dir() {
+                files(&path)
+            } else {
+                vec![path]
+            }
+        })
+        .collect()
 }
 
 #[test]
@@ -142,11 +170,17 @@ fn a_beginning_survives_a_server_that_is_killed() {
     assert!(cached(&warm) >= 64 * (pages - 1), "{warm}");
     for file in files(home) {
         let bytes = fs::read(&file).unwrap();
-        assert!(!bytes.windows(12).any(|w| w == &MARK.as_bytes()[..12]), "{file:?}");
+        assert!(
+            !bytes.windows(12).any(|w| w == &MARK.as_bytes()[..12]),
+            "{file:?}"
+        );
         #[cfg(unix)]
         if file.starts_with(home.join("cache/ingle/prefix")) {
             use std::os::unix::fs::PermissionsExt;
-            assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+            assert_eq!(
+                fs::metadata(&file).unwrap().permissions().mode() & 0o777,
+                0o600
+            );
         }
     }
     // Torn files are as good as none.
@@ -167,7 +201,12 @@ fn what_is_not_to_be_kept_is_not_and_what_is_cleared_is_gone() {
         let server = Server::start(home, &[]);
         server.ask("Cache-Control: no-store\r\n", &text);
         // Whatever is kept of this one comes behind the other.
-        server.ask("", "A short one, of no more than a page or two. ".repeat(6).as_str());
+        server.ask(
+            "",
+            "A short one, of no more than a page or two. "
+                .repeat(6)
+                .as_str(),
+        );
         until_kept(home, 1);
     }
     assert_eq!(cached(&Server::start(home, &[]).ask("", &text)), 0);
@@ -177,7 +216,10 @@ fn what_is_not_to_be_kept_is_not_and_what_is_cleared_is_gone() {
     let removed = cache(home, &["clear"]);
     assert!(removed["files"].as_u64().unwrap() >= 5);
     assert_eq!(cache(home, &[])["files"], 0);
-    assert_eq!(files(&home.join("cache/ingle/prefix")), Vec::<PathBuf>::new());
+    assert_eq!(
+        files(&home.join("cache/ingle/prefix")),
+        Vec::<PathBuf>::new()
+    );
     let server = Server::start(home, &["--prefix-store", "0"]);
     assert_eq!(cached(&server.ask("", &text)), 0);
     std::thread::sleep(Duration::from_millis(300));

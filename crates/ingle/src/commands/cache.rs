@@ -37,7 +37,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let environment = Environment::of_process();
     let folder = args.prefix_folder.clone();
     let folder = folder.or_else(|| environment.prefix_folder());
-    let folder = folder.context("this system does not say where caches lie; give --prefix-folder")?;
+    let folder =
+        folder.context("this system does not say where caches lie; give --prefix-folder")?;
     let secret = match environment.prefix_secret() {
         Some(path) => PageSecret::if_there(&path)?,
         None => None,
@@ -86,7 +87,15 @@ fn namespaces(name: &str) -> anyhow::Result<Vec<u64>> {
     let keys = KeyFile::of_user()?.read()?;
     let own = keys.iter().filter(|key| key.name == name);
     let hashes = own.filter_map(|key| hash(&key.sha256));
-    let all: Vec<u64> = hashes.map(|hash| Key { hash, ..Key::default() }.namespace()).collect();
+    let all: Vec<u64> = hashes
+        .map(|hash| {
+            Key {
+                hash,
+                ..Key::default()
+            }
+            .namespace()
+        })
+        .collect();
     if all.is_empty() {
         return Err(Usage(format!(
             "there is no key `{}`; `ingle key` lists those that there are, and what belonged to one that was revoked goes with `ingle cache clear`",
