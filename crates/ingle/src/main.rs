@@ -22,6 +22,7 @@ mod machine;
 mod metadata_view;
 mod model_file;
 mod network;
+mod ollama;
 mod out;
 mod prefix_store;
 mod pull_progress;

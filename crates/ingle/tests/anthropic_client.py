@@ -85,6 +85,13 @@ def streams():
             break
 
 
+def models():
+    first = client.models.list(limit=1)
+    assert first.data[0].id == MODEL and first.data[0].type == "model" and first.data[0].display_name
+    assert client.models.retrieve(MODEL).id == MODEL
+    refused(anthropic.NotFoundError, "not_found_error", "no such model", lambda: client.models.retrieve("claude-opus-5"))
+
+
 def counts():
     counted = client.messages.count_tokens(model=MODEL, messages=STORY)
     answer = ask()
@@ -120,7 +127,7 @@ async def company():
     assert answers[0].content[0].text == alone
 
 
-for test in (whole, stops, streams, counts, refusals):
+for test in (whole, stops, streams, models, counts, refusals):
     test()
 asyncio.run(company())
 print(f"all of it holds with anthropic {anthropic.__version__}")

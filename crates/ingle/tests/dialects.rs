@@ -27,6 +27,10 @@ impl Server {
     fn start(args: &[&str]) -> Self {
         let mut command = ingle();
         command.args(["serve", "--port", "0"]).args(args);
+        Self::begin(command)
+    }
+
+    fn begin(mut command: Command) -> Self {
         command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -142,6 +146,47 @@ fn the_official_ollama_client_is_content() {
 #[test]
 fn the_official_anthropic_client_is_content() {
     official("anthropic");
+}
+
+#[test]
+fn ollamas_variables_and_pages_count_in_its_place() {
+    let mut command = ingle();
+    command.args(["serve", "--ollama"]);
+    command.env("OLLAMA_HOST", "http://127.0.0.1:0");
+    command
+        .env("OLLAMA_KEEP_ALIVE", "1h")
+        .env("OLLAMA_CONTEXT_LENGTH", "256");
+    command.env("OLLAMA_ORIGINS", "https://*.app.example");
+    let server = Server::begin(command);
+    let body = json!({"model": "ingle-mini", "prompt": "Hi", "stream": false, "options": {"num_predict": 1}});
+    server.json("/api/generate", &body);
+    let running = server.get("/api/ps")["models"][0].clone();
+    assert_eq!(running["context_length"], 256, "{running}");
+    assert!(running["expires_at"].as_str().unwrap().ends_with('Z'));
+    for (origin, want) in [
+        ("http://localhost:3000", 200),
+        ("app://obsidian.md", 200),
+        ("https://a.app.example", 200),
+        ("https://app.evil", 403),
+    ] {
+        let page = format!("Origin: {origin}\r\n");
+        assert_eq!(
+            server.ask("GET", "/api/tags", &page, "").0,
+            want,
+            "{origin}"
+        );
+    }
+
+    let mut command = ingle();
+    command
+        .args(["serve", "--ollama"])
+        .env("OLLAMA_NUM_PARALLEL", "many");
+    let refused = command.output().unwrap();
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(
+        refused.status.code() == Some(2) && said.contains("OLLAMA_NUM_PARALLEL"),
+        "{said}"
+    );
 }
 
 /// What differs from run to run or with the model's weights, made the same.

@@ -1,6 +1,7 @@
 """Drives `ingle serve` (the built-in model, at the address given) with the official ollama package."""
 
 import asyncio
+import datetime
 import inspect
 import json
 import math
@@ -105,6 +106,34 @@ def options():
         refused(400, f"options.{name}", lambda: chat(options={name: value}))
 
 
+def models():
+    listed = {model.model: model for model in client.list().models}
+    mine = listed[MODEL + ":latest"]
+    assert mine.size > 0 and len(mine.digest) == 64 and mine.details.format == "gguf" and mine.modified_at
+    assert mine.details.parameter_size and mine.details.family
+    shown = client.show(MODEL)
+    assert shown.template and shown.modelinfo["general.architecture"] and "completion" in shown.capabilities
+    assert shown.details.family == mine.details.family and shown.modelfile
+    chat(keep_alive="10m")
+    loaded = {model.model: model for model in client.ps().models}[MODEL + ":latest"]
+    assert loaded.size > 0 and loaded.size_vram == 0 and loaded.context_length > 0
+    assert 0 < (loaded.expires_at - datetime.datetime.now(datetime.timezone.utc)).total_seconds() <= 600
+    client.copy(MODEL, "mine")
+    assert chat(model="mine").done and "mine:latest" in [model.model for model in client.list().models]
+    client.delete("mine")
+    refused(404, "not found", lambda: chat(model="mine"))
+    refused(404, "not found", lambda: client.delete("mine"))
+    refused(404, "not found", lambda: client.copy("nobody", "mine"))
+    refused(404, "not found", lambda: client.show("nobody"))
+    refused(403, "delete", lambda: client.delete(MODEL))
+    refused(403, "--allow-pull", lambda: client.pull("qwen3:0.6b"))
+    refused(403, "--allow-pull", lambda: client.pull("qwen3:0.6b", stream=True))
+    refused(400, "verbose", lambda: client._request(ollama.ShowResponse, "POST", "/api/show", json={"model": MODEL, "verbose": True}))
+    gone = client.chat(model=MODEL, messages=[], keep_alive=0)
+    assert gone.done_reason == "unload" and not client.ps().models
+    assert client.generate(model=MODEL, prompt="").done_reason == "load" and client.ps().models
+
+
 def refusals():
     refused(404, "not found", lambda: chat(model="nobody"))
     refused(404, "model 'nobody' not found", lambda: chat(model="nobody", stream=True))
@@ -164,7 +193,7 @@ async def company():
         break
 
 
-for test in (chats, generates, options, refusals, numbers, whole_server):
+for test in (chats, generates, options, models, refusals, numbers, whole_server):
     test()
 asyncio.run(company())
 print("all of it holds with the ollama package")

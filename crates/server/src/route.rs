@@ -61,6 +61,19 @@ impl Route {
             Some(Self::Health | Self::LlamaCpp(_)) => llama_cpp::error(error),
         }
     }
+
+    /// The dialect that a client speaks on a path which two have.
+    fn meant(self, headers: &HeaderMap) -> Self {
+        match self {
+            Self::OpenAi(openai::Path::Models) if anthropic::is_meant(headers) => {
+                Self::Anthropic(anthropic::Path::Models)
+            }
+            Self::OpenAi(openai::Path::Model) if anthropic::is_meant(headers) => {
+                Self::Anthropic(anthropic::Path::Model)
+            }
+            route => route,
+        }
+    }
 }
 
 /// What a path may be: who answers which method.
@@ -130,6 +143,7 @@ pub(crate) async fn answer(app: Arc<App>, request: Request<Incoming>, via: Via) 
         let first = found.methods.first().map(|(_, route)| *route);
         found.route(request.method()).or(first)
     });
+    let route = route.map(|route| route.meant(request.headers()));
     // Whoever asks for a path that is not there still reads one dialect's errors.
     let ollamas = request.uri().path().starts_with("/api/");
     let route = route.or(ollamas.then_some(Route::Ollama(ollama::Path::Root)));
@@ -194,6 +208,7 @@ async fn dispatch(
     let caller = who?;
     ending.caller = caller.name().to_owned();
     let (found, route) = find(found, request.method())?;
+    let route = route.meant(request.headers());
     let sends = matches!(*request.method(), Method::POST | Method::DELETE);
     // Ollama's and llama.cpp's own examples send what curl sends.
     let untyped = matches!(route, Route::Ollama(_) | Route::LlamaCpp(_));

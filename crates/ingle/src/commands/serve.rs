@@ -1,11 +1,12 @@
 //! `ingle serve`: a model for other programs.
 
+use crate::environment::Environment;
 use crate::keys::{self, KeyFile};
 use crate::line::Line;
 use crate::load::{BUILT_IN_NAME, LoadArgs};
 use crate::prefix_store::PrefixArgs;
 use crate::shelf::{Catalog, Puller, Shelf, Spec, answers, progress};
-use crate::{Command, Usage, clock, crash, keep_alive, out, sockets};
+use crate::{Command, Usage, clock, crash, keep_alive, ollama, out, sockets};
 use anyhow::Context;
 use ingle::engine::Plan;
 use ingle_server::{
@@ -18,11 +19,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Serves a model to programs that speak OpenAI's API, on this machine
+/// Serves models to programs that speak to OpenAI, Ollama, Anthropic or llama.cpp, on this machine
 ///
 /// Ctrl-C or SIGTERM lets answers finish first; pressed again, it ends at once. With no MODEL the
 /// small model that is built in answers.
-#[derive(clap::Args)]
+#[derive(Clone, clap::Args)]
 pub struct Args {
     /// A .gguf file or the name of a model, as qwen3:4b or hf.co/ORG/REPO:QUANT [default: the
     /// built-in model]
@@ -85,6 +86,12 @@ pub struct Args {
     #[arg(long, help_heading = "Server", action = clap::ArgAction::Set, num_args = 0..=1, require_equals = true,
           default_missing_value = "true", default_value = "false", hide_default_value = true, value_name = "BOOL")]
     allow_pull: bool,
+    /// In Ollama's place: at its port, 11434, with its variables (OLLAMA_HOST, OLLAMA_KEEP_ALIVE,
+    /// OLLAMA_CONTEXT_LENGTH, OLLAMA_NUM_PARALLEL, OLLAMA_MAX_QUEUE, OLLAMA_ORIGINS) and the web pages that
+    /// it lets in. What Ingle's own flags, variables and file say stands above that
+    #[arg(long, help_heading = "Server", action = clap::ArgAction::Set, num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", default_value = "false", hide_default_value = true, value_name = "BOOL")]
+    ollama: bool,
     /// Do not write a line for each request to standard error
     #[arg(long, help_heading = "Server", action = clap::ArgAction::Set, num_args = 0..=1, require_equals = true,
           default_missing_value = "true", default_value = "false", hide_default_value = true, value_name = "BOOL")]
@@ -107,7 +114,47 @@ fn seconds(text: &str) -> Result<Duration, String> {
     time.ok_or_else(|| "give seconds, from 0 to 3600, as 2 or 0.5".into())
 }
 
+impl Args {
+    /// With what Ollama's variables say, where it was asked for.
+    fn in_ollamas_place(&self, line: &Line) -> Result<Self, Usage> {
+        let mut args = self.clone();
+        if !args.ollama {
+            return Ok(args);
+        }
+        let environment = Environment::of_process();
+        let text = |name: &str| environment.text(name);
+        let said = ollama::Settings::read(text)?;
+        for name in ollama::Settings::without_meaning(text) {
+            out::note(format!("note: {name} means nothing here"));
+        }
+        let (_, given) = line.parse(None);
+        let free = |flag: &str| !given.ids().any(|id| id == flag);
+        if free("host") {
+            args.host = said.host.unwrap_or(args.host);
+        }
+        if free("port") {
+            args.port = said.port.unwrap_or(ollama::PORT);
+        }
+        if free("keep_alive") {
+            args.keep_alive = Some(said.keep_alive.unwrap_or(ollama::KEEP_ALIVE));
+        }
+        if free("parallel") {
+            args.parallel = said.parallel.or(args.parallel);
+        }
+        if free("queue") {
+            args.queue = said.queue.unwrap_or(args.queue);
+        }
+        if let Some(context) = said.context {
+            args.load = args.load.or_context(context);
+        }
+        args.allow_origin.extend(said.origins);
+        args.allow_origin.extend(ollama::ORIGINS.map(str::to_owned));
+        Ok(args)
+    }
+}
+
 pub fn run(args: &Args, line: &Line) -> anyhow::Result<()> {
+    let args = &args.in_ollamas_place(line)?;
     crash::say_nothing_of_requests();
     let keys = KeyFile::of_user();
     let known = match &keys {

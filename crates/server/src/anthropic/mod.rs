@@ -5,6 +5,7 @@
 
 mod answer;
 mod content;
+mod models;
 mod reply;
 mod request;
 mod tools;
@@ -13,7 +14,7 @@ use crate::App;
 use crate::body::Body;
 use crate::call::Call;
 use crate::error::ApiError;
-use http::{HeaderValue, Response};
+use http::{HeaderMap, HeaderValue, Response};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -24,6 +25,9 @@ pub use request::MessagesRequest;
 pub enum Path {
     Messages,
     CountTokens,
+    /// The two paths that OpenAI's dialect has too: see [`is_meant`].
+    Models,
+    Model,
 }
 
 /// Method, path, and who answers.
@@ -32,11 +36,18 @@ pub const ROUTES: &[(&str, &str, Path)] = &[
     ("POST", "/v1/messages/count_tokens", Path::CountTokens),
 ];
 
+/// Whether a client of a path that several dialects have speaks this one.
+pub fn is_meant(headers: &HeaderMap) -> bool {
+    headers.contains_key("anthropic-version")
+}
+
 /// Answers a request.
 pub async fn answer(path: Path, call: Arc<Call>) -> Result<Response<Body>, ApiError> {
     match path {
         Path::Messages => answer::messages(call).await,
         Path::CountTokens => answer::count_tokens(call).await,
+        Path::Models => models::list(call).await,
+        Path::Model => models::one(call).await,
     }
 }
 

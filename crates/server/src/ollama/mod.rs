@@ -7,7 +7,9 @@
 mod answer;
 mod embed;
 mod keep_alive;
+mod library;
 mod messages;
+mod models;
 mod names;
 mod options;
 mod reply;
@@ -32,10 +34,16 @@ const VERSION: &str = "0.33.0";
 pub enum Path {
     Root,
     Version,
+    Tags,
+    Ps,
+    Show,
     Chat,
     Generate,
     Embed,
     Embeddings,
+    Pull,
+    Copy,
+    Delete,
     /// Making and giving away models.
     NotDone,
 }
@@ -44,10 +52,16 @@ pub enum Path {
 pub const ROUTES: &[(&str, &str, Path)] = &[
     ("GET", "/", Path::Root),
     ("GET", "/api/version", Path::Version),
+    ("GET", "/api/tags", Path::Tags),
+    ("GET", "/api/ps", Path::Ps),
+    ("POST", "/api/show", Path::Show),
     ("POST", "/api/chat", Path::Chat),
     ("POST", "/api/generate", Path::Generate),
     ("POST", "/api/embed", Path::Embed),
     ("POST", "/api/embeddings", Path::Embeddings),
+    ("POST", "/api/pull", Path::Pull),
+    ("POST", "/api/copy", Path::Copy),
+    ("DELETE", "/api/delete", Path::Delete),
     ("POST", "/api/create", Path::NotDone),
     ("POST", "/api/push", Path::NotDone),
     ("POST", "/api/blobs/{id}", Path::NotDone),
@@ -61,10 +75,16 @@ pub async fn answer(path: Path, call: Arc<Call>) -> Result<Response<Body>, ApiEr
             let ingle = env!("CARGO_PKG_VERSION");
             Ok(json(&json!({ "version": VERSION, "ingle": ingle })))
         }
+        Path::Tags => models::tags(&call).await,
+        Path::Ps => models::ps(&call).await,
+        Path::Show => models::show(&call).await,
         Path::Chat => answer::answer(call, Shape::Chat).await,
         Path::Generate => answer::answer(call, Shape::Generate).await,
         Path::Embed => embed::embed(&call).await,
         Path::Embeddings => embed::embeddings(&call).await,
+        Path::Pull => library::pull(&call).await,
+        Path::Copy => library::copy(&call).await,
+        Path::Delete => library::delete(&call).await,
         Path::NotDone => Err(ApiError::new(
             StatusCode::NOT_IMPLEMENTED,
             "not_implemented",

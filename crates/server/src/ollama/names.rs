@@ -18,7 +18,7 @@ pub(super) fn tagged(id: &str) -> String {
 }
 
 /// Other ways to write a name, the likeliest first.
-fn ways(name: &str) -> Vec<String> {
+pub(super) fn ways(name: &str) -> Vec<String> {
     let mut ways = vec![name.to_owned()];
     let bare = name
         .len()
@@ -37,7 +37,7 @@ fn ways(name: &str) -> Vec<String> {
     ways
 }
 
-/// What the server calls the model that a client calls `name`.
+/// The name by which the server knows the model that a client calls `name`.
 ///
 /// # Errors
 /// 404, in the words that clients look for.
@@ -45,7 +45,7 @@ pub(super) fn id(call: &Call, name: &str) -> Result<String, ApiError> {
     let mut refused = None;
     for way in ways(name) {
         match lookup::id(call, Some(&way)) {
-            Ok(id) => return Ok(id),
+            Ok(_) => return Ok(way),
             Err(error) => refused = refused.or(Some(error)),
         }
     }
