@@ -82,10 +82,7 @@ impl Voice {
     fn tell(&mut self, pieces: Vec<Piece>) -> Vec<News> {
         let mut news = Vec::new();
         for piece in pieces {
-            self.thinking = match &piece {
-                Piece::Reasoning(_) => true,
-                _ => false,
-            };
+            self.thinking = matches!(piece, Piece::Reasoning(_));
             let index = self.begun.saturating_sub(1);
             match piece {
                 Piece::Reasoning(text) => news.push(News::Reasoning(text)),
