@@ -209,8 +209,10 @@ fn what_is_not_to_be_kept_is_not_and_what_is_cleared_is_gone() {
         );
         until_kept(home, 1);
     }
-    assert_eq!(cached(&Server::start(home, &[]).ask("", &text)), 0);
+    let server = Server::start(home, &[]);
+    assert_eq!(cached(&server.ask("", &text)), 0);
     until_kept(home, 5);
+    drop(server);
     let kept = cache(home, &[]);
     assert!(kept["bytes"].as_u64().unwrap() > 5000 && kept["oldest"].is_u64());
     let removed = cache(home, &["clear"]);
