@@ -2,7 +2,7 @@
 use std::process::Command;
 use std::time::Instant;
 
-use crate::tidy;
+use crate::{soak, tidy};
 
 /// Runs a program, shows its output, and fails when it fails.
 fn sh(program: &str, args: &[&str], vars: &[(&str, &str)]) -> Result<(), String> {
@@ -93,6 +93,12 @@ pub fn deny() -> Result<(), String> {
         println!("skipped: advisories (the advisory database cannot be reached from here)");
         Ok(())
     }
+}
+
+/// A server that is killed under load, again and again.
+pub fn soak(rounds: &str) -> Result<(), String> {
+    sh("cargo", &["build", "-p", "ingle"], &[])?;
+    soak::run(rounds, &soak::built())
 }
 
 type Step = fn() -> Result<(), String>;

@@ -3,6 +3,7 @@
 
 mod commands;
 mod house;
+mod soak;
 mod tidy;
 
 use std::process::ExitCode;
@@ -17,6 +18,7 @@ cargo xtask COMMAND
   fuzz [SECONDS]  run every fuzz target for SECONDS (5 when not given)
   deny            licences, sources and bans of the dependencies (needs cargo-deny)
   arm             tests of the kernels for ARM in QEMU (needs qemu-user, a cross linker, the target's library)
+  soak [N]        kill a server under load N times (30 when not given): it must come back within two seconds
   ci              all of the above, format checked and not changed: what .ci/run runs";
 
 fn main() -> ExitCode {
@@ -31,6 +33,8 @@ fn main() -> ExitCode {
         ["fuzz", seconds] => commands::fuzz(seconds),
         ["deny"] => commands::deny(),
         ["arm"] => commands::arm(),
+        ["soak"] => commands::soak("30"),
+        ["soak", rounds] => commands::soak(rounds),
         ["ci"] => commands::ci(),
         _ => {
             eprintln!("{USAGE}");

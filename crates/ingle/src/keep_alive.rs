@@ -10,9 +10,8 @@ const MOST: f64 = 365.0 * 86_400.0;
 /// # Errors
 /// What would be understood.
 pub fn parse(text: &str) -> Result<Option<Duration>, String> {
-    let wrong = || {
-        format!("`{text}` is no time; write 90, 90s, 5m, 1h30m, 0 for not at all, or forever")
-    };
+    let wrong =
+        || format!("`{text}` is no time; write 90, 90s, 5m, 1h30m, 0 for not at all, or forever");
     let text = text.trim();
     if text == "forever" {
         return Ok(None);
@@ -24,9 +23,15 @@ pub fn parse(text: &str) -> Result<Option<Duration>, String> {
     }
     let (mut seconds, mut rest) = (0.0, text);
     while !rest.is_empty() {
-        let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.').len();
+        let digits = rest.len()
+            - rest
+                .trim_start_matches(|c: char| c.is_ascii_digit() || c == '.')
+                .len();
         let (number, after) = rest.split_at(digits);
-        let letters = after.len() - after.trim_start_matches(|c: char| c.is_ascii_alphabetic()).len();
+        let letters = after.len()
+            - after
+                .trim_start_matches(|c: char| c.is_ascii_alphabetic())
+                .len();
         let (unit, after) = after.split_at(letters);
         let unit = match unit {
             "" if after.is_empty() && rest == text => 1.0,
@@ -61,7 +66,9 @@ mod tests {
         for forever in ["forever", "-1", "-1m"] {
             assert_eq!(parse(forever), Ok(None), "{forever}");
         }
-        for wrong in ["", "m", "5x", "5m3", "-", "1e9d", "999999h", "5 m", "..", "é"] {
+        for wrong in [
+            "", "m", "5x", "5m3", "-", "1e9d", "999999h", "5 m", "..", "é",
+        ] {
             assert!(parse(wrong).is_err(), "{wrong}");
         }
     }

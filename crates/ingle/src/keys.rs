@@ -79,7 +79,10 @@ impl KeyFile {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => return Err(error).with_context(|| format!("{shown} cannot be read")),
         };
-        anyhow::ensure!(file.len() <= MOST_BYTES, "{shown} is no file with keys: it is too large");
+        anyhow::ensure!(
+            file.len() <= MOST_BYTES,
+            "{shown} is no file with keys: it is too large"
+        );
         #[cfg(unix)]
         {
             use std::os::unix::fs::MetadataExt;
@@ -88,7 +91,8 @@ impl KeyFile {
                 "{shown} can be read by others than its owner; run `chmod 600 {shown}`"
             );
         }
-        let text = fs::read_to_string(&self.path).with_context(|| format!("{shown} cannot be read"))?;
+        let text =
+            fs::read_to_string(&self.path).with_context(|| format!("{shown} cannot be read"))?;
         let all: All = serde_json::from_str(&text).map_err(|error| {
             // Without the text: a hash is nobody's business either.
             let (line, column) = (error.line(), error.column());
@@ -117,9 +121,13 @@ impl KeyFile {
             "there is a key named `{}`; revoke it first, or take another name",
             key.name
         );
-        anyhow::ensure!(keys.len() < MOST, "there are {MOST} keys; revoke some first");
+        anyhow::ensure!(
+            keys.len() < MOST,
+            "there are {MOST} keys; revoke some first"
+        );
         let mut bits = [0; 32];
-        getrandom::fill(&mut bits).map_err(|_| anyhow::anyhow!("the system gives no random bits"))?;
+        getrandom::fill(&mut bits)
+            .map_err(|_| anyhow::anyhow!("the system gives no random bits"))?;
         let secret = format!("{PREFIX}{}", hex(&bits));
         key.sha256 = hex(&Sha256::digest(secret.as_bytes()));
         key.created = clock::unix();
@@ -172,7 +180,9 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
         fs::File::open(folder)?.sync_all()
     };
     let _ = fs::remove_file(&draft);
-    write().inspect_err(|_| drop(fs::remove_file(&draft))).with_context(wrong)
+    write()
+        .inspect_err(|_| drop(fs::remove_file(&draft)))
+        .with_context(wrong)
 }
 
 /// Makes a folder that only its owner can look into.
@@ -233,7 +243,12 @@ mod tests {
         assert_eq!(file.read().unwrap(), []);
         let secret = file.add(key("ann")).unwrap();
         assert!(secret.starts_with(PREFIX) && secret.len() == PREFIX.len() + 64);
-        assert!(file.add(key("ann")).unwrap_err().to_string().contains("revoke"));
+        assert!(
+            file.add(key("ann"))
+                .unwrap_err()
+                .to_string()
+                .contains("revoke")
+        );
         assert_ne!(file.add(key("bob")).unwrap(), secret);
         let text = fs::read_to_string(file.path()).unwrap();
         assert!(!text.contains(secret.trim_start_matches(PREFIX)));
@@ -262,7 +277,10 @@ mod tests {
             "{\"keys\": [], \"secret\": 1}",
         ] {
             write_private(&path, text.as_bytes()).unwrap();
-            let message = KeyFile { path: path.clone() }.read().unwrap_err().to_string();
+            let message = KeyFile { path: path.clone() }
+                .read()
+                .unwrap_err()
+                .to_string();
             assert!(!message.contains("secret"), "{message}");
         }
         assert_eq!(hash(&"+f".repeat(32)), None);

@@ -1,8 +1,8 @@
 //! The command line over the environment over ingle.toml over what is usual.
 
+use crate::Ingle;
 use crate::config::{Config, Preset, layered, settings};
 use crate::layers::Given;
-use crate::Ingle;
 use clap::{ArgMatches, CommandFactory, FromArgMatches};
 use std::ffi::OsString;
 use std::path::PathBuf;

@@ -32,6 +32,7 @@ mod sampling_args;
 mod shelf;
 mod sockets;
 mod stdin;
+mod through;
 mod work;
 
 use clap::{Parser, Subcommand};

@@ -215,7 +215,10 @@ impl Answer {
         let mut reader = BufReader::new(stream);
         let mut line = String::new();
         reader.read_line(&mut line)?;
-        let status = line.split(' ').nth(1).and_then(|status| status.parse().ok());
+        let status = line
+            .split(' ')
+            .nth(1)
+            .and_then(|status| status.parse().ok());
         let status = status.context("the server that runs on this machine answers no HTTP")?;
         let mut chunked = false;
         for _ in 0..MOST_HEADERS {

@@ -92,16 +92,25 @@ fn flags_win_over_the_environment_over_the_file() {
     let of = |key: &str| {
         let settings = shown["settings"].as_array().unwrap();
         let found = settings.iter().find(|s| s["key"] == key).unwrap();
-        (found["value"].clone(), found["from"].as_str().unwrap().to_owned())
+        (
+            found["value"].clone(),
+            found["from"].as_str().unwrap().to_owned(),
+        )
     };
     let file = "HOME/config/ingle/ingle.toml";
-    assert_eq!(of("server.port"), (serde_json::json!(["2"]), "INGLE_PORT".into()));
+    assert_eq!(
+        of("server.port"),
+        (serde_json::json!(["2"]), "INGLE_PORT".into())
+    );
     assert_eq!(
         of("server.host"),
         (serde_json::json!(["127.0.0.2"]), format!("{file}:3"))
     );
     assert_eq!(of("sampling.top_k").1, format!("{file}:5"));
-    assert_eq!(of("engine.kv"), (serde_json::json!(["f16"]), "default".into()));
+    assert_eq!(
+        of("engine.kv"),
+        (serde_json::json!(["f16"]), "default".into())
+    );
     // What was used says so.
     let parameters = |args: &[&str], variables: &[(&str, &str)]| {
         let line = [&["run", "Hi", "--json", "-n", "1"], args].concat();
@@ -126,14 +135,22 @@ fn a_preset_is_a_model_with_other_settings() {
     let template = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}";
     let folder = home.path().join("config/ingle");
     std::fs::write(folder.join("mine.jinja"), template).unwrap();
-    let done = in_home(home.path(), &["run", "brief", "Hello", "--json", "--top-k", "8"], &[]);
+    let done = in_home(
+        home.path(),
+        &["run", "brief", "Hello", "--json", "--top-k", "8"],
+        &[],
+    );
     assert_eq!(done.code, 0, "{}", done.err);
     let json: Value = serde_json::from_str(&done.out).unwrap();
     assert_eq!(json["usage"]["generated_tokens"], 2);
     assert_eq!(json["model"]["context"], 256);
     let parameters = &json["parameters"];
     assert_eq!(
-        (&parameters["temperature"], &parameters["top_k"], &parameters["stop"]),
+        (
+            &parameters["temperature"],
+            &parameters["top_k"],
+            &parameters["stop"]
+        ),
         (&0.into(), &8.into(), &serde_json::json!(["!"]))
     );
 }
@@ -145,7 +162,10 @@ fn keys_are_made_listed_and_revoked() {
     let made = key(&["add", "ann", "--concurrent", "2", "--model", "qwen3*"]);
     assert_eq!(made.code, 0, "{}", made.err);
     let secret = made.out.trim();
-    assert!(secret.starts_with("ingle-") && secret.len() == 70, "{secret}");
+    assert!(
+        secret.starts_with("ingle-") && secret.len() == 70,
+        "{secret}"
+    );
     assert_eq!(key(&["add", "ann"]).code, 1);
     assert_eq!(key(&["add", "a b"]).code, 2);
     let file = std::fs::read_to_string(home.path().join("state/ingle/keys.json")).unwrap();

@@ -72,7 +72,9 @@ fn check(file: Option<PathBuf>) -> anyhow::Result<()> {
     };
     match config.path {
         Some(path) => out::note(format!("{} is right.", path.display())),
-        None => out::note("There is no ingle.toml; `ingle config path` says where it is looked for."),
+        None => {
+            out::note("There is no ingle.toml; `ingle config path` says where it is looked for.")
+        }
     }
     Ok(())
 }
@@ -96,7 +98,11 @@ fn show(line: &Line, as_json: bool) -> anyhow::Result<()> {
     let mut rows = Vec::new();
     let mut values = Vec::new();
     for setting in settings(&Ingle::command()) {
-        let command = if setting.section == "sampling" { "run" } else { "serve" };
+        let command = if setting.section == "sampling" {
+            "run"
+        } else {
+            "serve"
+        };
         let parsed = program.clone().try_get_matches_from(["ingle", command])?;
         let Some((_, flags)) = parsed.subcommand() else {
             continue;
@@ -134,7 +140,10 @@ fn show(line: &Line, as_json: bool) -> anyhow::Result<()> {
 }
 
 fn preset_json(preset: &Preset) -> Value {
-    let given = preset.values.iter().map(|(name, given)| (name.as_str(), given));
+    let given = preset
+        .values
+        .iter()
+        .map(|(name, given)| (name.as_str(), given));
     let answers = preset.answers.iter().map(|(name, given)| (*name, given));
     let values: serde_json::Map<String, Value> = given
         .chain(answers)

@@ -1,6 +1,6 @@
 //! `ingle key`: who may use this machine's server.
 
-use crate::keys::{KeyFile, Kept};
+use crate::keys::{Kept, KeyFile};
 use crate::{Usage, clock, out};
 use serde_json::json;
 
@@ -72,7 +72,10 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         What::List(list) => listed(&file, list.json),
         What::Revoke(Revoke { name }) => {
             if !file.revoke(name)? {
-                anyhow::bail!("there is no key named `{}`; `ingle key list` shows them", out::plain(name));
+                anyhow::bail!(
+                    "there is no key named `{}`; `ingle key list` shows them",
+                    out::plain(name)
+                );
             }
             out::note(format!("The key of {} is revoked.", out::plain(name)));
             Ok(())
@@ -129,12 +132,24 @@ fn listed(file: &KeyFile, as_json: bool) -> anyhow::Result<()> {
         out::note("There is no key; `ingle key add NAME` makes one.");
         return Ok(());
     }
-    let head = ["NAME", "SINCE", "REQUESTS/MIN", "TOKENS/MIN", "AT ONCE", "MODELS", ""];
+    let head = [
+        "NAME",
+        "SINCE",
+        "REQUESTS/MIN",
+        "TOKENS/MIN",
+        "AT ONCE",
+        "MODELS",
+        "",
+    ];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
     let limit = |n: Option<u32>| n.map_or_else(|| "-".to_owned(), |n| n.to_string());
     for key in &keys {
         let also = [(key.admin, "admin"), (key.keep_prefixes, "keeps prefixes")];
-        let also: Vec<&str> = also.iter().filter(|(is, _)| *is).map(|(_, word)| *word).collect();
+        let also: Vec<&str> = also
+            .iter()
+            .filter(|(is, _)| *is)
+            .map(|(_, word)| *word)
+            .collect();
         let models = if key.models.is_empty() {
             "all".to_owned()
         } else {

@@ -2,14 +2,14 @@
 
 use super::chat;
 use crate::answer::{Answer, Reading, Show, answer};
+use crate::config::{Config, Preset};
 use crate::interrupt::Interrupt;
 use crate::layers::{self, Given};
+use crate::line::Line;
 use crate::load::{LoadArgs, Loaded, load};
 use crate::sampling_args::{SamplingArgs, new_seed, to_json};
 use crate::stdin::Piped;
-use crate::config::{Config, Preset};
-use crate::line::Line;
-use crate::{Command, Usage, clock, model_file, out, reads};
+use crate::{Command, Usage, clock, model_file, out, reads, through};
 use ingle::formats::prompt::Prompt;
 use ingle::{Chat, FinishReason, Request, Sampling};
 use serde_json::json;
@@ -53,6 +53,9 @@ pub struct Args {
     /// has it
     #[arg(long, help_heading = "Answer")]
     stats: bool,
+    /// Load the model although a server of yours that runs has it in memory
+    #[arg(long, help_heading = "Answer")]
+    no_server: bool,
     /// Print one JSON object when the answer is complete
     #[arg(long, help_heading = "Answer")]
     json: bool,
@@ -94,6 +97,21 @@ pub fn run(args: &Args, given: &Given, preset: Option<&Preset>) -> anyhow::Resul
         return Err(Usage("--json is for one answer; give a PROMPT".into()).into());
     }
     let mut session = Session::new(args)?;
+    let one = piped.is_some() || prompt.is_some();
+    if one
+        && !args.no_server
+        && preset.is_none()
+        && let Some(through) = through::find(model, given)
+    {
+        let text = match piped {
+            Some(piped) => joined(prompt, &piped.text(prompt.is_some())?),
+            None => prompt.unwrap_or_default().to_owned(),
+        };
+        if text.is_empty() {
+            return Err(Usage("there is no text to answer; give a PROMPT".into()).into());
+        }
+        return through.answer(&session, &text);
+    }
     let template = preset.and_then(|preset| preset.template.clone());
     let mut loaded = load(model, &args.load.clone().with_template(template))?;
     session.settle(&loaded, given);

@@ -15,10 +15,15 @@ pub struct Args {
 
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let servers = Running::all();
-    anyhow::ensure!(!servers.is_empty(), "no server of yours runs on this machine");
+    anyhow::ensure!(
+        !servers.is_empty(),
+        "no server of yours runs on this machine"
+    );
     let Some(name) = &args.model else {
         for server in &servers {
-            server.ask("POST", "/ingle/stop", Some(&json!({})))?.json()?;
+            server
+                .ask("POST", "/ingle/stop", Some(&json!({})))?
+                .json()?;
             out::note(format!("The server with process {} is ending.", server.pid));
         }
         return Ok(());
@@ -35,7 +40,11 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         let said = server.ask("POST", "/ingle/stop", Some(&json!({ "model": name })))?;
         found |= said.json()?["unloaded"] == true;
     }
-    anyhow::ensure!(found, "{} is not loaded; `ingle ps` shows what is", out::plain(name));
+    anyhow::ensure!(
+        found,
+        "{} is not loaded; `ingle ps` shows what is",
+        out::plain(name)
+    );
     out::note(format!("{} is out of memory.", out::plain(name)));
     Ok(())
 }

@@ -157,7 +157,9 @@ fn read_value(value: &Spanned<DeValue<'_>>) -> Placed<Value> {
 /// The name among `names` that is meant, if one is near enough.
 pub fn nearest<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let wanted = name.to_ascii_lowercase().replace('-', "_");
-    let near = names.into_iter().map(|other| (distance(&wanted, other), other));
+    let near = names
+        .into_iter()
+        .map(|other| (distance(&wanted, other), other));
     let (distance, other) = near.min_by_key(|(distance, _)| *distance)?;
     // A third of the letters may be wrong.
     (distance <= 1 + wanted.chars().count() / 3).then_some(other)
@@ -196,7 +198,10 @@ mod tests {
         let source = Source::new(Path::new("i.toml"), text);
         let table = source.read().unwrap();
         let (name, value) = &table[0];
-        assert_eq!((name.it.as_str(), source.place(name.at)), ("server", (2, 2)));
+        assert_eq!(
+            (name.it.as_str(), source.place(name.at)),
+            ("server", (2, 2))
+        );
         let Value::Table(server) = &value.it else {
             panic!("{value:?}")
         };

@@ -70,7 +70,8 @@ impl Config {
             file.is_file() && file.len() <= MOST_BYTES,
             "{shown} is no file of at most {MOST_BYTES} bytes; give that of ingle.toml"
         );
-        let text = std::fs::read_to_string(path).with_context(|| format!("{shown} cannot be read"))?;
+        let text =
+            std::fs::read_to_string(path).with_context(|| format!("{shown} cannot be read"))?;
         Ok(Self::parse(path, &text, program)?)
     }
 
@@ -103,7 +104,10 @@ impl Config {
                 }
                 (_, other) => {
                     let kind = other.kind();
-                    let message = format!("`{}` must be a table, as [{}], not {kind}", name.it, name.it);
+                    let message = format!(
+                        "`{}` must be a table, as [{}], not {kind}",
+                        name.it, name.it
+                    );
                     faults.push(source.fault(name.at, message));
                 }
             }

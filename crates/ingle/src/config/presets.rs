@@ -66,7 +66,11 @@ pub(super) fn read(
             continue;
         }
         let Value::Table(table) = value.it else {
-            let message = format!("`models.{}` must be a table, not {}", name.it, value.it.kind());
+            let message = format!(
+                "`models.{}` must be a table, not {}",
+                name.it,
+                value.it.kind()
+            );
             faults.push(source.fault(name.at, message));
             continue;
         };
@@ -81,7 +85,11 @@ pub(super) fn read(
                 answers: BTreeMap::new(),
                 line,
             },
-            folder: config.path.as_deref().and_then(|path| path.parent()).map(PathBuf::from),
+            folder: config
+                .path
+                .as_deref()
+                .and_then(|path| path.parent())
+                .map(PathBuf::from),
             known,
             source,
         };
@@ -122,13 +130,17 @@ impl Reader<'_> {
                     _ => self.text(&name, &value).map_err(one)?,
                 };
                 let time = crate::keep_alive::parse(&text);
-                let time = time.map_err(|why| one(self.source.fault(value.at, format!("`keep_alive`: {why}"))))?;
+                let time = time.map_err(|why| {
+                    one(self.source.fault(value.at, format!("`keep_alive`: {why}")))
+                })?;
                 self.preset.keep_alive = Some(time);
                 Ok(())
             }
             "system" => self.answer("system", &value, "a text").map_err(one),
             "max_tokens" => self.answer("max_tokens", &value, "a number").map_err(one),
-            "stop" => self.answer("stop", &value, "a text or a list of texts").map_err(one),
+            "stop" => self
+                .answer("stop", &value, "a text or a list of texts")
+                .map_err(one),
             "parameters" | "sampling" => {
                 let Value::Table(table) = value.it else {
                     let message = format!("`{}` must be a table, not {}", name.it, value.it.kind());
@@ -138,7 +150,11 @@ impl Reader<'_> {
                 for (name, value) in table {
                     faults.extend(self.flag("sampling", name, value).err());
                 }
-                if faults.is_empty() { Ok(()) } else { Err(faults) }
+                if faults.is_empty() {
+                    Ok(())
+                } else {
+                    Err(faults)
+                }
             }
             _ => self.flag("engine", name, value).map_err(one),
         }
@@ -155,7 +171,12 @@ impl Reader<'_> {
     }
 
     /// What `run` takes as a flag of that name.
-    fn answer(&mut self, id: &'static str, value: &Placed<Value>, wanted: &str) -> Result<(), Fault> {
+    fn answer(
+        &mut self,
+        id: &'static str,
+        value: &Placed<Value>,
+        wanted: &str,
+    ) -> Result<(), Fault> {
         let wrong = |at| self.source.fault(at, format!("`{id}` must be {wanted}"));
         let values = match (&value.it, id) {
             (Value::Number(n), "max_tokens") if n.parse::<u32>().is_ok_and(|n| n > 0) => {
@@ -187,7 +208,12 @@ impl Reader<'_> {
         let fits = |s: &&Setting| {
             s.section == section && !matches!(s.name.as_str(), "threads" | "isa" | "memory")
         };
-        let Some(setting) = self.known.iter().filter(fits).find(|s| s.is_called(&name.it)) else {
+        let Some(setting) = self
+            .known
+            .iter()
+            .filter(fits)
+            .find(|s| s.is_called(&name.it))
+        else {
             let flags = self.known.iter().filter(fits).map(|s| s.name.as_str());
             let own: &[&str] = if section == "engine" { &OWN } else { &[] };
             let near = nearest(&name.it, flags.chain(own.iter().copied()));
@@ -202,7 +228,12 @@ impl Reader<'_> {
             let path = given.values.first().and_then(|draft| self.path(draft));
             given.values = path.map_or(given.values, |path| vec![path]);
         }
-        if self.preset.values.insert(setting.name.clone(), given).is_some() {
+        if self
+            .preset
+            .values
+            .insert(setting.name.clone(), given)
+            .is_some()
+        {
             let message = format!("`{}` is set twice, under two names", setting.name);
             return Err(self.source.fault(name.at, message));
         }
@@ -222,17 +253,24 @@ impl Reader<'_> {
             if text.chars().all(plain) {
                 return Ok(Template::Named(text.to_owned()));
             }
-            let message = format!("`template`: there is no file {text}; paths are relative to this file");
+            let message =
+                format!("`template`: there is no file {text}; paths are relative to this file");
             return Err(self.source.fault(value.at, message));
         };
         let wrong = |why: String| {
-            self.source.fault(value.at, format!("`template`: {path} {why}"))
+            self.source
+                .fault(value.at, format!("`template`: {path} {why}"))
         };
         match std::fs::metadata(&path) {
             Ok(file) if file.is_file() && file.len() <= MOST_TEMPLATE => {}
-            _ => return Err(wrong(format!("is no file of at most {MOST_TEMPLATE} bytes"))),
+            _ => {
+                return Err(wrong(format!(
+                    "is no file of at most {MOST_TEMPLATE} bytes"
+                )));
+            }
         }
         let text = std::fs::read_to_string(&path);
-        text.map(Template::Text).map_err(|error| wrong(format!("cannot be read: {error}")))
+        text.map(Template::Text)
+            .map_err(|error| wrong(format!("cannot be read: {error}")))
     }
 }

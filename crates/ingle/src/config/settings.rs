@@ -98,9 +98,8 @@ impl Setting {
                     return Err(source.fault(item.at, message));
                 }
             };
-            self.judge(&text).map_err(|why| {
-                source.fault(item.at, format!("`{}`: {why}", self.name))
-            })?;
+            self.judge(&text)
+                .map_err(|why| source.fault(item.at, format!("`{}`: {why}", self.name)))?;
             values.push(text);
         }
         let (line, _) = source.place(value.at);
@@ -114,8 +113,14 @@ impl Setting {
         }
         let mut arg = self.arg.clone().required(false);
         // Alone: what it needs beside it is not there.
-        arg = arg.num_args(1).require_equals(false).allow_hyphen_values(true);
-        let program = Command::new("x").no_binary_name(true).disable_help_flag(true).arg(arg);
+        arg = arg
+            .num_args(1)
+            .require_equals(false)
+            .allow_hyphen_values(true);
+        let program = Command::new("x")
+            .no_binary_name(true)
+            .disable_help_flag(true)
+            .arg(arg);
         let line: Vec<String> = match self.arg.get_long() {
             Some(long) => vec![format!("--{long}"), text.to_owned()],
             None => vec![text.to_owned()],
@@ -147,7 +152,10 @@ pub fn settings(program: &Command) -> Vec<Setting> {
         };
         for arg in command.get_arguments() {
             let fits = arg.get_help_heading().is_some_and(|heading| {
-                section.headings.iter().any(|begin| heading.starts_with(begin))
+                section
+                    .headings
+                    .iter()
+                    .any(|begin| heading.starts_with(begin))
             });
             let named = arg.get_long().map(|long| long.replace('-', "_"));
             // What `ingle serve MODEL` names has no flag.
@@ -157,7 +165,9 @@ pub fn settings(program: &Command) -> Vec<Setting> {
                 (None, true) => "model".to_owned(),
                 _ => continue,
             };
-            let own = arg.get_env().map(|name| name.to_string_lossy().into_owned());
+            let own = arg
+                .get_env()
+                .map(|name| name.to_string_lossy().into_owned());
             let variable = own.unwrap_or_else(|| format!("INGLE_{}", name.to_uppercase()));
             all.push(Setting {
                 section: section.name,
@@ -205,7 +215,10 @@ pub(super) fn read(
 /// stands above the rest of the file.
 pub fn layered(mut program: Command, config: &Config, preset: Option<&Preset>) -> Command {
     let known = settings(&program);
-    let commands: Vec<String> = program.get_subcommands().map(|c| c.get_name().to_owned()).collect();
+    let commands: Vec<String> = program
+        .get_subcommands()
+        .map(|c| c.get_name().to_owned())
+        .collect();
     for command in commands {
         program = program.mut_subcommand(&command, |mut command| {
             for setting in &known {

@@ -72,7 +72,6 @@ fn field<'a>(name: &'a str, raw: &[String]) -> (&'a str, Value) {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use serde_json::json;
 
     #[test]
@@ -83,7 +82,10 @@ mod tests {
             (name.to_owned(), value)
         };
         assert_eq!(field("temp", &["0.5"]), ("temperature".into(), json!(0.5)));
-        assert_eq!(field("repeat_last_n", &["-1"]), ("repeat_last_n".into(), json!(-1)));
+        assert_eq!(
+            field("repeat_last_n", &["-1"]),
+            ("repeat_last_n".into(), json!(-1))
+        );
         assert_eq!(
             field("logit_bias", &["7=-inf", "8=1.5"]),
             ("logit_bias".into(), json!({"7": -100.0, "8": 1.5}))

@@ -2,9 +2,9 @@
 
 use super::Status;
 use crate::environment::Environment;
+use crate::keys::write_private;
 use crate::load::{LoadArgs, built_in_files};
 use crate::model_file;
-use crate::keys::write_private;
 use ingle::ModelFiles;
 use ingle::Shared;
 use ingle::engine::Budget;
@@ -175,7 +175,9 @@ impl Catalog {
         }
         let places = Environment::of_process().places();
         for here in places.models() {
-            let Ok((path, summary)) = here.facts else { continue };
+            let Ok((path, summary)) = here.facts else {
+                continue;
+            };
             if offers.iter().any(|offer| offer.id == here.name) {
                 continue;
             }
@@ -221,8 +223,13 @@ impl Catalog {
         let (files, path) = files(&spec).map_err(|error| super::wanted::refusal(&error))?;
         let metadata = files.metadata();
         let text = |key: &str| metadata.str(key).ok().flatten().map(str::to_owned);
-        let template = spec.load.template_of(&files).or_else(|| text("tokenizer.chat_template"));
-        let pairs = metadata.iter().filter(|(key, _)| !key.starts_with("tokenizer.chat_template"));
+        let template = spec
+            .load
+            .template_of(&files)
+            .or_else(|| text("tokenizer.chat_template"));
+        let pairs = metadata
+            .iter()
+            .filter(|(key, _)| !key.starts_with("tokenizer.chat_template"));
         let parameters = spec.preset.parameters.iter();
         let shown = template.clone().unwrap_or_default();
         let mut capabilities = vec!["completion"];
@@ -241,7 +248,9 @@ impl Catalog {
             },
             template,
             system: spec.preset.system.clone(),
-            parameters: parameters.map(|(k, v)| (k.clone(), v.to_string())).collect(),
+            parameters: parameters
+                .map(|(k, v)| (k.clone(), v.to_string()))
+                .collect(),
             license: text("general.license"),
             metadata: pairs
                 .map(|(key, value)| (key.to_owned(), crate::metadata_view::json(value)))
@@ -254,13 +263,20 @@ impl Catalog {
     pub fn pull(&self, name: &str, watcher: Watcher) -> Result<(), ApiError> {
         let Some(pull) = &self.puller else {
             let message = "this server does not download models; run `ingle pull NAME` on its machine, or start it with --allow-pull";
-            return Err(ApiError::new(Status::FORBIDDEN, "pull_not_allowed", message));
+            return Err(ApiError::new(
+                Status::FORBIDDEN,
+                "pull_not_allowed",
+                message,
+            ));
         };
         pull(name, watcher).map_err(|error| {
             let message = format!("{error:#}");
             ApiError::new(Status::BAD_GATEWAY, "pull_failed", message)
         })?;
-        self.found.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.found
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
         Ok(())
     }
 
@@ -270,7 +286,9 @@ impl Catalog {
         let read = || {
             let path = self.names_file.as_ref()?;
             let small = std::fs::metadata(path).ok()?.len() <= MOST_BYTES;
-            let text = small.then(|| std::fs::read_to_string(path).ok()).flatten()?;
+            let text = small
+                .then(|| std::fs::read_to_string(path).ok())
+                .flatten()?;
             serde_json::from_str(&text).ok()
         };
         read().unwrap_or_default()
@@ -312,7 +330,11 @@ impl Catalog {
         }
         self.id_of(Some(name))?;
         let message = "the file of this model lies in another program's store, or was named by whoever started the server; delete it there";
-        Err(ApiError::new(Status::FORBIDDEN, "not_ours_to_delete", message))
+        Err(ApiError::new(
+            Status::FORBIDDEN,
+            "not_ours_to_delete",
+            message,
+        ))
     }
 }
 
@@ -348,7 +370,9 @@ fn files(spec: &Spec) -> anyhow::Result<(ModelFiles, Option<PathBuf>)> {
 
 fn modified(path: &std::path::Path) -> i64 {
     let time = std::fs::metadata(path).and_then(|file| file.modified());
-    let since = time.ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    let since = time
+        .ok()
+        .and_then(|time| time.duration_since(UNIX_EPOCH).ok());
     since.map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(0))
 }
 

@@ -68,7 +68,11 @@ impl Inner {
         let budget = self.catalog.budget();
         let plan = |memory| {
             let load = spec.load.clone().in_house(self.catalog.shared(), memory);
-            plan_for(spec.model.as_deref(), &load, Company::Several(spec.parallel))
+            plan_for(
+                spec.model.as_deref(),
+                &load,
+                Company::Several(spec.parallel),
+            )
         };
         let wish = plan(budget.limit())?;
         let wanted = wish.loader.plan().total();
@@ -78,14 +82,17 @@ impl Inner {
         }
         let was_streamed = wish.loader.plan().streamed.is_some();
         drop(wish);
-        let no_room = |why: String| anyhow::Error::new(NoRoom(self.who_is_in_the_way(wanted, &why)));
+        let no_room =
+            |why: String| anyhow::Error::new(NoRoom(self.who_is_in_the_way(wanted, &why)));
         match plan(budget.free()) {
             // Reading weights from disk is for models that would not fit alone.
             Ok(less) if less.loader.plan().streamed.is_none() || was_streamed => Ok(less),
             Ok(_) => Err(no_room(String::new())),
             Err(error) => match error.downcast_ref::<ingle::Error>() {
                 Some(ingle::Error::Plan(
-                    PlanError::Weights { .. } | PlanError::Budget { .. } | PlanError::Context { .. },
+                    PlanError::Weights { .. }
+                    | PlanError::Budget { .. }
+                    | PlanError::Context { .. },
                 )) => Err(no_room(format!(": {error}"))),
                 _ => Err(error),
             },
@@ -96,12 +103,17 @@ impl Inner {
     fn evict_one(&self) -> bool {
         let mut state = self.lock();
         let idle = state.ready().filter(|ready| !ready.is_used());
-        let oldest = idle.min_by_key(|ready| ready.used).map(|ready| ready.model.id.clone());
+        let oldest = idle
+            .min_by_key(|ready| ready.used)
+            .map(|ready| ready.model.id.clone());
         let Some(ready) = oldest.and_then(|id| state.take_idle(&id)) else {
             return false;
         };
         drop(state);
-        out::note(format!("{} leaves: its memory is wanted", out::plain(&ready.model.id)));
+        out::note(format!(
+            "{} leaves: its memory is wanted",
+            out::plain(&ready.model.id)
+        ));
         ready.end();
         true
     }

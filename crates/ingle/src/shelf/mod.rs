@@ -102,7 +102,9 @@ impl Shelf {
                 }
             }
         };
-        std::thread::Builder::new().name("shelf".into()).spawn(look)?;
+        std::thread::Builder::new()
+            .name("shelf".into())
+            .spawn(look)?;
         Ok(shelf)
     }
 
@@ -150,7 +152,8 @@ impl Inner {
         let inner = Arc::clone(self);
         let wanted = id.to_owned();
         let work = move || {
-            let loaded = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| inner.load(&spec)));
+            let loaded =
+                std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| inner.load(&spec)));
             let loaded = loaded.unwrap_or_else(|_| Err(anyhow::anyhow!("a fault in Ingle")));
             let mut state = inner.lock();
             state.slots.retain(|slot| slot.id() != wanted);
@@ -228,9 +231,9 @@ impl Inner {
 impl State {
     /// Takes a model out, if nobody uses it.
     fn take_idle(&mut self, id: &str) -> Option<Ready> {
-        let place = self.slots.iter().position(|slot| {
-            matches!(slot, Slot::Ready(ready) if ready.model.id == id && !ready.is_used())
-        })?;
+        let place = self.slots.iter().position(
+            |slot| matches!(slot, Slot::Ready(ready) if ready.model.id == id && !ready.is_used()),
+        )?;
         match self.slots.remove(place) {
             Slot::Ready(ready) => Some(ready),
             Slot::Loading { .. } => None,
@@ -286,7 +289,10 @@ impl Room for Shelf {
 
     fn engines(&self) -> Vec<Arc<Served>> {
         let state = self.0.lock();
-        state.ready().map(|ready| Arc::clone(&ready.model)).collect()
+        state
+            .ready()
+            .map(|ready| Arc::clone(&ready.model))
+            .collect()
     }
 
     fn unload<'a>(&'a self, id: &'a str) -> Later<'a, bool> {
