@@ -137,18 +137,15 @@ fn until_kept(home: &Path, pages: u64) {
     }
 }
 
+/// Regular files; a server that was killed leaves its socket.
 fn files(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let paths = entries.map(|entry| entry.path());
-    paths
-        .flat_map(|path| {
-            if path.is_dir() {
-                files(&path)
-            } else {
-                vec![path]
-            }
-        })
-        .collect()
+    let all = paths.flat_map(|path| match path.is_dir() {
+        true => files(&path),
+        false => vec![path],
+    });
+    all.filter(|path| path.is_file()).collect()
 }
 
 #[test]
