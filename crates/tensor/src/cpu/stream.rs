@@ -140,7 +140,7 @@ struct State {
     kinds: Vec<Kind>,
     units: Vec<Unit>,
     slots: Vec<Slot>,
-    /// Units that were guessed and have not come.
+    /// Units that were asked for early, and whose group has not begun since.
     guessed: Vec<u32>,
     foresight: Foresight,
     /// Says who leaves; there once there are slots.
@@ -187,7 +187,7 @@ enum Where {
 struct Slot {
     /// It is being filled, or is needed by the batch that is computed.
     pinned: bool,
-    /// Nobody needed it yet.
+    /// It was asked for early, and its group has not begun since.
     guessed: bool,
 }
 
@@ -204,22 +204,29 @@ impl Shelf {
 
 impl State {
     /// A slot for `unit`, pinned: a free one, or that of a unit that is not pinned and is the least
-    /// likely to be needed soon.
-    fn take_slot(&mut self, unit: u32) -> Option<u32> {
+    /// likely to be needed soon. Guesses whose layer is still to come are spared: what they have been so
+    /// far says little of them. Only for what somebody waits for do they go where nothing else can.
+    fn take_slot(&mut self, unit: u32, awaited: bool) -> Option<u32> {
         let policy = self.policy.as_mut()?;
         let kind = self.units[unit as usize].kind;
         let slot = match self.kinds[kind].free.pop() {
             Some(slot) => slot,
             None => {
                 let (units, slots) = (&self.units, &self.slots);
-                let old = policy.victim(&|other| match &units[other as usize] {
+                let may_go = |other: u32, guesses: bool| match &units[other as usize] {
                     Unit {
                         kind: of,
                         place: Where::Here(slot),
                         ..
-                    } => *of == kind && !slots[*slot as usize].pinned,
+                    } => {
+                        let slot = slots[*slot as usize];
+                        *of == kind && !slot.pinned && (guesses || !slot.guessed)
+                    }
                     _ => false,
-                })?;
+                };
+                let others = policy.victim(&|other| may_go(other, false));
+                let any = || policy.victim(&|other| awaited && may_go(other, true));
+                let old = others.or_else(any)?;
                 let place = &mut self.units[old as usize].place;
                 let Where::Here(slot) = std::mem::replace(place, Where::OnDisk) else {
                     return None; // not reached: only such may go
@@ -378,9 +385,15 @@ impl Stream {
         let needed = |unit: u32| units.wanted.binary_search_by_key(&unit, |w| w.0).is_ok();
         units.actions.clear();
         let mut guessed = std::mem::take(&mut state.guessed);
-        let wrong = guessed.extract_if(.., |unit| group.0.contains(unit));
-        let wrong = wrong.filter(|unit| !needed(*unit));
-        units.actions.extend(wrong.map(Action::Withdraw));
+        for unit in guessed.extract_if(.., |unit| group.0.contains(unit)) {
+            if needed(unit) {
+                continue;
+            }
+            match state.units[unit as usize].place {
+                Where::Here(slot) => state.slots[slot as usize].guessed = false,
+                _ => units.actions.push(Action::Withdraw(unit)),
+            }
+        }
         state.guessed = guessed;
         drop(state);
         self.act(&mut units.actions);
@@ -421,7 +434,7 @@ impl Stream {
                         unreachable!("it was seen to have failed");
                     }
                     Where::OnDisk => {
-                        if let Some(slot) = state.take_slot(unit) {
+                        if let Some(slot) = state.take_slot(unit, true) {
                             let (slot, awaited) = (Some(slot), true);
                             state.units[unit as usize].place = Where::Coming { slot, awaited };
                             units.actions.push(Action::Fetch(unit, Urgency::Awaited));
@@ -431,7 +444,7 @@ impl Stream {
                     Where::Coming { slot, awaited } => {
                         *awaited = true;
                         if slot.is_none() {
-                            let taken = state.take_slot(unit);
+                            let taken = state.take_slot(unit, true);
                             let coming = &mut state.units[unit as usize].place;
                             if let Where::Coming { slot, awaited } = coming {
                                 (*slot, *awaited) = (taken, taken.is_some());
@@ -535,6 +548,7 @@ impl Stream {
                 Where::OnDisk => {
                     let (slot, awaited) = (None, false);
                     *place = Where::Coming { slot, awaited };
+                    state.guessed.push(unit);
                     state.stats.foreseen += 1;
                     actions.push(Action::Fetch(unit, Urgency::Likely));
                     coming += 1;
@@ -651,7 +665,7 @@ impl Sink for Shelf {
         };
         // One that was only guessed gets a slot if there is one that nobody needs now.
         let slot = match (slot, &outcome) {
-            (None, Ok(_)) => state.take_slot(unit),
+            (None, Ok(_)) => state.take_slot(unit, awaited),
             (slot, _) => slot,
         };
         let packed = match (slot, outcome) {
@@ -680,8 +694,11 @@ impl Sink for Shelf {
         );
         state.units[unit as usize].place = match packed {
             Ok(slot) => {
-                let entry = &mut state.slots[slot as usize];
-                (entry.pinned, entry.guessed) = (awaited, !awaited);
+                let guessed = !awaited && state.guessed.contains(&unit);
+                state.slots[slot as usize] = Slot {
+                    pinned: awaited,
+                    guessed,
+                };
                 Where::Here(slot)
             }
             // A guess that failed is no error of anybody: if it is needed it will be asked for.
