@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+/// A time, or until its memory is wanted.
+pub type KeepAlive = Option<Duration>;
+
 /// The longest time that is not for ever.
 const MOST: f64 = 365.0 * 86_400.0;
 
@@ -9,7 +12,7 @@ const MOST: f64 = 365.0 * 86_400.0;
 ///
 /// # Errors
 /// What would be understood.
-pub fn parse(text: &str) -> Result<Option<Duration>, String> {
+pub fn parse(text: &str) -> Result<KeepAlive, String> {
     let wrong =
         || format!("`{text}` is no time; write 90, 90s, 5m, 1h30m, 0 for not at all, or forever");
     let text = text.trim();

@@ -19,8 +19,6 @@ use tokio::time::Instant;
 pub(crate) struct Call {
     pub app: Arc<App>,
     pub caller: Arc<Caller>,
-    /// What the log calls this request.
-    pub name: Arc<str>,
     /// What stands in the path where its pattern has `{id}`.
     pub id: String,
     /// Behind the question mark.
@@ -36,6 +34,7 @@ pub(crate) struct Call {
 
 /// What a request holds until it is over.
 #[derive(Debug, Default)]
+#[allow(dead_code, reason = "given back when they are dropped")]
 pub(crate) struct Held {
     /// How its answers ended; the worst counts.
     pub ended: Arc<Mutex<Option<Outcome>>>,

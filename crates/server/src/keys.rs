@@ -36,7 +36,9 @@ impl Key {
     /// Where what is computed for this key is kept: nobody else finds it there.
     pub fn namespace(&self) -> u64 {
         let hash = Sha256::digest(self.hash);
-        hash.first_chunk::<8>().copied().map_or(0, u64::from_le_bytes)
+        hash.first_chunk::<8>()
+            .copied()
+            .map_or(0, u64::from_le_bytes)
     }
 
     /// SHA-256 of a key.

@@ -61,7 +61,7 @@ impl Preset {
         }
         let says = |name: &&str| target.get(*name).is_some_and(|value| !value.is_null());
         if let (Some(most), Some(name)) = (self.max_tokens, max_tokens.first())
-            && !max_tokens.iter().any(|name| says(&name))
+            && !max_tokens.iter().any(says)
         {
             target.insert((*name).to_owned(), most.into());
         }

@@ -247,7 +247,6 @@ async fn dispatch(
     let call = Arc::new(Call {
         app: Arc::clone(app),
         caller,
-        name: Arc::clone(&ending.id),
         id: found.id,
         query: parts.uri.query().unwrap_or_default().to_owned(),
         headers: parts.headers,

@@ -114,7 +114,7 @@ mod tests {
         let reader = tokio::spawn(async move {
             let mut buffer = [0; 4];
             for _ in 0..25 {
-                tokio::time::sleep(Duration::from_secs(4)).await;
+                sleep(Duration::from_secs(4)).await;
                 theirs.read_exact(&mut buffer).await.unwrap();
             }
         });

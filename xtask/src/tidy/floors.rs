@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use super::Finding;
-use crate::house::{DIAL_CRATES, DIAL_PACKAGES, FLOORS, TOOLS};
+use crate::house::{DIAL_CRATES, DIAL_PACKAGES, DIAL_SPARED, FLOORS, TOOLS};
 
 /// Checks the answer of `cargo metadata` (with its resolved graph).
 ///
@@ -97,7 +97,8 @@ impl Graph {
         let mut queue = vec![(name, name.to_owned())];
         while let Some((package, road)) = queue.pop() {
             for import in self.imports(package) {
-                if DIAL_CRATES.contains(&import) || !seen.insert(import) {
+                let spared = (package, import) == DIAL_SPARED;
+                if spared || DIAL_CRATES.contains(&import) || !seen.insert(import) {
                     continue;
                 }
                 let road = format!("{road} > {import}");

@@ -33,6 +33,9 @@ enum Action {
     Clear,
 }
 
+/// What is done with all pages, or with those of one namespace.
+type OfOne<'a> = dyn Fn(Option<(&PageSecret, u64)>) -> anyhow::Result<PagesSummary> + 'a;
+
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let environment = Environment::of_process();
     let folder = args.prefix_folder.clone();
@@ -47,7 +50,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         Some(name) => Some(namespaces(name)?),
         None => None,
     };
-    let of = |each: &dyn Fn(Option<(&PageSecret, u64)>) -> anyhow::Result<PagesSummary>| {
+    let of = |each: &OfOne| {
         match (&namespaces, &secret) {
             (None, _) => each(None),
             // Without the secret nothing was ever kept.

@@ -10,8 +10,8 @@ use crate::{Command, Usage, clock, crash, keep_alive, ollama, out, sockets};
 use anyhow::Context;
 use ingle::engine::Plan;
 use ingle_server::{
-    Allowed, App, Config, Key, Keys, Limits, LogLine, Need, Notice, Side, Sockets, Tls,
-    Transcript, run as run_server,
+    Allowed, App, Config, Key, Keys, Limits, LogLine, Need, Notice, Side, Sockets, Tls, Transcript,
+    run as run_server,
 };
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
@@ -60,10 +60,20 @@ pub struct Args {
           default_missing_value = "true", default_value = "false", hide_default_value = true, value_name = "BOOL")]
     without_keys: bool,
     /// Encrypt connections with this certificate: a PEM file with the whole chain, the server's own first
-    #[arg(long, value_name = "FILE", help_heading = "Server", requires = "tls_key")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        help_heading = "Server",
+        requires = "tls_key"
+    )]
     tls_cert: Option<PathBuf>,
     /// The certificate's private key: a PEM file. SIGHUP reads both files again
-    #[arg(long, value_name = "FILE", help_heading = "Server", requires = "tls_cert")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        help_heading = "Server",
+        requires = "tls_cert"
+    )]
     tls_key: Option<PathBuf>,
     /// Requests that may be there, working and waiting; one more is told at once to come again later
     #[arg(long, value_name = "N", default_value_t = 64, help_heading = "Server", value_parser = clap::value_parser!(u32).range(1..=4096))]
@@ -77,7 +87,7 @@ pub struct Args {
     /// How long a model stays in memory when nobody uses it, as 5m or 1h [default: until its memory is
     /// wanted]
     #[arg(long, value_name = "TIME", help_heading = "Server", value_parser = keep_alive::parse)]
-    keep_alive: Option<std::option::Option<Duration>>,
+    keep_alive: Option<keep_alive::KeepAlive>,
     /// Serve MODEL and those of ingle.toml, and no other model of this machine that somebody asks for
     #[arg(long, help_heading = "Server", action = clap::ArgAction::Set, num_args = 0..=1, require_equals = true,
           default_missing_value = "true", default_value = "false", hide_default_value = true, value_name = "BOOL")]
@@ -254,7 +264,9 @@ fn watch(file: KeyFile, app: Arc<App>) -> anyhow::Result<()> {
             }
         }
     };
-    std::thread::Builder::new().name("keys".into()).spawn(look)?;
+    std::thread::Builder::new()
+        .name("keys".into())
+        .spawn(look)?;
     Ok(())
 }
 
@@ -294,12 +306,18 @@ fn config(args: &Args) -> Config {
 /// that lies on this machine.
 fn catalog(args: &Args, line: &Line) -> anyhow::Result<Catalog> {
     // Where anybody who reaches the port may ask, texts are nobody's in particular.
-    let prefixes = args.prefixes.store(args.host.is_loopback() || !args.without_keys);
+    let prefixes = args
+        .prefixes
+        .store(args.host.is_loopback() || !args.without_keys);
     let usual = Spec {
         id: String::new(),
         aliases: Vec::new(),
         model: None,
-        load: args.load.clone().with_max_stall(args.max_stall).keeping(prefixes.clone()),
+        load: args
+            .load
+            .clone()
+            .with_max_stall(args.max_stall)
+            .keeping(prefixes.clone()),
         parallel: args.parallel,
         keep_alive: args.keep_alive.flatten(),
         preset: answers::preset(line, None),

@@ -313,7 +313,7 @@ impl Catalog {
             return Err(ApiError::invalid("destination", message));
         }
         let mut names = self.names();
-        let taken = names.get(to).is_none() && self.id_of(Some(to)).is_ok();
+        let taken = !names.contains_key(to) && self.id_of(Some(to)).is_ok();
         if taken || names.len() >= MOST {
             let message = "another model has that name already";
             return Err(ApiError::new(Status::CONFLICT, "name_taken", message));

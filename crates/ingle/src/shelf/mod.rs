@@ -76,7 +76,12 @@ impl fmt::Debug for Shelf {
 impl Shelf {
     /// Waits until the engines of models that were told to end have, and what they keep on disk is written.
     pub fn join(&self) {
-        let engines: Vec<_> = self.0.lock().ready().map(|ready| ready.model.engine.clone()).collect();
+        let engines: Vec<_> = self
+            .0
+            .lock()
+            .ready()
+            .map(|ready| ready.model.engine.clone())
+            .collect();
         engines.iter().for_each(ingle::engine::EngineHandle::join);
     }
 

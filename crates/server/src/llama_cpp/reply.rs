@@ -153,11 +153,12 @@ impl Reply {
         if let Some(text) = self.texts.get_mut(choice) {
             let written = self.answers.written(choice);
             let new = written.get(text.told..).unwrap_or_default();
-            piece["tokens"] = new.iter().map(|token| token.0).collect();
+            let tokens: Vec<u32> = new.iter().map(|token| token.0).collect();
+            piece = with(piece, "tokens", tokens);
             text.told = written.len();
             if !text.probabilities.is_empty() {
                 let probabilities = std::mem::take(&mut text.probabilities);
-                piece["completion_probabilities"] = probabilities.into();
+                piece = with(piece, "completion_probabilities", probabilities);
             }
         }
         piece
@@ -171,10 +172,11 @@ impl Reply {
         let mut last = self.piece(choice, content, true);
         if whole && self.settings.shape.return_tokens {
             let written = self.answers.written(choice).iter();
-            last["tokens"] = written.map(|token| token.0).collect();
+            let tokens: Vec<u32> = written.map(|token| token.0).collect();
+            last = with(last, "tokens", tokens);
         }
         if whole && !text.probabilities.is_empty() {
-            last["completion_probabilities"] = text.probabilities.clone().into();
+            last = with(last, "completion_probabilities", text.probabilities.clone());
         }
         let end = text.end.clone().unwrap_or(End::Length);
         let (stop_type, stopping_word) = stop_type(&end);

@@ -3,7 +3,7 @@
 use super::aside;
 use super::names::{id, tagged};
 use super::request::model;
-use crate::body::{Body, json};
+use crate::body::{Body, json, with};
 use crate::call::Call;
 use crate::error::ApiError;
 use crate::fields::{Fields, parse};
@@ -60,7 +60,7 @@ fn details(offer: &Offer) -> Value {
         "quantization_level": offer.quantization,
     });
     if offer.trained_context > 0 {
-        details["context_length"] = offer.trained_context.into();
+        details = with(details, "context_length", offer.trained_context);
     }
     details
 }
@@ -148,7 +148,7 @@ pub(super) async fn show(call: &Arc<Call>) -> Result<Response<Body>, ApiError> {
     });
     for (name, text) in [("license", shown.license), ("system", shown.system)] {
         if let Some(text) = text {
-            answer[name] = text.into();
+            answer = with(answer, name, text);
         }
     }
     Ok(json(&answer))
