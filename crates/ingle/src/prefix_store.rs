@@ -15,13 +15,21 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 pub const BUFFERS: u32 = 4;
 const DAY: u64 = 24 * 3600;
 
+/// A size, or 0.
+fn size_or_none(text: &str) -> Result<u64, String> {
+    match text.trim() {
+        "0" => Ok(0),
+        text => crate::load::size(text),
+    }
+}
+
 /// How beginnings of texts are kept on disk.
 #[derive(clap::Args, Clone, Debug)]
 #[command(next_help_heading = "Beginnings of texts")]
 pub struct PrefixArgs {
     /// Disk space for what was computed of texts, encrypted, so that they are continued sooner after
     /// the next start; 0 keeps none [default: 8GiB, none where anybody may ask from other machines]
-    #[arg(long, value_name = "SIZE", env = "INGLE_PREFIX_STORE", hide_env_values = true, value_parser = crate::load::size)]
+    #[arg(long, value_name = "SIZE", env = "INGLE_PREFIX_STORE", hide_env_values = true, value_parser = size_or_none)]
     prefix_store: Option<u64>,
     /// Days after which it is removed
     #[arg(long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u64).range(1..=365))]

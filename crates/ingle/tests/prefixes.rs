@@ -100,7 +100,7 @@ impl Drop for Server {
 fn long_text() -> String {
     format!(
         "{MARK}. {}",
-        "It rained on the harbour and nobody minded. ".repeat(40)
+        "It rained on the harbour and nobody minded. ".repeat(24)
     )
 }
 

@@ -114,7 +114,9 @@ impl<'a> Source<'a> {
             let message = error.message().replace('\n', "; ");
             self.fault(at, message)
         };
-        Err(errors.iter().map(fault).collect())
+        let mut faults: Vec<Fault> = errors.iter().map(fault).collect();
+        faults.sort_by_key(|fault| (fault.line, fault.column));
+        Err(faults)
     }
 }
 
