@@ -191,7 +191,10 @@ impl Read for Body {
                 self.reader.read_line(&mut line)?; // the end of the chunk before
                 line.clear();
             }
-            self.reader.read_line(&mut line)?;
+            if self.reader.read_line(&mut line)? == 0 {
+                let message = "the server ended before its answer did; ask again";
+                return Err(std::io::Error::other(message));
+            }
             let length = usize::from_str_radix(line.trim(), 16);
             let length = length.map_err(|_| std::io::ErrorKind::InvalidData)?;
             if length == 0 {

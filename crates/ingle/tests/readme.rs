@@ -101,6 +101,8 @@ fn shell(desk: &Path, hub: &str, line: &str) -> Command {
         .current_dir(desk)
         .env("PATH", format!("{}:{path}", desk.join("bin").display()))
         .env("HOME", desk)
+        // `run` would ask the server of another test.
+        .env("XDG_STATE_HOME", desk.join("state"))
         .env("HF_ENDPOINT", hub)
         .env_remove("HTTPS_PROXY")
         .env_remove("ALL_PROXY")
