@@ -1,7 +1,7 @@
 //! Calls as Gemma writes them: `call:NAME{key:value}`, texts between marks of their own.
 
 use super::scan::escaped;
-use super::{Call, Next, Piece, add, begun};
+use super::{Call, Next, Piece, add, begun, steps};
 
 /// The longest name, key or number that is waited for, in bytes.
 const MAX_WORD: usize = 1024;
@@ -36,19 +36,11 @@ impl Gemma {
         const CALL: &str = "call:";
         let seen = text.trim_start();
         let Some(rest) = seen.strip_prefix(CALL) else {
-            let next = if CALL.starts_with(seen) {
-                Next::More
-            } else {
-                Next::Broken
-            };
+            let next = Next::more_if(CALL.starts_with(seen));
             return (0, Some(next));
         };
         let Some((name, behind)) = rest.split_once('{') else {
-            let next = if rest.len() > MAX_WORD {
-                Next::Broken
-            } else {
-                Next::More
-            };
+            let next = Next::more_if(rest.len() <= MAX_WORD);
             return (0, Some(next));
         };
         let name = name.trim().to_owned();
@@ -118,11 +110,7 @@ impl Gemma {
             false => text.find(ends),
         };
         let Some(end) = end else {
-            let next = if text.len() > MAX_WORD {
-                Next::Broken
-            } else {
-                Next::More
-            };
+            let next = Next::more_if(text.len() <= MAX_WORD);
             return (0, Some(next));
         };
         let word = text[..end].trim();
@@ -143,13 +131,6 @@ impl Gemma {
 
 impl Call for Gemma {
     fn read(&mut self, text: &str, _ended: bool, out: &mut Vec<Piece>) -> (usize, Next) {
-        let mut done = 0;
-        loop {
-            let (n, next) = self.step(&text[done..], out);
-            done += n;
-            if let Some(next) = next {
-                return (done, next);
-            }
-        }
+        steps(text, |text| self.step(text, out))
     }
 }

@@ -104,6 +104,25 @@ pub(crate) enum Next {
     Broken,
 }
 
+impl Next {
+    /// What came last may still become a part of a call, or cannot.
+    fn more_if(may: bool) -> Self {
+        if may { Self::More } else { Self::Broken }
+    }
+}
+
+/// Takes steps until one says what came of them, each from where the one before ended.
+fn steps(text: &str, mut step: impl FnMut(&str) -> (usize, Option<Next>)) -> (usize, Next) {
+    let mut done = 0;
+    loop {
+        let (n, next) = step(&text[done..]);
+        done += n;
+        if let Some(next) = next {
+            return (done, next);
+        }
+    }
+}
+
 /// Reads one call behind its opening mark.
 pub(crate) trait Call {
     /// Reads on from the start of `text`, of which nothing was read before, and says how many bytes

@@ -2,7 +2,7 @@
 
 use super::params::{Arguments, Types};
 use super::scan::escaped;
-use super::{Call, Next, Piece, add};
+use super::{Call, Next, Piece, add, steps};
 
 /// The longest name that is waited for, in bytes.
 const MAX_NAME: usize = 1024;
@@ -76,14 +76,7 @@ impl Python {
 
 impl Call for Python {
     fn read(&mut self, text: &str, _ended: bool, out: &mut Vec<Piece>) -> (usize, Next) {
-        let mut done = 0;
-        loop {
-            let (n, next) = self.step(&text[done..], out);
-            done += n;
-            if let Some(next) = next {
-                return (done, next);
-            }
-        }
+        steps(text, |text| self.step(text, out))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Calls written as marks around names and values.
 
 use super::params::{Arguments, Kind, Types};
-use super::{Call, Next, Piece, begun, first};
+use super::{Call, Next, Piece, begun, first, steps};
 
 /// The longest name that is waited for, in bytes.
 const MAX_NAME: usize = 1024;
@@ -178,14 +178,7 @@ impl Functions {
 
 impl Call for Functions {
     fn read(&mut self, text: &str, _ended: bool, out: &mut Vec<Piece>) -> (usize, Next) {
-        let mut done = 0;
-        loop {
-            let (n, next) = self.step(&text[done..], out);
-            done += n;
-            if let Some(next) = next {
-                return (done, next);
-            }
-        }
+        steps(text, |text| self.step(text, out))
     }
 }
 
@@ -223,11 +216,7 @@ impl ArgKeys {
         }
         let Some(name) = &self.name else {
             let Some((at, _)) = first(text, &[KEY, END, "\n<"]) else {
-                let next = if text.len() > MAX_NAME {
-                    Next::Broken
-                } else {
-                    Next::More
-                };
+                let next = Next::more_if(text.len() <= MAX_NAME);
                 return (0, Some(next));
             };
             let name = text[..at].trim();
@@ -247,28 +236,16 @@ impl ArgKeys {
         }
         let waits = |text: &str| [KEY, END].iter().any(|mark| mark.starts_with(text));
         let Some(rest) = seen.strip_prefix(KEY) else {
-            let next = if waits(seen) {
-                Next::More
-            } else {
-                Next::Broken
-            };
+            let next = Next::more_if(waits(seen));
             return (0, Some(next));
         };
         let Some((key, rest)) = rest.split_once("</arg_key>") else {
-            let next = if rest.len() > MAX_NAME {
-                Next::Broken
-            } else {
-                Next::More
-            };
+            let next = Next::more_if(rest.len() <= MAX_NAME);
             return (0, Some(next));
         };
         let behind = rest.trim_start();
         let Some(rest) = behind.strip_prefix(VALUE) else {
-            let next = if VALUE.starts_with(behind) {
-                Next::More
-            } else {
-                Next::Broken
-            };
+            let next = Next::more_if(VALUE.starts_with(behind));
             return (0, Some(next));
         };
         let kind = self.types.of(name, key.trim());
@@ -280,13 +257,6 @@ impl ArgKeys {
 
 impl Call for ArgKeys {
     fn read(&mut self, text: &str, _ended: bool, out: &mut Vec<Piece>) -> (usize, Next) {
-        let mut done = 0;
-        loop {
-            let (n, next) = self.step(&text[done..], out);
-            done += n;
-            if let Some(next) = next {
-                return (done, next);
-            }
-        }
+        steps(text, |text| self.step(text, out))
     }
 }
