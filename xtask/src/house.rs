@@ -53,9 +53,9 @@ pub const DIAL_ALLOWED: &[&str] = &[
 /// Crates that may depend on a library able to dial: the door, and the server for its listening half.
 pub const DIAL_CRATES: &[&str] = &["ingle-egress", "ingle-server"];
 
-/// A crate that may use a package although that could dial: the binary waits with tokio, whose sockets are
-/// found by their names.
-pub const DIAL_SPARED: (&str, &str) = ("ingle", "tokio");
+/// Crates that may use a package although that could dial: the binary and the gateway wait with tokio, whose
+/// sockets are found by their names.
+pub const DIAL_SPARED: &[(&str, &str)] = &[("ingle", "tokio"), ("ingle-gateway", "tokio")];
 
 /// Names that only code which dials or looks up hosts has a use for.
 pub const DIAL_NAMES: &[&str] = &[

@@ -1,0 +1,1 @@
+//! Here or there: policy, capability, budget, local attempt, escalation, in this order.
