@@ -72,12 +72,12 @@ pub(crate) async fn dial(
         }
         None => look_up(door, to, permit.named, attempt).await?,
     };
-    let tcp = connect(door, to, proxy, &addresses, attempt).await?;
+    let tcp = connect(to, proxy, &addresses, attempt).await?;
     let mut stream = Counted {
         tcp,
         counts: attempt.counts.clone(),
     };
-    let limit = door.options.limits.connect;
+    let limit = attempt.limits.connect;
     let rest = async {
         if let Some(proxy) = proxy {
             tunnel(&mut stream, proxy, to).await?;
@@ -102,7 +102,7 @@ async fn look_up(
         (None, name) => {
             let look = door.options.resolver.resolve(name.unwrap_or_default());
             let found = attempt
-                .within(door.options.limits.connect, Wait::Dns, look)
+                .within(attempt.limits.connect, Wait::Dns, look)
                 .await?;
             found.map_err(|error| EgressError::Dns {
                 host: host.host(),
@@ -130,7 +130,6 @@ async fn look_up(
 
 /// The first of `addresses` that answers.
 async fn connect(
-    door: &Inner,
     to: &Origin,
     proxy: Option<&Proxy>,
     addresses: &[SocketAddr],
@@ -143,8 +142,8 @@ async fn connect(
             proxy: proxy.map(|proxy| proxy.origin().to_string()),
         })?;
         let limit = match i.saturating_add(1) == addresses.len() {
-            true => door.options.limits.connect,
-            false => door.options.limits.connect.min(FIRST_PATIENCE),
+            true => attempt.limits.connect,
+            false => attempt.limits.connect.min(FIRST_PATIENCE),
         };
         match attempt
             .within(limit, Wait::Connect, TcpStream::connect(address))
@@ -231,9 +230,10 @@ async fn secure(
         {
             Err(failed(error.to_string()))
         }
-        Err(error) => Err(EgressError::Cut {
+        // Nothing of the request was sent.
+        Err(error) => Err(EgressError::Connect {
             host: to.host(),
-            reason: error.to_string(),
+            reason: format!("TLS was not agreed on: {error}"),
         }),
     }
 }

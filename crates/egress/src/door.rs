@@ -5,9 +5,9 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::Empty;
+use http_body_util::Full;
 use hyper::client::conn::http1;
-use hyper::header::{ACCEPT_ENCODING, AUTHORIZATION, HOST, HeaderValue, LOCATION, USER_AGENT};
+use hyper::header::{ACCEPT_ENCODING, HOST, HeaderValue, LOCATION, USER_AGENT};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::CertificateDer;
 use url::Url;
@@ -16,7 +16,10 @@ use crate::dial::{self, Resolve, Stream, SystemResolver};
 use crate::log::{Event, Log, Row};
 use crate::response::{Attempt, Head, Response};
 use crate::rules::Location;
-use crate::{EgressError, Endpoint, Follow, Origin, Permit, Proxy, Purpose, Request, Wait, origin};
+use crate::{
+    Cause, EgressError, Endpoint, Follow, Method, Origin, Permit, Proxy, Purpose, Request, Wait,
+    origin,
+};
 
 /// How a door is set up. The default lets nothing out.
 #[derive(Clone)]
@@ -51,7 +54,7 @@ impl Default for DoorOptions {
     }
 }
 
-/// Bounds on one request. There is none on the whole: a large file takes as long as it takes.
+/// Bounds on one request.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// For the look-up of a name, for a connection, and for TLS with a proxy's consent, each.
@@ -62,6 +65,9 @@ pub struct Limits {
     pub between_bytes: Duration,
     /// A body that brings fewer than `bytes` in `window` of waiting is given up.
     pub slowest: Option<Slowest>,
+    /// From the first step to the end of the body; `None` where it takes as long as it takes, as a large
+    /// file does.
+    pub whole: Option<Duration>,
     /// For the head of an answer, all lines together, in bytes.
     pub head_bytes: usize,
     /// Lines of the head.
@@ -78,8 +84,8 @@ pub struct Slowest {
 }
 
 impl Default for Limits {
-    /// 15 s to connect, 60 s for an answer, 30 s between bytes, at least 64 KiB in a minute; 64 KiB and
-    /// 100 lines of head.
+    /// 15 s to connect, 60 s for an answer, 30 s between bytes, at least 64 KiB in a minute, none on the
+    /// whole; 64 KiB and 100 lines of head.
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(15),
@@ -89,6 +95,7 @@ impl Default for Limits {
                 bytes: 64 << 10,
                 window: Duration::from_secs(60),
             }),
+            whole: None,
             head_bytes: 64 << 10,
             head_lines: 100,
         }
@@ -129,14 +136,37 @@ impl Door {
     /// # Errors
     /// [`EgressError::Offline`], [`EgressError::NotAllowed`], [`EgressError::BadUrl`].
     pub fn permit(&self, purpose: Purpose, url: &Url) -> Result<Permit, EgressError> {
+        self.leave(purpose, url, None)
+    }
+
+    /// The same for a request of somebody, by the rule that lets it go. [`Purpose::Provider`] is permitted
+    /// in this way only.
+    ///
+    /// # Errors
+    /// As [`Door::permit`].
+    pub fn permit_for(
+        &self,
+        purpose: Purpose,
+        url: &Url,
+        cause: Cause,
+    ) -> Result<Permit, EgressError> {
+        self.leave(purpose, url, Some(cause))
+    }
+
+    fn leave(
+        &self,
+        purpose: Purpose,
+        url: &Url,
+        cause: Option<Cause>,
+    ) -> Result<Permit, EgressError> {
         let permit = match self.offline() {
             Some(why) => Err(EgressError::Offline {
                 host: origin::shown(url.host_str().unwrap_or_default()),
                 why: why.to_owned(),
             }),
-            None => Permit::new(&self.0.options.endpoints, purpose, url),
+            None => Permit::new(&self.0.options.endpoints, purpose, url, cause.clone()),
         };
-        permit.map_err(|error| self.refused(purpose, url.as_str(), error))
+        permit.map_err(|error| self.refused(purpose, url.as_str(), cause.as_ref(), error))
     }
 
     /// Sends `request`, follows redirects as it says, and comes back with the head of the answer.
@@ -147,13 +177,15 @@ impl Door {
         let mut request = request;
         loop {
             let response = self.exchange(&request).await?;
-            let Some(location) = next_hop(request.follow, response.head()) else {
+            let Some(location) = next_hop(&request, response.head()) else {
                 return Ok(response);
             };
             response.finish();
             let permit = request.permit.redirect(location);
-            request.permit = permit
-                .map_err(|error| self.refused(request.permit.purpose, &location.text, error))?;
+            request.permit = permit.map_err(|error| {
+                let permit = &request.permit;
+                self.refused(permit.purpose, &location.text, permit.cause.as_ref(), error)
+            })?;
         }
     }
 
@@ -167,26 +199,27 @@ impl Door {
             id,
             permit.origin.host(),
             request.cancel.clone(),
+            request.limits.unwrap_or(inner.options.limits),
         );
         attempt.record(Event::Asked {
             purpose: permit.purpose,
             method: request.method.name(),
             origin: permit.origin.to_string(),
             path: origin::shown(permit.url.path()),
-            token: request.authorization().is_some(),
+            token: request.key().is_some(),
+            request: permit
+                .cause
+                .as_ref()
+                .map(|cause| cause.request().to_owned()),
+            rule: permit.cause.as_ref().map(|cause| cause.rule().to_owned()),
+            body: request.body.len() as u64,
         })?;
         let answered = async {
             let stream = dial::dial(inner, permit, &attempt).await?;
             self.ask(request, stream, &attempt).await
         };
         match answered.await {
-            Ok((head, body, task)) => Ok(Response::new(
-                head,
-                body,
-                task,
-                attempt,
-                inner.options.limits,
-            )),
+            Ok((head, body, task)) => Ok(Response::new(head, body, task, attempt)),
             Err(error) => {
                 attempt.end(None, &error.to_string());
                 Err(error)
@@ -201,7 +234,7 @@ impl Door {
         stream: Box<dyn Stream>,
         attempt: &Attempt,
     ) -> Result<(Head, hyper::body::Incoming, Task), EgressError> {
-        let limits = self.0.options.limits;
+        let limits = attempt.limits;
         let permit = &request.permit;
         let message = message(request, &self.0.options.user_agent)?;
         let asked = async {
@@ -229,13 +262,19 @@ impl Door {
             location,
             url: permit.url.clone(),
             origin: permit.origin.clone(),
-            token_sent: request.authorization().is_some(),
+            token_sent: request.key().is_some(),
         };
         Ok((head, body, task))
     }
 
     /// Writes a refusal into the log. It was refused in any case, so a log that fails changes nothing.
-    fn refused(&self, purpose: Purpose, url: &str, error: EgressError) -> EgressError {
+    fn refused(
+        &self,
+        purpose: Purpose,
+        url: &str,
+        cause: Option<&Cause>,
+        error: EgressError,
+    ) -> EgressError {
         let origin = match Url::parse(url).map(|url| Origin::of(&url)) {
             Ok(Ok(origin)) => origin.to_string(),
             _ => origin::shown(url),
@@ -246,6 +285,8 @@ impl Door {
                 purpose,
                 origin,
                 reason: error.to_string(),
+                request: cause.map(|cause| cause.request().to_owned()),
+                rule: cause.map(|cause| cause.rule().to_owned()),
             },
         };
         drop(self.0.log.record(&row));
@@ -297,7 +338,7 @@ impl Drop for Task {
 fn message(
     request: &Request,
     user_agent: &str,
-) -> Result<hyper::Request<Empty<Bytes>>, EgressError> {
+) -> Result<hyper::Request<Full<Bytes>>, EgressError> {
     let url = &request.permit.url;
     let bad = |_| EgressError::BadUrl {
         url: origin::shown(url.as_str()),
@@ -317,15 +358,20 @@ fn message(
     for (name, value) in &request.headers {
         message = message.header(name, value);
     }
-    if let Some(value) = request.authorization() {
-        message = message.header(AUTHORIZATION, value);
+    if let Some((name, value)) = request.key() {
+        message = message.header(name, value);
     }
-    message.body(Empty::new()).map_err(bad)
+    message.body(Full::new(request.body.clone())).map_err(bad)
 }
 
 /// Where a redirect leads, if it is to be followed.
-fn next_hop(follow: Follow, head: &Head) -> Option<&Location> {
-    if !matches!(head.status, 301 | 302 | 303 | 307 | 308) {
+fn next_hop<'a>(request: &Request, head: &'a Head) -> Option<&'a Location> {
+    let redirects = match request.method {
+        // Elsewhere these would be a GET, without the body (RFC 9110, section 15.4).
+        Method::Post => matches!(head.status, 307 | 308),
+        Method::Get | Method::Head => matches!(head.status, 301 | 302 | 303 | 307 | 308),
+    };
+    if !redirects {
         return None;
     }
     let location = head.location.as_ref()?;
@@ -336,7 +382,7 @@ fn next_hop(follow: Follow, head: &Head) -> Option<&Location> {
             .and_then(|url| Origin::of(url).ok())
             .is_some_and(|to| to == head.origin)
     };
-    match follow {
+    match request.follow {
         Follow::Never => None,
         Follow::SameOrigin => same().then_some(location),
         Follow::Allowed => Some(location),

@@ -67,6 +67,11 @@ pub enum EgressError {
         /// Redirects that are followed.
         limit: u32,
     },
+    /// A request of somebody that does not say whose it is and why it may leave.
+    #[error(
+        "nothing was sent: a permit for a provider names the request and the rule that allowed it; this is a fault of the program, please report it"
+    )]
+    NoCause,
     /// The name leads to an address that may not be dialled.
     #[error(
         "nothing was sent to {host}: it lies at {address}, {kind}; if that is where it should be, name it as the endpoint yourself"
@@ -237,6 +242,8 @@ pub enum Wait {
     Answer,
     /// The next byte of the body.
     Body,
+    /// The end of the body.
+    Whole,
 }
 
 impl std::fmt::Display for Wait {
@@ -246,11 +253,27 @@ impl std::fmt::Display for Wait {
             Self::Connect => "a connection was made",
             Self::Answer => "an answer was awaited",
             Self::Body => "the next bytes were awaited",
+            Self::Whole => "the end of the answer was awaited",
         })
     }
 }
 
 impl EgressError {
+    /// Whether the request may have reached the server, who may have done what it asks: not where the
+    /// error came before its first byte.
+    #[must_use]
+    pub fn may_have_arrived(&self) -> bool {
+        match self {
+            Self::Timeout { wait, .. } => !matches!(wait, Wait::Dns | Wait::Connect),
+            Self::TooSlow { .. }
+            | Self::Cut { .. }
+            | Self::BadAnswer { .. }
+            | Self::TooLarge { .. }
+            | Self::Cancelled => true,
+            _ => false,
+        }
+    }
+
     /// Whether the same request may succeed a little later: the network's fault or a busy server's,
     /// not a rule's or the user's.
     #[must_use]

@@ -30,9 +30,16 @@
 //! - **Behind a proxy** ([`Proxy`]) names are resolved by the proxy. The rules on names and on bare
 //!   addresses hold; what a name leads to is the proxy's to decide.
 //!
+//! # Requests of people
+//! A request that carries what somebody wrote ([`Purpose::Provider`]) leaves by [`Door::permit_for`] only:
+//! its permit names the request and the rule that let it go ([`Cause`]), and both stand in the log. Its
+//! body is sent to the origin of the permit; a redirect that would turn the POST into a GET is not
+//! followed. [`EgressError::may_have_arrived`] says of a failure whether the server may have acted.
+//!
 //! # Tokens
 //! A [`Token`] belongs to one origin. It is sent there and nowhere else: not to another host, port or
-//! scheme, whatever the redirects; and by http only to this machine itself.
+//! scheme, whatever the redirects; and by http only to this machine itself. It is a bearer token, or the
+//! value of a header of its own ([`Token::in_header`]).
 //!
 //! # The log
 //! Every request is written down *before* its first packet ([`Event::Asked`]), before each connection
@@ -41,15 +48,19 @@
 //!
 //! # Bounds
 //! See [`Limits`]: there is a bound on each wait, on the slowest body, on the head of an answer, and
-//! [`Response::bytes`] wants one for a body; none on the whole, since a large file takes its time.
+//! [`Response::bytes`] wants one for a body. A request may bring its own ([`Request::limits`]), one on
+//! the whole among them, which a large file does not have, since it takes its time.
 //!
-//! One request is one connection. Compressed bodies are not asked for, since digests and lengths are of
+//! One request is one connection: a connection that is kept may be closed by the other side just when a
+//! request is written to it, and nobody could say whether that was answered, and paid for, or not. TLS
+//! sessions are resumed. A caller who drops a request or its response closes its connection. Compressed bodies are not asked for, since digests and lengths are of
 //! the bytes as they are stored.
 #![forbid(unsafe_code)]
 
 mod address;
 mod blocking;
 mod cancel;
+mod cause;
 mod dial;
 mod door;
 mod error;
@@ -62,6 +73,7 @@ mod rules;
 
 pub use blocking::BlockingResponse;
 pub use cancel::Cancel;
+pub use cause::Cause;
 pub use dial::{Resolve, Resolving, SystemResolver};
 pub use door::{Door, DoorOptions, Limits, Slowest};
 pub use error::{EgressError, Wait};

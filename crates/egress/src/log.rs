@@ -42,12 +42,18 @@ pub enum Event {
         origin: String,
         /// Why.
         reason: String,
+        /// The request for which it was asked, where it was for one.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        request: Option<String>,
+        /// The rule that would have let it go.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        rule: Option<String>,
     },
     /// It is about to be made; the name may be looked up from here on.
     Asked {
         /// What for.
         purpose: Purpose,
-        /// `GET` or `HEAD`.
+        /// `GET`, `HEAD` or `POST`.
         method: &'static str,
         /// Scheme, host and port.
         origin: String,
@@ -55,6 +61,15 @@ pub enum Event {
         path: String,
         /// Whether an access token goes along.
         token: bool,
+        /// The request for which it is made, where it is for one.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        request: Option<String>,
+        /// The rule that let it go.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        rule: Option<String>,
+        /// Bytes of the body that goes along.
+        #[serde(skip_serializing_if = "is_zero")]
+        body: u64,
     },
     /// A connection is about to be made.
     Dial {
@@ -76,6 +91,10 @@ pub enum Event {
         /// `done`, `dropped` (the caller lost interest) or what went wrong.
         outcome: String,
     },
+}
+
+fn is_zero(bytes: &u64) -> bool {
+    *bytes == 0
 }
 
 /// Milliseconds since 1970, from whoever may read a clock.

@@ -96,7 +96,8 @@ impl Origin {
     }
 
     /// Whether the host can only be this machine.
-    pub(crate) fn is_loopback(&self) -> bool {
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
         match &self.host {
             Host::Domain(name) => name == "localhost",
             Host::Ipv4(address) => address.is_loopback(),
@@ -136,10 +137,12 @@ pub fn parse_url(text: &str) -> Result<Url, EgressError> {
     })
 }
 
+/// Characters of a text from outside that are shown.
+const SHOWN: usize = 200;
+
 /// A text from outside for a message: what follows `?` may be a secret, control characters may not
 /// reach a terminal, and the rest is cut where it is long.
 pub(crate) fn shown(text: &str) -> String {
-    const SHOWN: usize = 200;
     let text = text.split(['?', '#']).next().unwrap_or_default();
     // A password stands before the last `@` of the authority.
     let text = match text.split_once("://") {
@@ -153,15 +156,20 @@ pub(crate) fn shown(text: &str) -> String {
         }
         None => text.to_owned(),
     };
-    let mut shown: String = text
+    plain(&text)
+}
+
+/// A text without control characters, cut where it is long.
+pub(crate) fn plain(text: &str) -> String {
+    let mut plain: String = text
         .chars()
         .take(SHOWN)
         .flat_map(char::escape_debug)
         .collect();
     if text.chars().nth(SHOWN).is_some() {
-        shown.push_str("...");
+        plain.push_str("...");
     }
-    shown
+    plain
 }
 
 #[cfg(test)]

@@ -2,9 +2,10 @@
 
 use std::fmt;
 
-use hyper::header::{HeaderName, HeaderValue};
+use bytes::Bytes;
+use hyper::header::{AUTHORIZATION, HeaderName, HeaderValue};
 
-use crate::{Cancel, EgressError, Origin, Permit};
+use crate::{Cancel, EgressError, Limits, Origin, Permit};
 
 /// How a request asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,6 +15,8 @@ pub enum Method {
     Get,
     /// For its headers.
     Head,
+    /// With a body.
+    Post,
 }
 
 impl Method {
@@ -21,6 +24,7 @@ impl Method {
         match self {
             Self::Get => "GET",
             Self::Head => "HEAD",
+            Self::Post => "POST",
         }
     }
 }
@@ -40,8 +44,12 @@ pub enum Follow {
 #[derive(Clone)]
 pub struct Token {
     origin: Origin,
-    header: HeaderValue,
+    name: HeaderName,
+    value: HeaderValue,
 }
+
+/// Headers in which keys go: a [`Token`] sets them, no one else.
+const KEYS: [&str; 2] = ["x-api-key", "api-key"];
 
 impl Token {
     /// A token for `origin`. It is sent there only, and in clear text (http) to this machine only.
@@ -49,20 +57,53 @@ impl Token {
     /// # Errors
     /// [`EgressError::BadToken`] for a text that no header can carry.
     pub fn new(origin: Origin, secret: &str) -> Result<Self, EgressError> {
+        Self::with(origin, AUTHORIZATION, "Bearer ", secret)
+    }
+
+    /// The same, as the bare value of a header: `x-api-key` or `api-key`.
+    ///
+    /// # Errors
+    /// As [`Token::new`]; [`EgressError::BadHeader`] for a header in which no key goes.
+    pub fn in_header(origin: Origin, name: &str, secret: &str) -> Result<Self, EgressError> {
+        let bad = || EgressError::BadHeader {
+            name: name.escape_debug().take(64).collect(),
+        };
+        let name: HeaderName = name.parse().map_err(|_| bad())?;
+        if !KEYS.contains(&name.as_str()) {
+            return Err(bad());
+        }
+        Self::with(origin, name, "", secret)
+    }
+
+    fn with(
+        origin: Origin,
+        name: HeaderName,
+        before: &str,
+        secret: &str,
+    ) -> Result<Self, EgressError> {
         let secret = secret.trim();
         let plain = !secret.is_empty()
             && secret.len() <= 8192
             && secret.bytes().all(|b| b.is_ascii_graphic());
-        let header = HeaderValue::from_str(&format!("Bearer {secret}"));
-        match header {
-            Ok(mut header) if plain => {
-                header.set_sensitive(true);
-                Ok(Self { origin, header })
+        match HeaderValue::from_str(&format!("{before}{secret}")) {
+            Ok(mut value) if plain => {
+                value.set_sensitive(true);
+                Ok(Self {
+                    origin,
+                    name,
+                    value,
+                })
             }
             _ => Err(EgressError::BadToken {
                 origin: origin.to_string(),
             }),
         }
+    }
+
+    /// Whom it is for.
+    #[must_use]
+    pub fn origin(&self) -> &Origin {
+        &self.origin
     }
 
     /// Whether the token may go to `to`.
@@ -78,11 +119,13 @@ impl fmt::Debug for Token {
 }
 
 /// One request, by leave of a [`Permit`].
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Request {
     pub(crate) permit: Permit,
     pub(crate) method: Method,
     pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
+    pub(crate) body: Bytes,
+    pub(crate) limits: Option<Limits>,
     pub(crate) token: Option<Token>,
     pub(crate) follow: Follow,
     pub(crate) cancel: Cancel,
@@ -101,11 +144,21 @@ impl Request {
         Self::new(Method::Head, permit)
     }
 
+    /// A POST of `body` to where the permit leads, which follows no redirect.
+    #[must_use]
+    pub fn post(permit: Permit, body: impl Into<Bytes>) -> Self {
+        let mut request = Self::new(Method::Post, permit);
+        request.body = body.into();
+        request
+    }
+
     fn new(method: Method, permit: Permit) -> Self {
         Self {
             permit,
             method,
             headers: Vec::new(),
+            body: Bytes::new(),
+            limits: None,
             token: None,
             follow: Follow::Never,
             cancel: Cancel::new(),
@@ -116,7 +169,7 @@ impl Request {
     ///
     /// # Errors
     /// [`EgressError::BadHeader`] for a name or value that HTTP cannot carry, or one that the door sets
-    /// itself (`Host`, `Authorization`, `Cookie`, lengths and connection).
+    /// itself (`Host`, `Authorization` and other keys, `Cookie`, lengths and connection).
     pub fn header(mut self, name: &str, value: &str) -> Result<Self, EgressError> {
         const OWN: &[&str] = &[
             "host",
@@ -134,7 +187,7 @@ impl Request {
             name: name.escape_debug().take(64).collect(),
         };
         let key: HeaderName = name.parse().map_err(|_| bad())?;
-        if OWN.contains(&key.as_str()) {
+        if OWN.contains(&key.as_str()) || KEYS.contains(&key.as_str()) {
             return Err(bad());
         }
         let value = HeaderValue::from_str(value).map_err(|_| bad())?;
@@ -149,7 +202,14 @@ impl Request {
         self
     }
 
-    /// Chooses which redirects are followed.
+    /// Bounds of its own, in the place of the door's.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = Some(limits);
+        self
+    }
+
+    /// Chooses which redirects are followed. A POST follows none that would make it a GET.
     #[must_use]
     pub fn follow(mut self, follow: Follow) -> Self {
         self.follow = follow;
@@ -164,8 +224,25 @@ impl Request {
     }
 
     /// The token's header, if it may go where the permit leads.
-    pub(crate) fn authorization(&self) -> Option<&HeaderValue> {
+    pub(crate) fn key(&self) -> Option<(&HeaderName, &HeaderValue)> {
         let token = self.token.as_ref()?;
-        token.fits(&self.permit.origin).then_some(&token.header)
+        token
+            .fits(&self.permit.origin)
+            .then_some((&token.name, &token.value))
+    }
+}
+
+/// Without the body, which is somebody's text, and without the values of headers.
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let headers: Vec<&HeaderName> = self.headers.iter().map(|(name, _)| name).collect();
+        f.debug_struct("Request")
+            .field("permit", &self.permit)
+            .field("method", &self.method)
+            .field("headers", &headers)
+            .field("body_bytes", &self.body.len())
+            .field("token", &self.token)
+            .field("follow", &self.follow)
+            .finish_non_exhaustive()
     }
 }

@@ -47,6 +47,12 @@ impl Head {
         }
     }
 
+    /// How often a header is there.
+    #[must_use]
+    pub fn header_count(&self, name: &str) -> usize {
+        self.headers.get_all(name).iter().count()
+    }
+
     /// The URL that gave the answer, after redirects.
     #[must_use]
     pub fn url(&self) -> &Url {
@@ -77,7 +83,6 @@ pub struct Response {
     head: Head,
     body: hyper::body::Incoming,
     attempt: Attempt,
-    limits: Limits,
     /// Time waited and bytes got since the speed was last looked at.
     pace: (Duration, u64),
     _task: Task,
@@ -89,13 +94,11 @@ impl Response {
         body: hyper::body::Incoming,
         task: Task,
         attempt: Attempt,
-        limits: Limits,
     ) -> Self {
         Self {
             head,
             body,
             attempt,
-            limits,
             pace: (Duration::ZERO, 0),
             _task: task,
         }
@@ -125,7 +128,7 @@ impl Response {
     async fn next_data(&mut self) -> Result<Option<Bytes>, EgressError> {
         loop {
             let began = Instant::now();
-            let limit = self.limits.between_bytes;
+            let limit = self.attempt.limits.between_bytes;
             let frame = self
                 .attempt
                 .within(limit, Wait::Body, self.body.frame())
@@ -145,7 +148,7 @@ impl Response {
 
     /// Gives a body up that comes too slowly. Only time spent waiting counts, not the reader's own.
     fn keep_pace(&mut self, waited: Duration, bytes: u64) -> Result<(), EgressError> {
-        let Some(slowest) = self.limits.slowest else {
+        let Some(slowest) = self.attempt.limits.slowest else {
             return Ok(());
         };
         let (time, got) = (
@@ -184,8 +187,8 @@ impl Response {
         Ok(whole)
     }
 
-    /// The caller has seen what it wanted.
-    pub(crate) fn finish(&self) {
+    /// The caller has seen what it wanted: the log has `done`, although the end was not awaited.
+    pub fn finish(&self) {
         self.attempt.end(Some(self.head.status), "done");
     }
 }
@@ -202,17 +205,23 @@ pub(crate) struct Attempt {
     id: u64,
     host: String,
     cancel: Cancel,
+    pub(crate) limits: Limits,
+    /// When all must be over.
+    deadline: Option<Instant>,
     pub(crate) counts: Arc<Counts>,
     ended: std::sync::atomic::AtomicBool,
 }
 
 impl Attempt {
-    pub(crate) fn begin(door: Door, id: u64, host: String, cancel: Cancel) -> Self {
+    pub(crate) fn begin(door: Door, id: u64, host: String, cancel: Cancel, limits: Limits) -> Self {
+        let now = Instant::now();
         Self {
             door,
             id,
             host,
             cancel,
+            limits,
+            deadline: limits.whole.and_then(|whole| now.checked_add(whole)),
             counts: Arc::default(),
             ended: std::sync::atomic::AtomicBool::new(false),
         }
@@ -255,7 +264,16 @@ impl Attempt {
         wait: Wait,
         work: impl Future<Output = T>,
     ) -> Result<T, EgressError> {
-        match select(pin!(self.cancel.cancelled()), pin!(timeout(limit, work))).await {
+        let left = |deadline: Instant| deadline.saturating_duration_since(Instant::now());
+        let (patience, wait, limit) = match (self.deadline.map(left), self.limits.whole) {
+            // Before anything was sent it matters more that nothing was.
+            (Some(left), Some(_)) if left < limit && matches!(wait, Wait::Dns | Wait::Connect) => {
+                (left, wait, limit)
+            }
+            (Some(left), Some(whole)) if left < limit => (left, Wait::Whole, whole),
+            _ => (limit, wait, limit),
+        };
+        match select(pin!(self.cancel.cancelled()), pin!(timeout(patience, work))).await {
             Either::Left(_) => Err(EgressError::Cancelled),
             Either::Right((Ok(done), _)) => Ok(done),
             Either::Right((Err(_), _)) => Err(EgressError::Timeout {

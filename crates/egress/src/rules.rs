@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 use url::Url;
 
-use crate::{EgressError, Origin, origin};
+use crate::{Cause, EgressError, Origin, address, origin};
 
 /// Redirects that are followed for one request.
 pub(crate) const MAX_REDIRECTS: u32 = 8;
@@ -17,12 +17,15 @@ pub(crate) const MAX_REDIRECTS: u32 = 8;
 pub enum Purpose {
     /// To fetch a model and what describes it.
     Pull,
+    /// To have a request answered by somebody else's model, and to ask whether he could.
+    Provider,
 }
 
 impl fmt::Display for Purpose {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Pull => "pull",
+            Self::Provider => "provider",
         })
     }
 }
@@ -68,6 +71,28 @@ impl Endpoint {
             origin,
             named: true,
             redirects,
+        }
+    }
+
+    /// An endpoint as it stands in a configuration. It may speak http and lie on a private address where
+    /// that can be seen in what was written (a private address, `localhost`, a name of a private network),
+    /// or where `private` says so. Any other name must lead to a public address, by https: it is not the
+    /// name's owner who says that it lies in this network.
+    ///
+    /// # Errors
+    /// [`EgressError::ClearText`] for http to a public place.
+    pub fn configured(
+        purpose: Purpose,
+        origin: Origin,
+        private: bool,
+    ) -> Result<Self, EgressError> {
+        let seen = match (origin.address(), origin.name()) {
+            (Some(address), _) => address::check("", address, false).is_err(),
+            (None, name) => is_local_name(name.unwrap_or_default()),
+        };
+        match private || seen {
+            true => Ok(Self::named(purpose, origin, Redirects::none())),
+            false => Self::public(purpose, origin, Redirects::none()),
         }
     }
 
@@ -172,6 +197,8 @@ pub struct Permit {
     pub(crate) purpose: Purpose,
     pub(crate) url: Url,
     pub(crate) origin: Origin,
+    /// Whose request it is, and the rule that let it go.
+    pub(crate) cause: Option<Cause>,
     /// Whether private addresses are allowed.
     pub(crate) named: bool,
     /// The line of the allow-list from which the chain of redirects began.
@@ -192,9 +219,23 @@ impl Permit {
         self.purpose
     }
 
+    /// Whose request it is and the rule that let it go, where it is somebody's.
+    #[must_use]
+    pub fn cause(&self) -> Option<&Cause> {
+        self.cause.as_ref()
+    }
+
     /// A permit by a line of the allow-list.
-    pub(crate) fn new(list: &[Endpoint], purpose: Purpose, url: &Url) -> Result<Self, EgressError> {
+    pub(crate) fn new(
+        list: &[Endpoint],
+        purpose: Purpose,
+        url: &Url,
+        cause: Option<Cause>,
+    ) -> Result<Self, EgressError> {
         let origin = Origin::of(url)?;
+        if purpose == Purpose::Provider && cause.is_none() {
+            return Err(EgressError::NoCause);
+        }
         let Some(endpoint) = list
             .iter()
             .find(|line| line.purpose == purpose && line.origin == origin)
@@ -208,6 +249,7 @@ impl Permit {
             purpose,
             url: url.clone(),
             origin,
+            cause,
             named: endpoint.named,
             endpoint: endpoint.clone(),
             hops: 0,
@@ -243,6 +285,7 @@ impl Permit {
             purpose: self.purpose,
             url: url.clone(),
             origin: to,
+            cause: self.cause.clone(),
             named,
             endpoint: self.endpoint.clone(),
             hops,
@@ -264,7 +307,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn permit(endpoint: Endpoint, url: &str) -> Result<Permit, EgressError> {
-        Permit::new(&[endpoint], Purpose::Pull, &url.parse().unwrap())
+        Permit::new(&[endpoint], Purpose::Pull, &url.parse().unwrap(), None)
     }
 
     fn redirect(from: &Permit, to: &str) -> Result<Permit, EgressError> {
@@ -337,6 +380,31 @@ mod tests {
     }
 
     #[test]
+    fn what_is_private_must_be_written_so() {
+        let configured = |text: &str, private| {
+            Endpoint::configured(Purpose::Provider, Origin::parse(text).unwrap(), private)
+        };
+        for private in [
+            "http://127.0.0.1:8000",
+            "http://10.0.0.5:8000",
+            "http://localhost:1",
+            "http://gpu-1:8000",
+            "https://vllm.lan",
+            "http://[fd00::1]:8000",
+        ] {
+            assert!(configured(private, false).unwrap().named, "{private}");
+        }
+        assert!(!configured("https://cloud.example", false).unwrap().named);
+        assert!(configured("https://vllm.corp.example", true).unwrap().named);
+        for clear in ["http://cloud.example", "http://1.1.1.1"] {
+            assert!(matches!(
+                configured(clear, false),
+                Err(EgressError::ClearText { .. })
+            ));
+        }
+    }
+
+    #[test]
     fn a_chain_of_redirects_ends() {
         let mut permit = hub();
         for _ in 0..MAX_REDIRECTS {
@@ -346,6 +414,31 @@ mod tests {
             redirect(&permit, "/again"),
             Err(EgressError::RedirectLoop { .. })
         ));
+    }
+
+    #[test]
+    fn a_providers_permit_names_request_and_rule() {
+        let origin = Origin::parse("cloud.example").unwrap();
+        let list = [Endpoint::named(
+            Purpose::Provider,
+            origin,
+            Redirects::none(),
+        )];
+        let url = "https://cloud.example/v1".parse().unwrap();
+        let permit = |purpose, cause| Permit::new(&list, purpose, &url, cause);
+        let cause = || Some(Cause::new("req_1", "policy.rule[2]").unwrap());
+        let given = permit(Purpose::Provider, cause()).unwrap();
+        assert_eq!(given.cause(), cause().as_ref());
+        assert!(matches!(
+            permit(Purpose::Provider, None),
+            Err(EgressError::NoCause)
+        ));
+        assert!(matches!(
+            permit(Purpose::Pull, cause()),
+            Err(EgressError::NotAllowed { .. })
+        ));
+        // A redirect's permit is for the same request.
+        assert_eq!(redirect(&given, "/v2").unwrap().cause(), cause().as_ref());
     }
 
     #[test]

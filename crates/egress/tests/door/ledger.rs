@@ -109,6 +109,8 @@ fn row(id: u64) -> Row {
         purpose: Purpose::Pull,
         origin: "https://hub.test".to_owned(),
         reason: "because".to_owned(),
+        request: None,
+        rule: None,
     };
     Row { id, event }
 }

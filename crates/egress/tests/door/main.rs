@@ -5,6 +5,7 @@ mod addresses;
 mod bounds;
 mod ledger;
 mod messages;
+mod posts;
 mod proxy;
 mod server;
 mod tokens;

@@ -52,6 +52,7 @@ fn refusals() -> Vec<EgressError> {
         EgressError::BadHeader {
             name: "host".to_owned(),
         },
+        EgressError::NoCause,
         EgressError::Cancelled,
         EgressError::Log {
             host: host(),
@@ -95,6 +96,7 @@ fn failures() -> Vec<EgressError> {
         timeout(Wait::Connect),
         timeout(Wait::Answer),
         timeout(Wait::Body),
+        timeout(Wait::Whole),
         EgressError::TooSlow {
             host: host(),
             bytes: 17,
