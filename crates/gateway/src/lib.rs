@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 #![deny(clippy::indexing_slicing)]
 
+pub mod chat;
 pub mod confidence;
 pub mod decide;
 pub mod ledger;
