@@ -31,6 +31,13 @@ pub struct Request {
     pub label: Option<String>,
     /// The path it came by, as `/v1/chat/completions`. Not sent on.
     pub path: String,
+    /// What the client would let happen to it (header `x-ingle-policy`): can only narrow what the
+    /// configuration allows. Not sent on.
+    pub leave: Option<Leave>,
+    /// The response that it follows (`previous_response_id`), whose messages are among `messages`. Not sent on.
+    pub previous: Option<String>,
+    /// The name that its own response will have, by which others may follow it. Not sent on.
+    pub response: Option<String>,
     /// Name of the model that is asked for, as the client wrote it.
     pub model: Option<String>,
     /// What was said, in order. System texts are messages of [`Role::System`], anywhere.
@@ -64,6 +71,9 @@ impl Request {
             session: None,
             label: None,
             path: String::new(),
+            leave: None,
+            previous: None,
+            response: None,
             model: None,
             messages,
             prefill: None,
@@ -87,6 +97,35 @@ impl Request {
     /// Whether tools may be called in the answer.
     pub fn wants_tools(&self) -> bool {
         !self.tools.is_empty() && self.tool_choice != ToolChoice::None
+    }
+}
+
+/// Whether a request may leave this machine. The smaller one of two is the narrower one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Leave {
+    /// It is answered here or not at all.
+    LocalOnly,
+    /// It may be sent to a provider where the local answer is not good enough.
+    Allow,
+    /// It is sent to a provider where that can be; here else.
+    PreferCloud,
+}
+
+impl Leave {
+    /// As headers and ingle.toml spell it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::LocalOnly => "local-only",
+            Self::Allow => "allow",
+            Self::PreferCloud => "prefer-cloud",
+        }
+    }
+
+    /// The value of that name.
+    pub fn of_word(word: &str) -> Option<Self> {
+        let all = [Self::LocalOnly, Self::Allow, Self::PreferCloud];
+        all.into_iter().find(|leave| leave.word() == word)
     }
 }
 
