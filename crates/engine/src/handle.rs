@@ -528,6 +528,7 @@ impl<O: Ops + 'static> Drop for Worker<O> {
                 reason: FinishReason::Failed(why.into()),
                 usage: Usage::default(),
                 times: Times::default(),
+                signals: None,
             });
         }
     }

@@ -32,6 +32,7 @@ pub mod sampler;
 mod schedule;
 pub mod score;
 mod sequence;
+mod signals;
 mod speculate;
 mod stats;
 mod step;
@@ -57,6 +58,7 @@ pub use plan::{DEFAULT_CONTEXT, LoadOptions, Plan, PlanError, size};
 pub use request::{
     Event, FinishReason, MAX_STOP_LEN, MAX_STOPS, Refusal, Request, RequestId, Times, Usage,
 };
+pub use signals::{Signals, Spread, TokenSignals, Watch};
 pub use speculate::{Draft, Speculated};
 pub use stats::{Histogram, Stats};
 pub use streamed::{ReadBuffers, StreamPlan};

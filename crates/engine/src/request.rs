@@ -2,6 +2,7 @@
 
 use crate::constrain::Grammar;
 use crate::sampler::{Sampling, SamplingError};
+use crate::signals::{Signals, TokenSignals};
 use crate::thinking::Thinking;
 use ingle_formats::TokenId;
 use std::time::Duration;
@@ -46,8 +47,10 @@ pub struct Request {
     pub user: u64,
     /// What is computed of this text may be kept in the engine's [`crate::PageStore`], if it has one.
     pub store: bool,
+    /// Say how sure the model was, of each token and of the answer: see [`Signals`].
+    pub signals: bool,
     /// Tokens of the answer, whatever the model would choose (for measuring speed on a text that is
-    /// known). All the work of choosing is done; behind them the model chooses again.
+    /// known, or how sure the model is of it). All the work of choosing is done; behind them the model chooses again.
     pub forced: Vec<TokenId>,
     /// A draft model guesses just these (for measuring what it takes when it is always right).
     pub forced_draft: bool,
@@ -71,6 +74,7 @@ impl Request {
             namespace: 0,
             user: 0,
             store: false,
+            signals: false,
             forced: Vec::new(),
             forced_draft: false,
         }
@@ -195,6 +199,8 @@ pub enum Event {
         logprob: Option<f32>,
         /// The most probable tokens, if asked for.
         top: Vec<(TokenId, f32)>,
+        /// How sure the model was of it, if asked for and if there was a choice.
+        signals: Option<TokenSignals>,
     },
     /// The numbers that an [`crate::EmbedRequest`] asked for.
     Embedded {
@@ -213,6 +219,8 @@ pub enum Event {
         usage: Usage,
         /// How long it took.
         times: Times,
+        /// How sure the model was of the answer, if asked for.
+        signals: Option<Box<Signals>>,
     },
 }
 

@@ -463,7 +463,11 @@ impl Sequence {
     }
 
     /// The last event of this request.
-    pub fn finished(&self, reason: FinishReason, now: Duration) -> Event {
+    pub fn finished(&mut self, reason: FinishReason, now: Duration) -> Event {
+        let signals = match &mut self.work {
+            Work::Write(writer) => writer.signals(),
+            Work::Embed(_) => None,
+        };
         Event::Finished {
             request: self.id,
             reason,
@@ -474,6 +478,7 @@ impl Sequence {
                 generated_tokens: (self.known.len() - self.prompt_len) as u32,
             },
             times: self.times(now),
+            signals,
         }
     }
 

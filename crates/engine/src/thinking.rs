@@ -47,6 +47,11 @@ impl Clock {
         self.splitter.push(text);
     }
 
+    /// Whether the text so far ends within reasoning.
+    pub fn is_reasoning(&self) -> bool {
+        self.splitter.is_reasoning()
+    }
+
     /// The tokens that end the reasoning, once, when its time is up.
     pub fn ring(&mut self) -> Option<Vec<TokenId>> {
         let up = self.splitter.is_reasoning() && self.left == 0 && !self.close.is_empty();

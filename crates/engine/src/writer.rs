@@ -3,6 +3,7 @@
 use crate::constrain::{Guide, end_token};
 use crate::request::{Event, FinishReason, Request, RequestId};
 use crate::sampler::{Choice, Rule, Sampler, SamplingError};
+use crate::signals::{Signals, TokenSignals, Watch};
 use crate::stop::StopTexts;
 use crate::thinking::Clock;
 use ingle_formats::TokenId;
@@ -25,6 +26,8 @@ pub(crate) struct Writer {
     thinking: Option<Clock>,
     /// Tokens that must come next.
     due: VecDeque<TokenId>,
+    /// How sure the model was so far, where that is asked for.
+    watch: Option<Watch>,
 }
 
 /// A grammar as a rule of the sampler.
@@ -49,6 +52,9 @@ impl Writer {
     pub fn new(request: &Request, mut sampler: Sampler, vocabulary: &Vocabulary) -> Self {
         let prompt = &request.prompt;
         prompt.iter().for_each(|&token| sampler.accept(token));
+        if request.signals {
+            sampler = sampler.with_signals();
+        }
         let is_control = |&token: &TokenId| vocabulary.kind(token) == Some(TokenKind::Control);
         let decode = Decode {
             special: request.show_control,
@@ -66,6 +72,7 @@ impl Writer {
             guide: request.grammar.as_ref().map(Guide::new),
             thinking: request.thinking.as_ref().map(Clock::new),
             due: VecDeque::new(),
+            watch: request.signals.then(Watch::default),
         };
         writer.look_ahead(vocabulary);
         writer
@@ -74,6 +81,9 @@ impl Writer {
     /// Makes room for `n` more tokens.
     pub fn reserve(&mut self, n: usize) {
         self.sampler.reserve(n);
+        if let Some(watch) = &mut self.watch {
+            watch.reserve(n);
+        }
     }
 
     /// Chooses the next token from the logits of the last known one, and says what came of it. Tokens
@@ -89,6 +99,7 @@ impl Writer {
         events: &mut Vec<Event>,
     ) -> Option<FinishReason> {
         let due = self.due.pop_front();
+        let told = self.forced.last().copied();
         let mut obey = self.guide.as_mut().map(|guide| Obey {
             guide,
             vocabulary,
@@ -97,7 +108,7 @@ impl Writer {
         let rule = obey.as_mut().map(|obey| obey as &mut dyn Rule);
         let chosen = self
             .sampler
-            .choose_by(logits, known.len() as u32, rule, due);
+            .choose_by(logits, known.len() as u32, rule, due, told);
         if let Some(why) = obey.and_then(|obey| obey.failed) {
             return Some(FinishReason::Failed(too_much(&why)));
         }
@@ -106,6 +117,8 @@ impl Writer {
             Err(error) => return Some(FinishReason::Failed(SamplingError::to_string(&error))),
         };
         choice.token = self.forced.pop().unwrap_or(choice.token);
+        // What must come says nothing of how sure the model is.
+        choice.signals = choice.signals.filter(|_| due.is_none());
         let full = |known: &Vec<TokenId>| known.len() >= max_len;
         loop {
             known.push(choice.token);
@@ -117,8 +130,14 @@ impl Writer {
                 token: self.due.pop_front()?,
                 logprob: None,
                 top: Vec::new(),
+                signals: None,
             };
         }
+    }
+
+    /// How sure the model was of what is written, where that is asked for.
+    pub fn signals(&mut self) -> Option<Box<Signals>> {
+        self.watch.as_mut().map(|watch| Box::new(watch.summary()))
     }
 
     /// A token has come.
@@ -134,10 +153,14 @@ impl Writer {
             token,
             logprob,
             top,
+            mut signals,
         } = choice;
         self.sampler.accept(token);
         let mut text = String::new();
-        let mut reason = self.why_finished(token, full, vocabulary, &mut text);
+        let mut reason = self.why_finished(token, full, vocabulary, &mut text, &mut signals);
+        if let Some(watch) = &mut self.watch {
+            watch.push(signals.as_ref());
+        }
         if reason.is_none() {
             let followed = self.follow(token, vocabulary);
             reason = followed.err().map(FinishReason::Failed);
@@ -151,6 +174,7 @@ impl Writer {
             text,
             logprob,
             top,
+            signals,
         });
         reason
     }
@@ -199,6 +223,7 @@ impl Writer {
         full: bool,
         vocabulary: &Vocabulary,
         text: &mut String,
+        signals: &mut Option<TokenSignals>,
     ) -> Option<FinishReason> {
         let mut piece = String::new();
         let ends = !self.ignore_end || self.guide.is_some();
@@ -210,6 +235,10 @@ impl Writer {
             self.decode(vocabulary, token, &mut piece);
             full.then_some(FinishReason::Length)
         };
+        if let Some(signals) = signals {
+            let reasons = self.thinking.as_ref().is_some_and(Clock::is_reasoning);
+            signals.content = !reasons && piece.chars().any(char::is_alphanumeric);
+        }
         if let Some(thinking) = &mut self.thinking {
             thinking.tick(&piece);
         }

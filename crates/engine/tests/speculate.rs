@@ -141,6 +141,7 @@ fn plain(event: Event) -> Event {
             text,
             logprob,
             top,
+            signals,
             ..
         } => Event::Token {
             request: RequestId(0),
@@ -148,12 +149,19 @@ fn plain(event: Event) -> Event {
             text,
             logprob,
             top,
+            signals,
         },
-        Event::Finished { reason, usage, .. } => Event::Finished {
+        Event::Finished {
+            reason,
+            usage,
+            signals,
+            ..
+        } => Event::Finished {
             request: RequestId(0),
             reason,
             usage,
             times: Times::default(),
+            signals,
         },
         event @ Event::Embedded { .. } => event,
     }

@@ -169,6 +169,17 @@ impl Environment {
             .map(|folder| folder.join("egress.jsonl"))
     }
 
+    /// The folder of what was learned about how sure models may be.
+    pub fn calibrations_folder(&self) -> Option<PathBuf> {
+        self.state_folder()
+            .map(|folder| folder.join("calibrations"))
+    }
+
+    /// The database of what came of answers.
+    pub fn outcomes_file(&self) -> Option<PathBuf> {
+        self.state_folder().map(|folder| folder.join("outcomes.db"))
+    }
+
     /// The file in which the disks that were measured are remembered.
     pub fn disks_file(&self) -> Option<PathBuf> {
         self.state_folder().map(|folder| folder.join("disks.json"))

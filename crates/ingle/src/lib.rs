@@ -20,6 +20,7 @@
 
 mod chat;
 mod model;
+pub mod trial;
 
 pub use chat::Chat;
 pub use ingle_engine::sampler::{Sampling, SamplingError};
@@ -34,6 +35,8 @@ pub use model::{Error, Generation, Loader, Model, Options, Shared};
 pub use ingle_engine as engine;
 /// Floor 0: files, vocabularies, chat templates.
 pub use ingle_formats as formats;
+/// Floor 4: here or there.
+pub use ingle_gateway as gateway;
 /// Floor 2: the networks.
 pub use ingle_model as networks;
 /// Floor 2: models on disk.

@@ -12,6 +12,7 @@ use ingle::store::quantize::{QuantizeError, Recipe};
 use ingle::store::{CachePolicy, Layers, Place, ReadSetup};
 use ingle::tensor::team::Team;
 use ingle::{KvType, LoadOptions, Loader, Model, ModelFiles, Options, Shared};
+use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -91,6 +92,17 @@ enum Kv {
     Q4_0,
 }
 
+impl Kv {
+    fn kind(self) -> KvType {
+        match self {
+            Self::F16 => KvType::F16,
+            Self::F32 => KvType::F32,
+            Self::Q8_0 => KvType::Q8_0,
+            Self::Q4_0 => KvType::Q4_0,
+        }
+    }
+}
+
 #[derive(clap::ValueEnum, Clone, Copy, Debug)]
 enum Speculate {
     /// Nowhere: every token is a step of its own
@@ -103,6 +115,8 @@ enum Speculate {
 pub struct Loaded {
     pub model: Model,
     pub name: String,
+    /// What its answers depend on: another one, another model.
+    pub identity: String,
     pub load_time: Duration,
     pub threads: usize,
     pub isa: &'static str,
@@ -202,6 +216,7 @@ pub fn load_planned(planned: Planned, args: &LoadArgs) -> anyhow::Result<Loaded>
         out::note(format!("warning: {}", out::plain(warning)));
     }
     let template = args.template_text(loader.files())?;
+    let identity = identity(loader.files(), args, template.as_deref());
     let files = Arc::clone(loader.files());
     let bar = progress_bar(loader.plan().needs.file_bytes);
     let mut model = loader.load(&mut |done, _| bar.set_position(done))?;
@@ -215,6 +230,7 @@ pub fn load_planned(planned: Planned, args: &LoadArgs) -> anyhow::Result<Loaded>
     Ok(Loaded {
         model,
         name: planned.name,
+        identity,
         load_time: started.elapsed(),
         threads: options.threads,
         isa: options.isa.name(),
@@ -224,6 +240,25 @@ pub fn load_planned(planned: Planned, args: &LoadArgs) -> anyhow::Result<Loaded>
         active_experts: args.active_experts,
         layers: planned.layers,
     })
+}
+
+/// What the answers of a model depend on, in a word: its weights, how they are computed, its template.
+fn identity(files: &ModelFiles, args: &LoadArgs, template: Option<&str>) -> String {
+    let mut hash = Sha256::new();
+    hash.update(files.likeness());
+    let kv = args.kv.kind().name();
+    hash.update(format!(
+        "{} {kv} {:?}",
+        ingle::tensor::NUMERICS_CLASS,
+        args.active_experts
+    ));
+    hash.update(template.unwrap_or_default());
+    let digest = hash.finalize();
+    digest
+        .iter()
+        .take(16)
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 /// Bytes a second, where the disk was measured.
@@ -508,12 +543,7 @@ impl LoadArgs {
             shared: self.house.as_ref().map(|(shared, _)| shared.clone()),
             load: LoadOptions {
                 context: self.ctx,
-                kv: match self.kv {
-                    Kv::F16 => KvType::F16,
-                    Kv::F32 => KvType::F32,
-                    Kv::Q8_0 => KvType::Q8_0,
-                    Kv::Q4_0 => KvType::Q4_0,
-                },
+                kv: self.kv.kind(),
                 pooling: self.pooling,
                 max_stall: self.max_stall.or(LoadOptions::default().max_stall),
                 max_guesses: match self.speculate {

@@ -84,6 +84,7 @@ enum Command {
     Pull(commands::pull::Args),
     Key(commands::key::Args),
     Cache(commands::cache::Args),
+    Calibrate(commands::calibrate::Args),
     Config(commands::config::Args),
 }
 
@@ -127,6 +128,7 @@ fn run(line: &Line) -> anyhow::Result<()> {
         Command::Pull(args) => commands::pull::run(&args, ingle.offline),
         Command::Key(args) => commands::key::run(&args),
         Command::Cache(args) => commands::cache::run(&args),
+        Command::Calibrate(args) => commands::calibrate::run(&args),
         Command::Config(args) => commands::config::run(&args, line),
     }
 }

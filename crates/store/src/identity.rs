@@ -18,6 +18,16 @@ impl ModelFiles {
     /// are and when they were last changed. Reading all of a large model would take longer than what it is
     /// for ([`crate::pages`]) may save; so a copy of a file is another model.
     pub fn identity(&self) -> [u8; 32] {
+        self.digest(true)
+    }
+
+    /// The same without its files: a copy is the same model. For what may be wrong where somebody has changed
+    /// a weight and nothing else about a model.
+    pub fn likeness(&self) -> [u8; 32] {
+        self.digest(false)
+    }
+
+    fn digest(&self, files: bool) -> [u8; 32] {
         let mut hash = Sha256::new();
         let mut text = |text: &str| {
             hash.update((text.len() as u64).to_le_bytes());
@@ -29,7 +39,7 @@ impl ModelFiles {
         }
         let quantised = self.quantised_to().map(|q| q.to_string());
         text(&quantised.unwrap_or_default());
-        for path in self.paths() {
+        for path in self.paths().filter(|_| files) {
             text(&who(path));
         }
         for tensor in self.tensors() {

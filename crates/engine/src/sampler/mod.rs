@@ -32,6 +32,7 @@
 
 mod dry;
 mod logprobs;
+mod look;
 mod noise;
 mod params;
 mod penalties;
@@ -43,8 +44,10 @@ mod weights;
 pub use dry::breaker_tokens;
 pub use params::{Dry, MAX_TOP_LOGPROBS, Sampling, SamplingError};
 
+use crate::signals::TokenSignals;
 use dry::DryState;
 use ingle_formats::TokenId;
+use look::Look;
 use penalties::Window;
 use truncate::Candidate;
 
@@ -59,6 +62,8 @@ pub struct Choice {
     /// The most probable tokens with their log-probabilities, most probable first: as many as
     /// [`Sampling::logprobs`] says.
     pub top: Vec<(TokenId, f32)>,
+    /// How sure the model was; `None` unless asked for by [`Sampler::with_signals`].
+    pub signals: Option<TokenSignals>,
 }
 
 /// Says which tokens may be chosen.
@@ -84,6 +89,10 @@ pub struct Sampler {
     candidates: Vec<Candidate>,
     /// Logits that bias and penalties changed, as they were: (id, logit).
     changed: Vec<(u32, f32)>,
+    /// Whether each choice comes with its signals.
+    looks: bool,
+    /// The most probable tokens, where a rule is asked about them: reused from call to call.
+    asked: Vec<Candidate>,
 }
 
 impl Sampler {
@@ -108,6 +117,8 @@ impl Sampler {
             dry: DryState::default(),
             candidates: Vec::new(),
             changed: Vec::new(),
+            looks: false,
+            asked: Vec::new(),
         })
     }
 
@@ -115,6 +126,13 @@ impl Sampler {
     #[must_use]
     pub fn with_breakers(mut self, breakers: Vec<TokenId>) -> Self {
         self.dry.set_breakers(breakers);
+        self
+    }
+
+    /// Every choice says how sure the model was of it.
+    #[must_use]
+    pub fn with_signals(mut self) -> Self {
+        self.looks = true;
         self
     }
 
@@ -154,19 +172,21 @@ impl Sampler {
     /// [`SamplingError::NothingLeft`] when no logit is a number above negative infinity;
     /// [`SamplingError::WrongWidth`] when there are not `n_vocab` logits.
     pub fn choose(&mut self, logits: &mut [f32], position: u32) -> Result<Choice, SamplingError> {
-        self.choose_by(logits, position, None, None)
+        self.choose_by(logits, position, None, None, None)
     }
 
     /// As [`Self::choose`], under a rule: what is chosen without it stands where the rule allows it;
     /// else all that it does not allow is banned, and the choice is made once more. Without truncation
     /// that is the same as banning first, because the noise of a token is its own; and what a rule
-    /// allows is seldom computed. A token that is `forced` comes whatever the logits are.
+    /// allows is seldom computed. A token that is `forced` comes whatever the logits are. Signals are
+    /// those of `told`, where the caller will put that in the place of what is chosen.
     pub(crate) fn choose_by(
         &mut self,
         logits: &mut [f32],
         position: u32,
-        rule: Option<&mut dyn Rule>,
+        mut rule: Option<&mut dyn Rule>,
         forced: Option<TokenId>,
+        told: Option<TokenId>,
     ) -> Result<Choice, SamplingError> {
         if logits.len() != self.n_vocab {
             return Err(SamplingError::WrongWidth {
@@ -190,6 +210,13 @@ impl Sampler {
             _ => Vec::new(),
         };
 
+        let look = self.looks.then(|| Look::of(logits)).flatten();
+        let free = rule.is_some() && forced.is_none();
+        if free && look.is_some() {
+            look::asked(logits, &mut self.asked);
+        }
+        let told = told.map(|token| (token.0, logits[token.0 as usize]));
+
         self.changed.clear();
         self.bias(logits);
         self.window
@@ -202,19 +229,28 @@ impl Sampler {
             None => self.draw(logits, position),
         };
         if forced.is_none()
-            && let Some(rule) = rule
+            && let Some(rule) = rule.as_deref_mut()
             && !token.is_some_and(|token| rule.allows(TokenId(token)))
         {
             rule.restrict(logits);
             token = self.draw(logits, position);
         }
         let token = token.ok_or(SamplingError::NothingLeft { position })?;
-        let logprob =
-            log_sum.map(|log_sum| (f64::from(self.given(logits, token)) - log_sum) as f32);
+        let logit = self.given(logits, token);
+        let logprob = log_sum.map(|log_sum| (f64::from(logit) - log_sum) as f32);
+        let signals = look.map(|look| {
+            let (token, logit) = told.unwrap_or((token, logit));
+            let mut signals = look.at(token, logit);
+            if let Some(rule) = rule.filter(|_| free) {
+                look.among(&mut signals, token, logit, &mut self.asked, rule);
+            }
+            signals
+        });
         Ok(Choice {
             token: TokenId(token),
             logprob,
             top,
+            signals,
         })
     }
 

@@ -49,6 +49,34 @@ pub(super) fn sum_exp(logits: &[f32], max: f32) -> f64 {
     sum
 }
 
+/// [`sum_exp`], and the sum of `exp(logit - max) * (logit - max)`, summed alike.
+pub(super) fn sum_exp_weighted(logits: &[f32], max: f32) -> (f64, f64) {
+    let (mut sum, mut weighted) = (0.0, 0.0);
+    for block in logits.chunks(256) {
+        let (mut lanes, mut products) = ([0.0_f32; 16], [0.0_f32; 16]);
+        let (whole, rest) = block.as_chunks::<16>();
+        let all = lanes.iter_mut().zip(&mut products);
+        for ((lane, product), &logit) in all.zip(rest) {
+            let z = (logit - max).max(LOWEST);
+            let e = exp(z);
+            *lane += e;
+            *product += e * z;
+        }
+        for chunk in whole {
+            let all = lanes.iter_mut().zip(&mut products);
+            for ((lane, product), &logit) in all.zip(chunk) {
+                let z = (logit - max).max(LOWEST);
+                let e = exp(z);
+                *lane += e;
+                *product += e * z;
+            }
+        }
+        sum += lanes.iter().map(|&lane| f64::from(lane)).sum::<f64>();
+        weighted += products.iter().map(|&p| f64::from(p)).sum::<f64>();
+    }
+    (sum, weighted)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -74,6 +102,15 @@ mod tests {
             let want: f64 = logits.iter().map(|&l| libm::exp(f64::from(l - max))).sum();
             prop_assert!((sum_exp(&logits, max) - want).abs() < 2e-6 * want);
         }
+    }
+
+    #[test]
+    fn the_entropy_of_even_chances_is_the_logarithm_of_their_number() {
+        let mut logits = vec![3.0_f32; 1000];
+        logits.extend([f32::NEG_INFINITY; 77]);
+        let (sum, weighted) = sum_exp_weighted(&logits, 3.0);
+        let entropy = libm::log(sum) - weighted / sum;
+        assert!((entropy - libm::log(1000.0)).abs() < 1e-6, "{entropy}");
     }
 
     #[test]

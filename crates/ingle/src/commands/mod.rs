@@ -2,6 +2,7 @@
 
 pub mod bench;
 pub mod cache;
+pub mod calibrate;
 mod chat;
 pub mod config;
 pub mod doctor;

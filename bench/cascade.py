@@ -1,0 +1,62 @@
+#!/usr/bin/env python3
+"""The built-in model as the first step of a cascade: questions whose answers are known, for `ingle calibrate --report`.
+
+    bench/cascade.py [--ingle PATH] [--data ../shared/data] [--out FOLDER] [--most N]
+
+Writes FOLDER/spam.jsonl and FOLDER/intents.jsonl and has both reported. All texts were kept out of the model's
+training: messages and comments by the same split as in models/ingle-mini/labels.py, requests from the validation part of
+clinc150. Each request is asked with two lists of eight names, one of five without the right one; requests outside of all
+intents are among them. Answers are held to a schema: one of the labels, or one of the names and "none".
+"""
+import argparse, hashlib, json, os, random, subprocess, sys
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "models", "ingle-mini"))
+import labels
+
+
+def row(prompt, text, key, right, choices):
+    schema = {"type": "object", "properties": {key: {"enum": choices}}, "required": [key], "additionalProperties": False}
+    return {"prompt": prompt, "text": text, "answers": [json.dumps({key: right})], "schema": schema, "max_tokens": 40}
+
+
+def spam(data):
+    _, messages, comments = labels.spam(data)
+    return [row(labels.SPAM_ASK[0] % t, t, "label", label, ["spam", "ham"]) for t, label in messages + comments]
+
+
+def intents(data):
+    with open(os.path.join(data, "evals", "clinc150.json")) as f:
+        clinc = json.load(f)
+    names = sorted({i for _, i in clinc["train"]})
+    out = []
+    for text, intent in clinc["val"] + [(t, None) for t, *_ in clinc["oos_val"]]:
+        for n in range(2):
+            rng = random.Random(int.from_bytes(hashlib.sha256(f"{n} {text}".encode()).digest()[:8], "big"))
+            given = rng.sample([i for i in names if i != intent], 8)
+            right = "none"
+            if intent is not None and rng.random() >= 0.2:
+                given[rng.randrange(8)] = right = intent
+            prompt = labels.intent_ask(labels.INTENT_ASK[0], given, text)
+            out.append(row(prompt, text, "intent", right, given + ["none"]))
+    return out
+
+
+def main():
+    here = os.path.dirname(os.path.abspath(__file__))
+    p = argparse.ArgumentParser()
+    p.add_argument("--ingle", default=os.path.join(here, "..", "target", "release", "ingle"))
+    p.add_argument("--data", default=os.path.join(here, "..", "..", "shared", "data"))
+    p.add_argument("--out", default="/tmp/ingle-cascade")
+    p.add_argument("--most", type=int, help="so many of each")
+    p.add_argument("--only-write", action="store_true")
+    a = p.parse_args()
+    os.makedirs(a.out, exist_ok=True)
+    for task, make in (("spam", spam), ("intents", intents)):
+        path = os.path.join(a.out, task + ".jsonl")
+        with open(path, "w") as f:
+            for r in make(a.data)[:a.most]:
+                f.write(json.dumps(r) + "\n")
+        if not a.only_write:
+            subprocess.run([a.ingle, "calibrate", "--data", path, "--task", task, "--report"], check=True)
+
+
+main()

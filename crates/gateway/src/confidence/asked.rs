@@ -1,0 +1,290 @@
+//! What can be known of a request before anything runs: its text in numbers.
+
+use super::logistic::Row;
+use super::split;
+
+/// Bytes of a request that are looked at: the last ones, where the question stands.
+const MOST_BYTES: usize = 32 * 1024;
+/// Buckets of hashed words and pairs of words.
+pub const BUCKETS: u32 = 4096;
+/// Words and pairs that count at most.
+const MOST_GRAMS: usize = 4096;
+
+/// Names of the numbers in [`Asked::dense`].
+pub const NAMES: [&str; 26] = [
+    "words",
+    "word_length",
+    "lines",
+    "digits",
+    "numbers",
+    "capitals",
+    "mathematics",
+    "code",
+    "quotes",
+    "questions",
+    "options",
+    "option_length",
+    "option_numbers",
+    "negation",
+    "comparison",
+    "quantity",
+    "steps",
+    "statements",
+    "blank",
+    "what",
+    "which",
+    "how",
+    "why",
+    "who",
+    "if",
+    "all",
+];
+
+/// A request in numbers. Nothing of its text can be read out of `dense` and `key`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Asked {
+    /// As [`NAMES`] says, each about 0 to 3.
+    pub dense: Vec<f64>,
+    /// Hashed words and pairs of words: (bucket, weight), weights of length 1 together.
+    pub grams: Vec<(u32, f32)>,
+    /// A hash of the text, the same for near copies: says in which part of a split it is.
+    pub key: u32,
+}
+
+impl Asked {
+    /// Of the text of a request: its last message, or all that a person wrote.
+    pub fn new(text: &str) -> Self {
+        let mut start = text.len().saturating_sub(MOST_BYTES);
+        while !text.is_char_boundary(start) {
+            start += 1;
+        }
+        let text = text.get(start..).unwrap_or_default();
+        let lower = text.to_lowercase();
+        let words: Vec<&str> = words(&lower).collect();
+        Self {
+            dense: dense(text, &lower, &words),
+            grams: grams(&words),
+            key: split::part(text, "", u32::MAX),
+        }
+    }
+
+    /// For [`super::logistic`].
+    pub fn row(&self) -> Row {
+        Row {
+            dense: self.dense.clone(),
+            sparse: self.grams.clone(),
+        }
+    }
+}
+
+/// Runs of letters and digits.
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| !c.is_alphanumeric() && c != '\'')
+        .map(|word| word.trim_matches('\''))
+        .filter(|word| !word.is_empty())
+}
+
+fn dense(text: &str, lower: &str, words: &[&str]) -> Vec<f64> {
+    let letters = text.chars().count().max(1) as f64;
+    let share = |such: fn(char) -> bool| text.chars().filter(|c| such(*c)).count() as f64 / letters;
+    let any = |list: &[&str]| {
+        let found = words.iter().filter(|word| list.contains(word)).count();
+        log(found as f64)
+    };
+    let n = words.len().max(1) as f64;
+    let length: usize = words.iter().map(|word| word.chars().count()).sum();
+    let number = |word: &&&str| word.starts_with(|c: char| c.is_ascii_digit());
+    let options = options(text);
+    let option = |such: fn(&str) -> f64| match options.len() {
+        0 => 0.0,
+        n => options.iter().map(|o| such(o)).sum::<f64>() / n as f64,
+    };
+    vec![
+        log(words.len() as f64) / 2.0,
+        length as f64 / n / 5.0,
+        log(text.lines().count() as f64) / 2.0,
+        (share(|c| c.is_ascii_digit()) * 10.0).min(3.0),
+        log(words.iter().filter(number).count() as f64),
+        (share(char::is_uppercase) * 10.0).min(3.0),
+        (share(|c| "+*/=^<>√∑∫π≤≥°%$\\".contains(c)) * 20.0).min(3.0),
+        (share(|c| "{}[]();`_#".contains(c)) * 20.0).min(3.0),
+        (share(|c| "\"“”‘’«»".contains(c)) * 20.0).min(3.0),
+        log(text.matches('?').count() as f64),
+        options.len().min(10) as f64 / 4.0,
+        option(|o| log(o.len() as f64) / 3.0),
+        option(|o| f64::from(u8::from(o.contains(|c: char| c.is_ascii_digit())))),
+        any(&[
+            "not",
+            "except",
+            "never",
+            "no",
+            "least",
+            "false",
+            "incorrect",
+            "cannot",
+            "unlikely",
+        ]),
+        any(&[
+            "most",
+            "best",
+            "more",
+            "less",
+            "better",
+            "than",
+            "likely",
+            "primarily",
+            "main",
+        ]),
+        any(&[
+            "many",
+            "much",
+            "calculate",
+            "find",
+            "value",
+            "total",
+            "number",
+            "percent",
+            "average",
+            "cost",
+            "rate",
+            "ratio",
+            "sum",
+            "probability",
+            "equal",
+            "compute",
+            "evaluate",
+        ]),
+        any(&[
+            "then",
+            "each",
+            "every",
+            "per",
+            "after",
+            "before",
+            "twice",
+            "half",
+            "times",
+            "left",
+            "remaining",
+            "first",
+            "second",
+            "per",
+        ]),
+        any(&["statement", "statements", "true", "i", "ii", "iii"]),
+        log(lower.matches("___").count() as f64),
+        any(&["what", "whats"]),
+        any(&["which"]),
+        any(&["how"]),
+        any(&["why", "explain", "because"]),
+        any(&["who", "when", "where", "whose"]),
+        any(&["if", "suppose", "assume", "given", "let", "assuming"]),
+        any(&["all", "none", "both", "neither", "above"]),
+    ]
+}
+
+fn log(n: f64) -> f64 {
+    libm::log1p(n).min(6.0)
+}
+
+/// The texts of `A. ...` or `B) ...`, where lines begin so.
+fn options(text: &str) -> Vec<&str> {
+    let option = |line: &'_ str| -> Option<usize> {
+        let line = line.trim_start();
+        let mut chars = line.chars();
+        let letter = chars.next()?;
+        let mark = chars.next()?;
+        (letter.is_ascii_uppercase() && letter <= 'J' && ".):".contains(mark)).then_some(2)
+    };
+    let lines = text.lines().take(200);
+    lines
+        .filter_map(|line| option(line).and_then(|n| line.trim_start().get(n..)))
+        .map(str::trim)
+        .collect()
+}
+
+/// Words and pairs of words that are there, hashed; a number is any number.
+fn grams(words: &[&str]) -> Vec<(u32, f32)> {
+    let plain = |word: &'_ str| -> u64 {
+        let number = word.chars().all(|c| c.is_ascii_digit());
+        hash(
+            0xcbf2_9ce4_8422_2325,
+            if number { b"0" } else { word.as_bytes() },
+        )
+    };
+    let single: Vec<u64> = words
+        .iter()
+        .take(MOST_GRAMS / 2)
+        .map(|word| plain(word))
+        .collect();
+    let pairs = single.iter().zip(single.iter().skip(1));
+    let pairs = pairs.map(|(a, b)| hash(a.rotate_left(17), &b.to_le_bytes()));
+    let mut all: Vec<u32> = single.iter().copied().chain(pairs).map(bucket).collect();
+    all.sort_unstable();
+    all.dedup();
+    let weight = 1.0 / (all.len().max(1) as f32).sqrt();
+    all.into_iter().map(|bucket| (bucket, weight)).collect()
+}
+
+fn bucket(hash: u64) -> u32 {
+    ((hash ^ (hash >> 29)) % u64::from(BUCKETS)) as u32
+}
+
+/// FNV-1a, from a beginning.
+pub(super) fn hash(from: u64, bytes: &[u8]) -> u64 {
+    bytes.iter().fold(from, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn value(text: &str, name: &str) -> f64 {
+        let i = NAMES.iter().position(|n| *n == name).unwrap();
+        Asked::new(text).dense[i]
+    }
+
+    #[test]
+    fn a_question_in_numbers() {
+        let text = "Which of these is NOT 3 + 4?\nA. seven\nB. 12\nC. a long one of words\nAnswer:";
+        assert_eq!(Asked::new(text).dense.len(), NAMES.len());
+        assert_eq!(value(text, "options"), 0.75);
+        assert!((value(text, "option_numbers") - 1.0 / 3.0).abs() < 1e-9);
+        assert!(value(text, "negation") > 0.5 && value(text, "which") > 0.5);
+        assert_eq!((value(text, "why"), value("Why?", "options")), (0.0, 0.0));
+        assert!(value(text, "numbers") > 1.0 && value("no digits", "numbers") == 0.0);
+    }
+
+    #[test]
+    fn words_are_hashed_whatever_their_case() {
+        let one = Asked::new("Add 17 apples");
+        assert_eq!(
+            (&one.grams, one.key),
+            (
+                &Asked::new("add 4 APPLES!").grams,
+                Asked::new("add 4 APPLES!").key
+            )
+        );
+        assert_eq!(one.grams.len(), 5, "three words and two pairs");
+        let length: f32 = one.grams.iter().map(|g| g.1 * g.1).sum();
+        assert!((length - 1.0).abs() < 1e-5);
+        assert_ne!(one.grams, Asked::new("add 4 pears").grams);
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_gives_numbers(text in "\\PC{0,300}") {
+            let asked = Asked::new(&text);
+            prop_assert!(asked.dense.iter().all(|x| x.is_finite() && (-1.0..=20.0).contains(x)), "{asked:?}");
+            prop_assert!(asked.grams.iter().all(|g| g.0 < BUCKETS));
+        }
+    }
+
+    #[test]
+    fn a_long_text_counts_by_its_end() {
+        let text = "ä".repeat(MOST_BYTES) + " why?";
+        assert!(value(&text, "why") > 0.0);
+    }
+}
