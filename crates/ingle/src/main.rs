@@ -25,6 +25,7 @@ mod network;
 mod ollama;
 mod out;
 mod prefix_store;
+mod providers;
 mod pull_progress;
 mod reads;
 

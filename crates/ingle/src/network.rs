@@ -95,7 +95,11 @@ fn log(environment: &Environment) -> anyhow::Result<FileLog> {
     FileLog::open(&path, Arc::new(clock)).with_context(refused)
 }
 
-fn proxy(environment: &Environment) -> anyhow::Result<Option<Proxy>> {
+/// The proxy that the environment names.
+///
+/// # Errors
+/// One that cannot be used.
+pub fn proxy(environment: &Environment) -> anyhow::Result<Option<Proxy>> {
     let either = |names: [&str; 2]| names.into_iter().find_map(|name| environment.text(name));
     let proxy =
         either(["HTTPS_PROXY", "https_proxy"]).or_else(|| either(["ALL_PROXY", "all_proxy"]));

@@ -1,13 +1,17 @@
 //! `ingle config`: whether ingle.toml is right, and what is in effect.
 
 use crate::Ingle;
-use crate::config::{Config, Preset, Setting, layered, settings};
+use crate::config::{
+    Config, KeyPlace, PoolEntry, Preset, ProviderEntry, Setting, layered, settings,
+};
 use crate::environment::Environment;
 use crate::line::Line;
 use crate::out;
 use anyhow::Context;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory};
+use ingle_gateway::ledger::Money;
+use ingle_gateway::provider::RemoteModel;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
@@ -124,7 +128,12 @@ fn show(line: &Line, as_json: bool) -> anyhow::Result<()> {
     let presets: Vec<Value> = config.presets.iter().map(preset_json).collect();
     if as_json {
         let path = config.path.as_ref().map(|path| path.display().to_string());
-        return out::json(&json!({ "file": path, "settings": values, "models": presets }));
+        let providers: Vec<Value> = config.providers.iter().map(provider_json).collect();
+        let pools: Vec<Value> = config.pools.iter().map(pool_json).collect();
+        return out::json(&json!({
+            "file": path, "settings": values, "models": presets, "providers": providers,
+            "pools": pools,
+        }));
     }
     for preset in &config.presets {
         let base = preset.base.as_deref().unwrap_or("the built-in model");
@@ -136,7 +145,114 @@ fn show(line: &Line, as_json: bool) -> anyhow::Result<()> {
             out::plain(&origin),
         ]);
     }
+    rows.extend(provider_rows(&config));
     out::answer(&out::table(&rows))
+}
+
+/// Who may be asked beyond this machine; where keys lie, never what they are.
+fn provider_rows(config: &Config) -> Vec<Vec<String>> {
+    let path = config.path.as_ref().map(|path| path.display().to_string());
+    let path = path.unwrap_or_default();
+    let row = |key: String, value: &str, line: usize| {
+        vec![
+            key,
+            out::plain(value),
+            out::plain(&format!("{path}:{line}")),
+        ]
+    };
+    let mut rows = Vec::new();
+    for entry in &config.providers {
+        let settings = &entry.settings;
+        let key = match &entry.key {
+            KeyPlace::None => "no key".to_owned(),
+            KeyPlace::Variable(name) => format!("key from {name}"),
+            KeyPlace::File(path) => format!("key from {}", path.display()),
+        };
+        let shown = format!("{} {}, {key}", settings.dialect.word(), settings.base_url);
+        rows.push(row(
+            format!("providers.{}", settings.name),
+            &shown,
+            entry.line,
+        ));
+        for model in &settings.models {
+            let price = |nanos| {
+                Money {
+                    nanos,
+                    currency: model.prices.currency,
+                }
+                .decimal()
+            };
+            let price = match model.is_free() {
+                true => "free".to_owned(),
+                false => format!(
+                    "{} in, {} out a million tokens, {} {}",
+                    price(model.prices.input),
+                    price(model.prices.output),
+                    model.prices.currency,
+                    model.prices.dated
+                ),
+            };
+            let shown = format!("context {}, {price}", model.context);
+            rows.push(row(
+                format!("{}/{}", settings.name, model.name),
+                &shown,
+                entry.line,
+            ));
+        }
+    }
+    let pools = config.pools.iter().map(|pool| {
+        let settings = &pool.settings;
+        row(
+            format!("pools.{}", settings.name),
+            &settings.upstreams.join(", "),
+            pool.line,
+        )
+    });
+    rows.extend(pools);
+    rows
+}
+
+fn provider_json(entry: &ProviderEntry) -> Value {
+    let settings = &entry.settings;
+    let key = match &entry.key {
+        KeyPlace::None => Value::Null,
+        KeyPlace::Variable(name) => json!({ "variable": name }),
+        KeyPlace::File(path) => json!({ "file": path.display().to_string() }),
+    };
+    let models: Vec<Value> = settings.models.iter().map(model_json).collect();
+    json!({
+        "name": settings.name, "dialect": settings.dialect.word(), "base_url": settings.base_url,
+        "key": key, "models": models, "line": entry.line,
+    })
+}
+
+fn model_json(model: &RemoteModel) -> Value {
+    let prices = &model.prices;
+    let money = |nanos| {
+        Money {
+            nanos,
+            currency: prices.currency,
+        }
+        .decimal()
+    };
+    json!({
+        "name": model.name, "context": model.context, "max_output": model.max_output,
+        "usual_output": model.usual_output, "tools": model.tools, "images": model.images,
+        "prices": {
+            "currency": prices.currency.code(), "dated": prices.dated,
+            "input": money(prices.input), "cached_input": money(prices.cached_input),
+            "cache_write": money(prices.cache_write), "output": money(prices.output),
+        },
+    })
+}
+
+fn pool_json(pool: &PoolEntry) -> Value {
+    let settings = &pool.settings;
+    json!({
+        "name": settings.name, "upstreams": settings.upstreams, "affinity": settings.affinity,
+        "most_load": settings.most_load, "line": pool.line,
+        "check_every_s": settings.check_every.map(|time| time.as_secs_f64()),
+    })
 }
 
 fn preset_json(preset: &Preset) -> Value {

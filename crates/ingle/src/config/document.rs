@@ -56,8 +56,8 @@ pub enum Value {
     Bool(bool),
     List(Vec<Placed<Value>>),
     Table(Table),
-    /// A date or a time: no setting is one.
-    Date,
+    /// A date or a time, as it is written.
+    Date(String),
 }
 
 /// Names in the order in which they stand in the file.
@@ -72,7 +72,7 @@ impl Value {
             Self::Bool(_) => "true or false",
             Self::List(_) => "a list",
             Self::Table(_) => "a table",
-            Self::Date => "a date",
+            Self::Date(_) => "a date",
         }
     }
 }
@@ -146,7 +146,7 @@ fn read_value(value: &Spanned<DeValue<'_>>) -> Placed<Value> {
         }
         DeValue::Float(x) => Value::Number(x.as_str().to_owned()),
         DeValue::Boolean(b) => Value::Bool(*b),
-        DeValue::Datetime(_) => Value::Date,
+        DeValue::Datetime(date) => Value::Date(date.to_string()),
         DeValue::Array(list) => Value::List(list.iter().map(read_value).collect()),
         DeValue::Table(table) => Value::Table(read_table(table)),
     };

@@ -6,10 +6,12 @@
 
 mod document;
 mod presets;
+mod providers;
 mod settings;
 
 pub use document::Faults;
 pub use presets::{Preset, Template};
+pub use providers::{KeyPlace, PoolEntry, ProviderEntry};
 pub use settings::{Setting, layered, settings};
 
 use crate::environment::Environment;
@@ -22,6 +24,9 @@ use std::path::{Path, PathBuf};
 /// The largest file that is read.
 const MOST_BYTES: u64 = 1 << 20;
 
+/// Sections whose keys are no flags.
+const TABLES: [&str; 3] = ["models", "providers", "pools"];
+
 /// What a file says.
 #[derive(Debug, Default)]
 pub struct Config {
@@ -31,6 +36,10 @@ pub struct Config {
     pub values: BTreeMap<(&'static str, String), Given>,
     /// Models with a name of their own.
     pub presets: Vec<Preset>,
+    /// Who may be asked beyond this machine.
+    pub providers: Vec<ProviderEntry>,
+    /// Pools of them.
+    pub pools: Vec<PoolEntry>,
 }
 
 /// A value as it would be typed behind a flag, and the line it stands on.
@@ -97,9 +106,15 @@ impl Config {
                 (None, Value::Table(table)) if name.it == "models" => {
                     presets::read(table, &known, &source, &mut config, &mut faults);
                 }
-                (None, _) if name.it != "models" => {
+                (None, Value::Table(table)) if name.it == "providers" => {
+                    providers::read(table, &source, &mut config, &mut faults);
+                }
+                (None, Value::Table(table)) if name.it == "pools" => {
+                    providers::read_pools(table, &source, &mut config, &mut faults);
+                }
+                (None, _) if !TABLES.contains(&name.it.as_str()) => {
                     let names = settings::SECTIONS.iter().map(|s| s.name);
-                    let near = nearest(&name.it, names.chain(["models"]));
+                    let near = nearest(&name.it, names.chain(TABLES));
                     faults.push(source.fault(name.at, unknown("section", &name.it, near)));
                 }
                 (_, other) => {
@@ -111,6 +126,9 @@ impl Config {
                     faults.push(source.fault(name.at, message));
                 }
             }
+        }
+        if faults.is_empty() {
+            faults = providers::check_pools(&source, &config);
         }
         if faults.is_empty() {
             Ok(config)
