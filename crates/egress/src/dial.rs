@@ -83,7 +83,7 @@ pub(crate) async fn dial(
             tunnel(&mut stream, proxy, to).await?;
         }
         match to.is_tls() {
-            true => secure(door, to, stream).await,
+            true => secure(door, permit, stream).await,
             false => Ok(Box::new(stream) as Box<dyn Stream>),
         }
     };
@@ -207,9 +207,10 @@ async fn tunnel(stream: &mut Counted, proxy: &Proxy, to: &Origin) -> Result<(), 
 /// Speaks TLS on `stream` and makes sure who answers.
 async fn secure(
     door: &Inner,
-    to: &Origin,
+    permit: &Permit,
     stream: Counted,
 ) -> Result<Box<dyn Stream>, EgressError> {
+    let to = &permit.origin;
     let failed = |reason: String| EgressError::Tls {
         host: to.host(),
         reason,
@@ -219,7 +220,11 @@ async fn secure(
         (None, name) => ServerName::try_from(name.unwrap_or_default().to_owned())
             .map_err(|error| failed(error.to_string()))?,
     };
-    let connector = TlsConnector::from(door.tls()?);
+    let config = match permit.authorities() {
+        Some(own) => own.tls()?,
+        None => door.tls()?,
+    };
+    let connector = TlsConnector::from(config);
     match connector.connect(name, stream).await {
         Ok(stream) => Ok(Box::new(stream)),
         // The library's own errors come wrapped; all others are the connection's.

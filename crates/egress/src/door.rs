@@ -9,13 +9,13 @@ use http_body_util::Full;
 use hyper::client::conn::http1;
 use hyper::header::{ACCEPT_ENCODING, HOST, HeaderValue, LOCATION, USER_AGENT};
 use hyper_util::rt::TokioIo;
-use rustls::pki_types::CertificateDer;
 use url::Url;
 
 use crate::dial::{self, Resolve, Stream, SystemResolver};
 use crate::log::{Event, Log, Row};
 use crate::response::{Attempt, Head, Response};
 use crate::rules::Location;
+use crate::tls;
 use crate::{
     Cause, EgressError, Endpoint, Follow, Method, Origin, Permit, Proxy, Purpose, Request, Wait,
     origin,
@@ -299,31 +299,9 @@ impl Inner {
     /// call a server of its own by http.
     pub(crate) fn tls(&self) -> Result<Arc<rustls::ClientConfig>, EgressError> {
         self.tls
-            .get_or_init(|| {
-                make_tls(&self.options.authorities).map_err(|error| EgressError::NoAuthorities {
-                    reason: error.to_string(),
-                })
-            })
+            .get_or_init(|| tls::of_the_system(&self.options.authorities))
             .clone()
     }
-}
-
-fn make_tls(authorities: &[Vec<u8>]) -> Result<Arc<rustls::ClientConfig>, rustls::Error> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let extra: Vec<_> = authorities
-        .iter()
-        .cloned()
-        .map(CertificateDer::from)
-        .collect();
-    let verifier =
-        rustls_platform_verifier::Verifier::new_with_extra_roots(extra, provider.clone())?;
-    let mut config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(verifier))
-        .with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
 }
 
 /// A task that ends with its owner.

@@ -148,6 +148,12 @@ pub enum EgressError {
         /// What the TLS library said.
         reason: String,
     },
+    /// A file with authorities that cannot be used.
+    #[error("the certificates of authorities cannot be used: {reason}; give a PEM file")]
+    BadAuthorities {
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The server was silent for too long.
     #[error("{host} was silent for {} s while {wait}; try again later", limit.as_secs_f32())]
     Timeout {

@@ -70,6 +70,7 @@ mod proxy;
 mod request;
 mod response;
 mod rules;
+mod tls;
 
 pub use blocking::BlockingResponse;
 pub use cancel::Cancel;
@@ -83,4 +84,5 @@ pub use proxy::Proxy;
 pub use request::{Follow, Method, Request, Token};
 pub use response::{Head, Response};
 pub use rules::{Endpoint, Permit, Purpose, Redirects};
+pub use tls::Authorities;
 pub use url::Url;

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 use url::Url;
 
-use crate::{Cause, EgressError, Origin, address, origin};
+use crate::{Authorities, Cause, EgressError, Origin, address, origin};
 
 /// Redirects that are followed for one request.
 pub(crate) const MAX_REDIRECTS: u32 = 8;
@@ -37,6 +37,7 @@ pub struct Endpoint {
     pub(crate) origin: Origin,
     pub(crate) named: bool,
     pub(crate) redirects: Redirects,
+    authorities: Option<Authorities>,
 }
 
 impl Endpoint {
@@ -59,6 +60,7 @@ impl Endpoint {
             origin,
             named: false,
             redirects,
+            authorities: None,
         })
     }
 
@@ -71,6 +73,7 @@ impl Endpoint {
             origin,
             named: true,
             redirects,
+            authorities: None,
         }
     }
 
@@ -94,6 +97,13 @@ impl Endpoint {
             true => Ok(Self::named(purpose, origin, Redirects::none())),
             false => Self::public(purpose, origin, Redirects::none()),
         }
+    }
+
+    /// Only these vouch for it.
+    #[must_use]
+    pub fn vouched_for_by(mut self, authorities: Authorities) -> Self {
+        self.authorities = Some(authorities);
+        self
     }
 
     /// The origin.
@@ -223,6 +233,13 @@ impl Permit {
     #[must_use]
     pub fn cause(&self) -> Option<&Cause> {
         self.cause.as_ref()
+    }
+
+    /// Who alone vouches for where it leads, if not those of the system: of an endpoint itself, not of
+    /// where it redirects to.
+    pub(crate) fn authorities(&self) -> Option<&Authorities> {
+        let own = self.endpoint.authorities.as_ref();
+        own.filter(|_| self.origin == self.endpoint.origin)
     }
 
     /// A permit by a line of the allow-list.

@@ -73,7 +73,11 @@ pub fn hub(environment: &Environment, wishes: &Wishes<'_>, cancel: &Cancel) -> a
     })
 }
 
-fn log(environment: &Environment) -> anyhow::Result<FileLog> {
+/// The log in which every use of the network is written down.
+///
+/// # Errors
+/// It cannot be written: then nothing goes out.
+pub fn log(environment: &Environment) -> anyhow::Result<FileLog> {
     let path = environment.egress_log().context(
         "nothing is sent, because there is no place to write down what was; set HOME or XDG_STATE_HOME",
     )?;

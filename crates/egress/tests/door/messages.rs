@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ingle_egress::{EgressError, Proxy, Purpose, Wait, parse_url};
+use ingle_egress::{Authorities, EgressError, Proxy, Purpose, Wait, parse_url};
 
 fn host() -> String {
     "hub.example".to_owned()
@@ -92,6 +92,7 @@ fn failures() -> Vec<EgressError> {
         EgressError::NoAuthorities {
             reason: reason("No CA certificates were loaded"),
         },
+        Authorities::from_pem(b"-----").unwrap_err(),
         timeout(Wait::Dns),
         timeout(Wait::Connect),
         timeout(Wait::Answer),

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use ingle_egress::{Door, EgressError, Follow, Purpose, Redirects, Request, Token, Url};
+use base64::Engine as _;
+use ingle_egress::{
+    Authorities, Door, EgressError, Endpoint, Follow, Purpose, Redirects, Request, Token, Url,
+};
 
 use crate::server::{Server, ok, redirect};
 use crate::{Names, Rows, options};
@@ -157,4 +160,41 @@ fn who_is_not_vouched_for_is_not_trusted() {
         "{error}"
     );
     assert!(server.heads.lock().unwrap().len() == 2);
+}
+
+#[test]
+fn an_endpoint_may_have_its_own_authority_and_then_no_other() {
+    let pem = |der: &[u8]| {
+        let text = base64::engine::general_purpose::STANDARD.encode(der);
+        format!("-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n")
+    };
+    let ours = Authorities::from_pem(pem(crate::server::AUTHORITY).as_bytes()).unwrap();
+    let server = Server::tls(|_, line| ok(line, "here"));
+    let origin = server.origin("127.0.0.1");
+    let endpoint = || Endpoint::named(Purpose::Pull, origin.clone(), Redirects::none());
+    let open = |endpoint: Endpoint, authorities: Vec<Vec<u8>>| {
+        let mut options = options(origin.clone(), Redirects::none());
+        (options.endpoints, options.authorities) = (vec![endpoint], authorities);
+        let door = Door::new(options, Arc::new(Rows::default()));
+        crate::fetch(&door, &server.url("127.0.0.1", "/"))
+    };
+    let vouched = || endpoint().vouched_for_by(ours.clone());
+    assert_eq!(open(vouched(), Vec::new()).unwrap(), "here");
+    assert!(open(endpoint(), Vec::new()).is_err());
+    // Whom the door trusts else does not count: another authority alone is not ours.
+    let other = include_bytes!("../goldens/server.der");
+    let other = Authorities::from_pem(pem(other).as_bytes()).unwrap();
+    let stranger = endpoint().vouched_for_by(other);
+    let refused = open(stranger, vec![crate::server::AUTHORITY.to_vec()]);
+    assert!(
+        matches!(refused, Err(EgressError::Tls { .. })),
+        "{refused:?}"
+    );
+    for wrong in [
+        &b""[..],
+        b"text",
+        b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+    ] {
+        assert!(Authorities::from_pem(wrong).is_err());
+    }
 }

@@ -125,11 +125,7 @@ async fn judge(response: Response, provider: &Provider) -> Result<(Response, boo
     let head = response.head();
     match head.status() {
         200 => {}
-        status @ 300..=399 => {
-            let to = head.location().and_then(|url| Origin::of(url).ok());
-            let to = to.map_or_else(|| "an unusable address".to_owned(), |to| to.to_string());
-            return Err(Fault::Redirected { status, to });
-        }
+        status @ 300..=399 => return Err(redirected(head, status)),
         _ => return Err(refusal(response, provider).await),
     }
     let encoded = head.header("content-encoding").unwrap_or("identity");
@@ -317,8 +313,11 @@ fn wrong(wrong: Wrong) -> Fault {
     }
 }
 
-/// Whether the server at `url` says that it is well.
-pub(super) async fn is_well(door: &Door, provider: &Provider, cause: Cause) -> Result<bool, Fault> {
+/// Asks whether it is there and lets us in. It is asked for no answer, and nothing of anybody is sent.
+pub(super) async fn visit(door: &Door, provider: &Provider, cause: Cause) -> Result<(), Fault> {
+    if let Key::Missing(why) = &provider.settings.key {
+        return Err(Fault::NoKey(why.clone()));
+    }
     let patience = provider.settings.timeouts.connect;
     let limits = Limits {
         connect: patience,
@@ -332,11 +331,19 @@ pub(super) async fn is_well(door: &Door, provider: &Provider, cause: Cause) -> R
         sent = sent.header("anthropic-version", "2023-06-01")?;
     }
     let response = door.send(sent).await?;
-    response.finish();
-    Ok(status_is_well(response.head()))
+    match response.head().status() {
+        // Whoever is too busy for this question is there.
+        200..=299 | 429 => {
+            response.finish();
+            Ok(())
+        }
+        status @ 300..=399 => Err(redirected(response.head(), status)),
+        _ => Err(refusal(response, provider).await),
+    }
 }
 
-fn status_is_well(head: &Head) -> bool {
-    // Whoever is too busy for this question is there.
-    matches!(head.status(), 200..=299 | 429)
+fn redirected(head: &Head, status: u16) -> Fault {
+    let to = head.location().and_then(|url| Origin::of(url).ok());
+    let to = to.map_or_else(|| "an unusable address".to_owned(), |to| to.to_string());
+    Fault::Redirected { status, to }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use ingle_egress::{EgressError, Endpoint, Origin, Purpose, Token, Url, parse_url};
+use ingle_egress::{Authorities, EgressError, Endpoint, Origin, Purpose, Token, Url, parse_url};
 
 use super::breaker::BreakerSettings;
 use super::retry::Retries;
@@ -177,6 +177,8 @@ pub struct ProviderSettings {
     pub base_url: String,
     /// Its key.
     pub key: Key,
+    /// Who alone vouches for it; none: those of the system.
+    pub authorities: Option<Authorities>,
     /// Whether its host may lie on a private address although its name does not say so.
     pub private: bool,
     /// Whether it is asked for answers piece by piece.
@@ -206,6 +208,7 @@ impl ProviderSettings {
             dialect,
             base_url: base_url.to_owned(),
             key: Key::None,
+            authorities: None,
             private: false,
             stream: true,
             limit_field: None,
@@ -273,7 +276,10 @@ impl Provider {
         let wrong = |error: EgressError| SettingsError::new("base_url", error.to_string());
         let origin = Origin::of(&base).map_err(wrong)?;
         let endpoint = Endpoint::configured(Purpose::Provider, origin.clone(), settings.private);
-        let endpoint = endpoint.map_err(wrong)?;
+        let endpoint = match settings.authorities.clone() {
+            Some(own) => endpoint.map_err(wrong)?.vouched_for_by(own),
+            None => endpoint.map_err(wrong)?,
+        };
         let wants_key = settings.key != Key::None;
         if wants_key && !origin.is_tls() && !origin.is_loopback() {
             let message =

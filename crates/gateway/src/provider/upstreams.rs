@@ -158,8 +158,20 @@ impl Providers {
         let Ok(cause) = Cause::new("health check", &rule) else {
             return;
         };
-        let well = call::is_well(&self.0.door, &site.provider, cause).await;
-        site.checked(well.unwrap_or(false));
+        let visited = call::visit(&self.0.door, &site.provider, cause).await;
+        site.checked(visited.is_ok());
+    }
+
+    /// Whether the provider of that name is there and accepts its key. Nothing of anybody is sent.
+    ///
+    /// # Errors
+    /// Why not.
+    pub async fn visit(&self, provider: &str) -> Result<(), Fault> {
+        let mut sites = self.0.sites.iter();
+        let site = sites.find(|site| site.provider.name() == provider);
+        let cause = Cause::new("visit", "asked for by hand")?;
+        let site = site.ok_or(Fault::Unknown)?;
+        call::visit(&self.0.door, &site.provider, cause).await
     }
 }
 

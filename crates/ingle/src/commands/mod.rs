@@ -10,6 +10,7 @@ pub mod embed;
 pub mod key;
 pub mod list;
 pub mod plan;
+pub mod providers;
 pub mod ps;
 pub mod pull;
 pub mod quantize;

@@ -2,6 +2,7 @@
 
 use super::document::{Fault, Placed, Source, Table, Value, nearest};
 use super::{Config, unknown};
+use ingle_egress::Authorities;
 use ingle_gateway::ledger::{Currency, Money, Prices};
 use ingle_gateway::provider::{
     self, Dialect, Key, LimitField, PoolSettings, Provider, ProviderSettings, RemoteModel,
@@ -40,11 +41,12 @@ pub struct PoolEntry {
 }
 
 /// Keys of `[providers.NAME]`.
-const KEYS: [&str; 20] = [
+const KEYS: [&str; 21] = [
     "dialect",
     "base_url",
     "key_env",
     "key_file",
+    "authority",
     "private",
     "stream",
     "limit_field",
@@ -411,6 +413,7 @@ impl Reader<'_> {
                     _ => KeyPlace::File(folder.join(text)),
                 };
             }
+            "authority" => settings.authorities = self.authorities(value, folder),
             "private" => settings.private = self.switch(name, value).unwrap_or_default(),
             "stream" => settings.stream = self.switch(name, value).unwrap_or_default(),
             "prompt_cache" => settings.prompt_cache = self.switch(name, value).unwrap_or_default(),
@@ -438,6 +441,28 @@ impl Reader<'_> {
             // `dialect`, which was read before.
             _ => {}
         }
+    }
+
+    /// The certificates in a PEM file.
+    fn authorities(
+        &mut self,
+        value: &Placed<Value>,
+        folder: &std::path::Path,
+    ) -> Option<Authorities> {
+        const MOST: u64 = 1 << 20;
+        let path = folder.join(self.text("authority", value)?);
+        let short = std::fs::metadata(&path).is_ok_and(|file| file.is_file() && file.len() <= MOST);
+        let read = match short {
+            true => std::fs::read(&path).map_err(|error| error.to_string()),
+            false => Err(format!("it is no file of at most {MOST} bytes")),
+        };
+        let read = read.and_then(|pem| Authorities::from_pem(&pem).map_err(|e| e.to_string()));
+        let wrong = |why: &String| format!("`authority`: {}: {why}", path.display());
+        let message = read.as_ref().err().map(wrong);
+        if let Some(message) = message {
+            self.wrong(value.at, message);
+        }
+        read.ok()
     }
 
     fn model(

@@ -23,7 +23,7 @@ pub(super) fn body(
     let messages = request.messages.iter().map(|m| message(m, own));
     let mut messages = messages.collect::<Result<Vec<_>, _>>()?;
     if let Some(prefill) = &request.prefill {
-        if !own {
+        if provider.dialect() != Dialect::Vllm {
             return Err(Misfit::Dialect("the beginning of the answer is given"));
         }
         messages.push(json!({ "role": "assistant", "content": prefill }));
