@@ -1,0 +1,468 @@
+//! The way in: what becomes of a request.
+
+use super::kind::{Class, Find, Kind};
+use super::redact::{Mapping, Writing};
+use super::rules::{Action, BUILT_IN, Rule, Ruling, by_content, by_subject};
+use super::scan::{Late, Limits, ScanError, Scanner, Unclassified, apart};
+use super::taint::{Held, Taint};
+use crate::chat::{Leave, Part, Place, Request, Role, Text};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+/// Rules, and what reads the texts that they speak of.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    rules: Arc<Vec<Rule>>,
+    scanner: Arc<Scanner>,
+}
+
+/// How much of a kind was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Counted {
+    /// The kind.
+    pub kind: Kind,
+    /// Which of its kind, as in [`Find::detail`].
+    pub detail: String,
+    /// How often.
+    pub count: usize,
+}
+
+/// A request as it may leave, and the way back.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Redacted {
+    /// The request with placeholders.
+    pub request: Request,
+    /// What stands for what: for the answer, and for nothing and nobody else.
+    pub mapping: Mapping,
+}
+
+/// What becomes of a request. Holds nothing of its texts but in `redacted`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Verdict {
+    /// Whether it may leave.
+    pub leave: Leave,
+    /// The rule that decided.
+    pub rule: String,
+    /// Why, in words.
+    pub reason: String,
+    /// What was found in it, by importance.
+    pub found: Vec<Counted>,
+    /// What is sent in its place, if it leaves; `None`: the request as it is.
+    pub redacted: Option<Redacted>,
+    /// The conversation stays from now on; its answer is to be given to [`Taint::answered`].
+    pub held: Option<Held>,
+}
+
+/// Bytes of each side of a cut between two texts that are read together.
+const SEAM: usize = 160;
+
+/// A find and where it was.
+struct Spot<'a> {
+    text: &'a str,
+    place: Place,
+    find: Find,
+    /// It cannot be replaced: a name, a number, or something cut in two.
+    fixed: bool,
+}
+
+impl Policy {
+    /// Rules, with what reads texts.
+    pub fn new(rules: Vec<Rule>, scanner: Scanner) -> Self {
+        Self {
+            rules: Arc::new(rules),
+            scanner: Arc::new(scanner),
+        }
+    }
+
+    /// No rules: nothing leaves.
+    ///
+    /// # Errors
+    /// The classifier cannot be made, which is a bug.
+    pub fn local_only() -> Result<Self, ScanError> {
+        Ok(Self::new(Vec::new(), Scanner::new(&[], Limits::default())?))
+    }
+
+    /// Its rules.
+    pub fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+
+    /// What reads texts.
+    pub fn scanner(&self) -> &Scanner {
+        &self.scanner
+    }
+
+    /// What becomes of a request. `providers`: whether there is anybody to send it to. `now` is in seconds
+    /// since 1970; `late` says when reading has taken too long.
+    ///
+    /// Where nobody could be asked nothing is read, and nothing remembered.
+    pub fn judge(
+        &self,
+        request: &Request,
+        providers: bool,
+        taint: &Taint,
+        now: u64,
+        late: Late<'_>,
+    ) -> Verdict {
+        if !providers {
+            return stays(BUILT_IN, "no provider is configured");
+        }
+        let whole = by_subject(&self.rules, request);
+        let texts = request.texts();
+        let read = self.read(request, &texts, late);
+        let held = taint.first_held(request);
+        let spots = match (&held, read) {
+            (Err(why), _) => return stays(BUILT_IN, why.to_string()),
+            (Ok(_), Ok(spots)) => spots,
+            (Ok(known), Err((first, why))) => {
+                let first = known.unwrap_or(first).min(first);
+                let reason = format!("{why}, so it cannot be classified");
+                return hold(taint, request, first, &[], stays(BUILT_IN, reason), now);
+            }
+        };
+        let found = counted(&spots);
+        // What would become of its content if nothing but that mattered.
+        let open = whole.action.max(Action::Redact);
+        let rulings: Vec<Option<Ruling>> = spots
+            .iter()
+            .map(|spot| by_content(&self.rules, request, open, &spot.find))
+            .collect();
+        let stay = |(spot, ruling): &(&Spot<'_>, &Option<Ruling>)| match ruling {
+            Some(ruling) => {
+                ruling.action == Action::LocalOnly || ruling.action == Action::Redact && spot.fixed
+            }
+            None => false,
+        };
+        let sensitive: Vec<_> = spots.iter().zip(&rulings).filter(stay).collect();
+        if let Some((spot, Some(ruling))) = sensitive.first() {
+            let verdict = Verdict {
+                found,
+                ..content_stays(spot, ruling)
+            };
+            let spots: Vec<&Spot<'_>> = sensitive.iter().map(|(spot, _)| *spot).collect();
+            let first = spots.iter().map(|spot| first_of(spot.place)).min();
+            let first = first
+                .unwrap_or(0)
+                .min(held.ok().flatten().unwrap_or(usize::MAX));
+            return hold(taint, request, first, &spots, verdict, now);
+        }
+        if let Ok(Some(first)) = held {
+            let reason = "this conversation once held something that must not leave";
+            let verdict = Verdict {
+                found,
+                ..stays("taint", reason)
+            };
+            return hold(taint, request, first, &[], verdict, now);
+        }
+        let verdict = Verdict {
+            leave: leave(whole.action),
+            rule: whole.rule,
+            reason: whole.reason,
+            found,
+            redacted: None,
+            held: None,
+        };
+        let replaced = |ruling: &Option<Ruling>| matches!(ruling, Some(ruling) if ruling.action == Action::Redact);
+        let spots = spots.iter().zip(&rulings);
+        let spots: Vec<&Spot<'_>> = spots
+            .filter(|(_, ruling)| replaced(ruling))
+            .map(|(spot, _)| spot)
+            .collect();
+        match whole.action {
+            Action::LocalOnly => verdict,
+            _ => self.redacted(request, &texts, &spots, verdict, late),
+        }
+    }
+
+    /// Reads every text of a request, and what is cut between them.
+    ///
+    /// # Errors
+    /// In which message what could not be read stands, and why it could not.
+    fn read<'a>(
+        &self,
+        request: &Request,
+        texts: &'a [Text<'a>],
+        late: Late<'_>,
+    ) -> Result<Vec<Spot<'a>>, (usize, Unclassified)> {
+        let image = |part: &Part| !matches!(part, Part::Text(_));
+        let with_image = (request.messages.iter()).position(|m| m.parts.iter().any(image));
+        if let Some(first) = with_image {
+            return Err((first, Unclassified::NotText("an image in it")));
+        }
+        let most = self.scanner.limits().request;
+        let bytes: usize = texts.iter().map(|text| text.text.len()).sum();
+        if bytes > most {
+            return Err((0, Unclassified::TooLong { bytes, most }));
+        }
+        let mut spots = Vec::new();
+        for text in texts {
+            let finds = self.scanner.scan(&text.text, late);
+            let finds = finds.map_err(|why| (first_of(text.place), why))?;
+            spots.extend(finds.into_iter().map(|find| Spot {
+                text: &text.text,
+                place: text.place,
+                find,
+                fixed: text.is_name,
+            }));
+        }
+        self.seams(request, late, &mut spots)
+            .map_err(|why| (0, why))?;
+        Ok(spots)
+    }
+
+    /// Reads across the cuts: a number whose halves stand in two parts, or in two messages.
+    fn seams(
+        &self,
+        request: &Request,
+        late: Late<'_>,
+        spots: &mut Vec<Spot<'_>>,
+    ) -> Result<(), Unclassified> {
+        for (i, message) in request.messages.iter().enumerate() {
+            let parts = message.parts.iter().filter_map(|part| match part {
+                Part::Text(text) => Some((i, text.as_str())),
+                Part::Image(_) => None,
+            });
+            let parts: Vec<(usize, &str)> = parts.collect();
+            if parts.len() > 1 {
+                self.seam(&parts, "", late, spots)?;
+            }
+        }
+        let contents: Vec<String> = request.messages.iter().map(|m| m.content()).collect();
+        let of = |role: Option<Role>| -> Vec<(usize, &str)> {
+            let messages = request.messages.iter().zip(&contents).enumerate();
+            let messages = messages.filter(|(_, (m, _))| role.is_none_or(|role| m.role == role));
+            messages.map(|(i, (_, text))| (i, text.as_str())).collect()
+        };
+        for (texts, joint) in [
+            (of(Some(Role::User)), ""),
+            (of(Some(Role::User)), "\n"),
+            (of(None), "\n"),
+        ] {
+            if texts.len() > 1 {
+                self.seam(&texts, joint, late, spots)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn seam(
+        &self,
+        texts: &[(usize, &str)],
+        joint: &str,
+        late: Late<'_>,
+        spots: &mut Vec<Spot<'_>>,
+    ) -> Result<(), Unclassified> {
+        let mut joined = String::new();
+        let mut cuts = Vec::new();
+        for (i, text) in texts {
+            if !joined.is_empty() {
+                cuts.push((joined.len(), *i));
+                joined.push_str(joint);
+            }
+            let (head, tail) = ends(text);
+            joined.push_str(head);
+            if let Some(tail) = tail {
+                // Nothing is found across what was left out.
+                joined.push('\0');
+                joined.push_str(tail);
+            }
+        }
+        let checked = |find: &Find| match find.kind {
+            Kind::Card | Kind::Iban | Kind::Email | Kind::NationalId | Kind::Term => true,
+            Kind::HighEntropy => false,
+            kind => kind.class() == Class::Secret,
+        };
+        for find in self.scanner.scan(&joined, late)? {
+            let across = cuts
+                .iter()
+                .find(|(at, _)| find.start < *at && find.end > at + joint.len());
+            if let Some((_, i)) = across.filter(|_| checked(&find)) {
+                spots.push(Spot {
+                    text: "",
+                    place: Place::Message(i.saturating_sub(1)),
+                    find,
+                    fixed: true,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// The request with placeholders for these spots.
+    fn redacted(
+        &self,
+        request: &Request,
+        texts: &[Text<'_>],
+        spots: &[&Spot<'_>],
+        verdict: Verdict,
+        late: Late<'_>,
+    ) -> Verdict {
+        if spots.is_empty() {
+            return verdict;
+        }
+        let mut by_text: HashMap<&str, Vec<Find>> = HashMap::new();
+        for spot in spots {
+            by_text
+                .entry(spot.text)
+                .or_default()
+                .push(spot.find.clone());
+        }
+        let mut mapping = Mapping::default();
+        let mut written: HashMap<&str, String> = HashMap::new();
+        for text in texts.iter().filter(|text| !text.is_name) {
+            let finds = by_text.get(text.text.as_ref()).cloned().unwrap_or_default();
+            let finds = apart(finds);
+            let new = mapping.redact(&text.text, &finds, writing(&text.text));
+            if !self.is_redacted(&text.text, &new, &finds, late) {
+                let reason = "it holds something that cannot be replaced";
+                return Verdict {
+                    found: verdict.found,
+                    ..stays(BUILT_IN, reason)
+                };
+            }
+            written.insert(&text.text, new);
+        }
+        let mut changed = request.clone();
+        changed.each_text_mut(&mut |_, text| {
+            if let Some(new) = written.get(text.as_str()) {
+                text.clone_from(new);
+            }
+        });
+        let count = mapping.len();
+        Verdict {
+            reason: format!("{}; {count} values are replaced", verdict.reason),
+            redacted: Some(Redacted {
+                request: changed,
+                mapping,
+            }),
+            ..verdict
+        }
+    }
+
+    /// Whether nothing that was to be replaced is left, and JSON is still JSON.
+    fn is_redacted(&self, old: &str, new: &str, finds: &[Find], late: Late<'_>) -> bool {
+        if finds.is_empty() {
+            return true;
+        }
+        let json = |text: &str| serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok();
+        let whole = writing(old) == Writing::Text || json(new);
+        let kinds: Vec<Kind> = finds.iter().map(|find| find.kind).collect();
+        let left = self.scanner.scan(new, late);
+        whole && left.is_ok_and(|left| !left.iter().any(|find| kinds.contains(&find.kind)))
+    }
+}
+
+/// How a text is written: arguments of calls are JSON objects.
+fn writing(text: &str) -> Writing {
+    let object = text.trim_start().starts_with('{');
+    match object && serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok() {
+        true => Writing::Json,
+        false => Writing::Text,
+    }
+}
+
+fn leave(action: Action) -> Leave {
+    match action {
+        Action::LocalOnly => Leave::LocalOnly,
+        Action::Redact | Action::Allow => Leave::Allow,
+        Action::PreferCloud => Leave::PreferCloud,
+    }
+}
+
+fn stays(rule: &str, reason: impl Into<String>) -> Verdict {
+    Verdict {
+        leave: Leave::LocalOnly,
+        rule: rule.to_owned(),
+        reason: reason.into(),
+        found: Vec::new(),
+        redacted: None,
+        held: None,
+    }
+}
+
+fn content_stays(spot: &Spot<'_>, ruling: &Ruling) -> Verdict {
+    let reason = match ruling.action {
+        Action::Redact => format!("{}, but it cannot be where it stands", ruling.reason),
+        _ => ruling.reason.clone(),
+    };
+    let place = match spot.place {
+        Place::Message(i) => format!(" (message {})", i.saturating_add(1)),
+        Place::Tool(_) => " (a tool's declaration)".to_owned(),
+        Place::Rest => String::new(),
+    };
+    stays(&ruling.rule, format!("{reason}{place}"))
+}
+
+/// The message from which on a place counts.
+fn first_of(place: Place) -> usize {
+    match place {
+        Place::Message(i) => i,
+        Place::Tool(_) | Place::Rest => 0,
+    }
+}
+
+/// Remembers that a conversation stays.
+fn hold(
+    taint: &Taint,
+    request: &Request,
+    first: usize,
+    spots: &[&Spot<'_>],
+    verdict: Verdict,
+    now: u64,
+) -> Verdict {
+    let mut alone: Vec<usize> = spots
+        .iter()
+        .filter_map(|spot| match spot.place {
+            Place::Message(i) => Some(i),
+            _ => None,
+        })
+        .collect();
+    alone.dedup();
+    let spans: Vec<&str> = spots
+        .iter()
+        .filter_map(|spot| spot.text.get(spot.find.start..spot.find.end))
+        .filter(|span| !span.is_empty())
+        .collect();
+    // Where it cannot be kept nothing leaves from now on: the store sees to that.
+    let held = taint.hold(request, first, &alone, &spans, now).ok();
+    Verdict { held, ..verdict }
+}
+
+fn counted(spots: &[Spot<'_>]) -> Vec<Counted> {
+    let mut counts: BTreeMap<(usize, String), (Kind, usize)> = BTreeMap::new();
+    for spot in spots
+        .iter()
+        .filter(|spot| spot.find.kind.class() != Class::Harmless)
+    {
+        let key = (spot.find.kind.rank(), spot.find.detail.clone());
+        let (_, count) = counts.entry(key).or_insert((spot.find.kind, 0));
+        *count = count.saturating_add(1);
+    }
+    let counts = counts.into_iter();
+    counts
+        .map(|((_, detail), (kind, count))| Counted {
+            kind,
+            detail,
+            count,
+        })
+        .collect()
+}
+
+/// A text, or the beginning and the end of a long one.
+fn ends(text: &str) -> (&str, Option<&str>) {
+    if text.len() <= 2 * SEAM {
+        return (text, None);
+    }
+    let mut head = SEAM;
+    while !text.is_char_boundary(head) {
+        head -= 1;
+    }
+    let mut tail = text.len() - SEAM;
+    while !text.is_char_boundary(tail) {
+        tail += 1;
+    }
+    (
+        text.get(..head).unwrap_or_default(),
+        Some(text.get(tail..).unwrap_or_default()),
+    )
+}

@@ -1,0 +1,269 @@
+//! A text that was written in another writing: percent, HTML and JSON escapes, base64, hexadecimal digits.
+//! One level of each.
+
+use super::view::{Builder, View};
+use base64::Engine as _;
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{
+    GeneralPurpose, GeneralPurposeConfig, STANDARD_NO_PAD, URL_SAFE_NO_PAD,
+};
+use std::ops::Range;
+
+/// The shortest run of base64 or hexadecimal digits that is read.
+const SHORTEST: usize = 16;
+/// The longest one that is read whole; of a longer one (an image, a key) this much is.
+const LONGEST: usize = 64 << 10;
+
+/// The text read in every writing that stands in it.
+pub fn views(text: &str) -> Vec<View<'static>> {
+    let mut views = Vec::new();
+    let readers: [(&str, Reader); 3] = [("%", percent), ("&", entity), ("\\", escape)];
+    for (sign, read) in readers {
+        if text.contains(sign) {
+            views.extend(unescaped(text, read));
+        }
+    }
+    views.extend(blocks(text));
+    views
+}
+
+/// Reads what an escape stands for, at the beginning of a text: a character and how many bytes it took.
+type Reader = fn(&str) -> Option<(char, usize)>;
+
+/// The text with its escapes replaced; `None` where there are none.
+fn unescaped(text: &str, read: Reader) -> Option<View<'static>> {
+    let mut view = Builder::with_capacity(text.len());
+    let mut any = false;
+    let mut at = 0_usize;
+    while let Some(rest) = text.get(at..).filter(|rest| !rest.is_empty()) {
+        let (c, len) = match read(rest) {
+            Some(found) => {
+                any = true;
+                found
+            }
+            None => {
+                let c = rest.chars().next()?;
+                (c, c.len_utf8())
+            }
+        };
+        let end = at.saturating_add(len.max(1));
+        view.push(c, at..end);
+        at = end;
+    }
+    any.then(|| view.view())
+}
+
+fn hex_byte(digits: &str) -> Option<u8> {
+    let right = digits.len() == 2 && digits.bytes().all(|b| b.is_ascii_hexdigit());
+    right.then(|| u8::from_str_radix(digits, 16).ok()).flatten()
+}
+
+/// `%41`, and the two to four of a character beyond ASCII.
+fn percent(text: &str) -> Option<(char, usize)> {
+    let mut bytes = Vec::new();
+    let mut rest = text;
+    while bytes.len() < 4 {
+        let byte = rest
+            .strip_prefix('%')
+            .and_then(|r| r.get(..2))
+            .and_then(hex_byte)?;
+        bytes.push(byte);
+        if let Ok(read) = std::str::from_utf8(&bytes) {
+            return Some((read.chars().next()?, bytes.len().saturating_mul(3)));
+        }
+        rest = rest.get(3..).unwrap_or_default();
+    }
+    None
+}
+
+/// `&#65;`, `&#x41;` and the named ones that matter.
+fn entity(text: &str) -> Option<(char, usize)> {
+    let body = text.strip_prefix('&')?;
+    let end = body.bytes().take(12).position(|b| b == b';')?;
+    let name = body.get(..end)?;
+    let c = match name.strip_prefix('#') {
+        Some(number) => {
+            let hex = number.strip_prefix(['x', 'X']);
+            let code = match hex {
+                Some(hex) => u32::from_str_radix(hex, 16).ok()?,
+                None => number.parse().ok()?,
+            };
+            char::from_u32(code)?
+        }
+        None => match name {
+            "amp" => '&',
+            "lt" => '<',
+            "gt" => '>',
+            "quot" => '"',
+            "apos" => '\'',
+            "nbsp" | "ensp" | "emsp" | "thinsp" => ' ',
+            "commat" => '@',
+            "period" => '.',
+            "colon" => ':',
+            "sol" => '/',
+            "plus" => '+',
+            "num" => '#',
+            "equals" => '=',
+            "shy" | "zwj" | "zwnj" => '\u{200B}',
+            "hyphen" | "dash" | "ndash" | "mdash" | "minus" => '-',
+            _ => return None,
+        },
+    };
+    Some((c, end.saturating_add(2)))
+}
+
+/// Escapes of JSON, JavaScript and C: `\u0041`, `\x41`, `\n`.
+fn escape(text: &str) -> Option<(char, usize)> {
+    let body = text.strip_prefix('\\')?;
+    let unit = |body: &str| -> Option<u32> {
+        let digits = body.strip_prefix('u')?.get(..4)?;
+        let right = digits.bytes().all(|b| b.is_ascii_hexdigit());
+        right
+            .then(|| u32::from_str_radix(digits, 16).ok())
+            .flatten()
+    };
+    match body.chars().next()? {
+        'n' => Some(('\n', 2)),
+        'r' => Some(('\r', 2)),
+        't' => Some(('\t', 2)),
+        c @ ('"' | '\\' | '/' | '\'') => Some((c, 2)),
+        'x' => Some((char::from(hex_byte(body.get(1..3)?)?), 4)),
+        'u' => {
+            let first = unit(body)?;
+            if let Some(c) = char::from_u32(first) {
+                return Some((c, 6));
+            }
+            let second = unit(body.get(5..)?.strip_prefix('\\')?)?;
+            let pair = [u16::try_from(first).ok()?, u16::try_from(second).ok()?];
+            let c = char::decode_utf16(pair).next()?.ok()?;
+            Some((c, 12))
+        }
+        _ => None,
+    }
+}
+
+/// Every run of base64 or hexadecimal digits that holds a text.
+fn blocks(text: &str) -> Vec<View<'static>> {
+    let mut views = Vec::new();
+    let mut start = None;
+    let in_block = |b: u8| b.is_ascii_alphanumeric() || b"+/-_".contains(&b);
+    for (at, byte) in text.bytes().chain([b' ']).enumerate() {
+        match (in_block(byte), start) {
+            (true, None) => start = Some(at),
+            (false, Some(begun)) => {
+                views.extend(block(text, begun..at));
+                start = None;
+            }
+            _ => {}
+        }
+    }
+    views
+}
+
+fn block(text: &str, range: Range<usize>) -> Option<View<'static>> {
+    let shown = text.get(range.start..range.end.min(range.start.saturating_add(LONGEST)))?;
+    if shown.len() < SHORTEST {
+        return None;
+    }
+    let bytes = match unhex(shown) {
+        Some(bytes) => bytes,
+        None => unbase64(shown)?,
+    };
+    let end = bytes.len();
+    let read = match std::str::from_utf8(&bytes) {
+        Ok(read) => read,
+        // A long one was cut, perhaps in the middle of a character.
+        Err(error) if end.saturating_sub(error.valid_up_to()) < 4 => {
+            std::str::from_utf8(bytes.get(..error.valid_up_to())?).ok()?
+        }
+        Err(_) => return None,
+    };
+    let written = read.chars().all(|c| !c.is_control() || c.is_whitespace());
+    if !written || read.len() < 6 {
+        return None;
+    }
+    let mut view = Builder::with_capacity(read.len());
+    read.chars().for_each(|c| view.push(c, range.clone()));
+    Some(view.view())
+}
+
+fn unhex(text: &str) -> Option<Vec<u8>> {
+    if !text.len().is_multiple_of(2) || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return None;
+    }
+    let digit = |b: &u8| {
+        char::from(*b)
+            .to_digit(16)
+            .and_then(|d| u8::try_from(d).ok())
+    };
+    let pairs = text.as_bytes().chunks_exact(2);
+    pairs
+        .map(|pair| match pair {
+            [high, low] => Some(digit(high)? << 4 | digit(low)?),
+            _ => None,
+        })
+        .collect()
+}
+
+fn unbase64(text: &str) -> Option<Vec<u8>> {
+    // A last group of one character says nothing.
+    let whole = text.len() - usize::from(text.len() % 4 == 1);
+    let text = text.get(..whole)?;
+    let alphabet = if text.contains(['-', '_']) {
+        &URL_SAFE_NO_PAD
+    } else {
+        &STANDARD_NO_PAD
+    };
+    alphabet.decode(text).ok().or_else(|| {
+        let loose = GeneralPurposeConfig::new()
+            .with_decode_allow_trailing_bits(true)
+            .with_decode_padding_mode(DecodePaddingMode::Indifferent);
+        let alphabet = if text.contains(['-', '_']) {
+            base64::alphabet::URL_SAFE
+        } else {
+            base64::alphabet::STANDARD
+        };
+        GeneralPurpose::new(&alphabet, loose).decode(text).ok()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Vec<String> {
+        views(text)
+            .iter()
+            .map(|view| view.text.to_string())
+            .collect()
+    }
+
+    #[test]
+    fn each_writing() {
+        for (text, want) in [
+            ("a%40b.com", "a@b.com"),
+            ("caf%C3%A9", "café"),
+            ("a&#64;b.com", "a@b.com"),
+            ("a&#x40;b&period;com", "a@b.com"),
+            ("\\u0061\\u0040b.com", "a@b.com"),
+            ("\\x61 \\ud83d\\ude00", "a 😀"),
+            ("YW5uYUBleGFtcGxlLmNvbQ==", "anna@example.com"),
+            ("616e6e61406578616d706c652e636f6d", "anna@example.com"),
+        ] {
+            assert!(
+                read(text).contains(&want.to_owned()),
+                "{text}: {:?}",
+                read(text)
+            );
+        }
+        assert_eq!(read("100% of it & more"), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_block_leads_back_to_all_of_it() {
+        let text = "see YW5uYUBleGFtcGxlLmNvbQ== there";
+        let views = views(text);
+        let source = views[0].source(0..4);
+        assert_eq!(&text[source], "YW5uYUBleGFtcGxlLmNvbQ");
+    }
+}
