@@ -180,6 +180,7 @@ pub fn checkable(counts: &BTreeMap<&'static str, Counts>) -> Counts {
 }
 
 /// A table in Markdown.
+#[allow(dead_code, reason = "the tests only count")]
 pub fn table(rows: &[(String, Counts)]) -> String {
     let mut out = String::from(
         "| type | marked | found | recall | precision |\n| --- | ---: | ---: | ---: | ---: |\n",

@@ -29,11 +29,21 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             .filter(|row| has("--all") || is_held_out(&row.template))
             .collect();
         let counts = count(&scanner, &some, &mut miss);
-        let row = |name: &str| (name.to_owned(), counts.get(name).copied().unwrap_or_default());
+        let row = |name: &str| {
+            (
+                name.to_owned(),
+                counts.get(name).copied().unwrap_or_default(),
+            )
+        };
         let mut lines: Vec<(String, Counts)> = CHECKABLE.iter().map(|(n, _)| row(n)).collect();
         lines.push(("**all of these**".into(), checkable(&counts)));
         lines.extend(OTHERS.iter().map(|(n, _)| row(n)));
-        println!("{path}: {} of {} texts\n\n{}", some.len(), rows.len(), table(&lines));
+        println!(
+            "{path}: {} of {} texts\n\n{}",
+            some.len(),
+            rows.len(),
+            table(&lines)
+        );
     }
     let counts = corpus::count(&scanner, &corpus::make(7, 40), &mut miss);
     let lines: Vec<(String, Counts)> = counts.into_iter().collect();

@@ -110,43 +110,72 @@ impl Policy {
         let whole = by_subject(&self.rules, request);
         let texts = request.texts();
         let read = self.read(request, &texts, late);
-        let held = taint.first_held(request);
-        let spots = match (&held, read) {
-            (Err(why), _) => return stays(BUILT_IN, why.to_string()),
-            (Ok(_), Ok(spots)) => spots,
-            (Ok(known), Err((first, why))) => {
+        // A store that cannot say lets nothing leave, but is still told what it may be able to keep.
+        let (known, closed) = match taint.first_held(request) {
+            Ok(known) => (known, None),
+            Err(why) => (None, Some(why)),
+        };
+        let verdict = match read {
+            Ok(spots) => {
+                let verdict = self.weigh(request, &whole, &spots, known, taint, now);
+                match (verdict.leave, whole.action) {
+                    (Leave::LocalOnly, _) | (_, Action::LocalOnly) => verdict,
+                    _ => self.redacted(
+                        request,
+                        &texts,
+                        &self.replaced(request, &whole, &spots),
+                        verdict,
+                        late,
+                    ),
+                }
+            }
+            Err((first, why)) => {
                 let first = known.unwrap_or(first).min(first);
                 let reason = format!("{why}, so it cannot be classified");
-                return hold(taint, request, first, &[], stays(BUILT_IN, reason), now);
+                hold(taint, request, first, &[], stays(BUILT_IN, reason), now)
             }
         };
-        let found = counted(&spots);
+        match closed {
+            Some(why) => Verdict {
+                held: verdict.held,
+                found: verdict.found,
+                ..stays(BUILT_IN, why.to_string())
+            },
+            None => verdict,
+        }
+    }
+
+    /// The verdict over what was found, before anything is replaced.
+    fn weigh(
+        &self,
+        request: &Request,
+        whole: &Ruling,
+        spots: &[Spot<'_>],
+        known: Option<usize>,
+        taint: &Taint,
+        now: u64,
+    ) -> Verdict {
+        let found = counted(spots);
         // What would become of its content if nothing but that mattered.
         let open = whole.action.max(Action::Redact);
-        let rulings: Vec<Option<Ruling>> = spots
+        let sensitive: Vec<(&Spot<'_>, Ruling)> = spots
             .iter()
-            .map(|spot| by_content(&self.rules, request, open, &spot.find))
-            .collect();
-        let stay = |(spot, ruling): &(&Spot<'_>, &Option<Ruling>)| match ruling {
-            Some(ruling) => {
+            .filter_map(|spot| Some((spot, by_content(&self.rules, request, open, &spot.find)?)))
+            .filter(|(spot, ruling)| {
                 ruling.action == Action::LocalOnly || ruling.action == Action::Redact && spot.fixed
-            }
-            None => false,
-        };
-        let sensitive: Vec<_> = spots.iter().zip(&rulings).filter(stay).collect();
-        if let Some((spot, Some(ruling))) = sensitive.first() {
+            })
+            .collect();
+        if let Some((spot, ruling)) = sensitive.first() {
             let verdict = Verdict {
                 found,
                 ..content_stays(spot, ruling)
             };
             let spots: Vec<&Spot<'_>> = sensitive.iter().map(|(spot, _)| *spot).collect();
             let first = spots.iter().map(|spot| first_of(spot.place)).min();
-            let first = first
-                .unwrap_or(0)
-                .min(held.ok().flatten().unwrap_or(usize::MAX));
+            let first = first.unwrap_or(0).min(known.unwrap_or(usize::MAX));
             return hold(taint, request, first, &spots, verdict, now);
         }
-        if let Ok(Some(first)) = held {
+        if let Some(first) = known {
             let reason = "this conversation once held something that must not leave";
             let verdict = Verdict {
                 found,
@@ -154,24 +183,28 @@ impl Policy {
             };
             return hold(taint, request, first, &[], verdict, now);
         }
-        let verdict = Verdict {
+        Verdict {
             leave: leave(whole.action),
-            rule: whole.rule,
-            reason: whole.reason,
+            rule: whole.rule.clone(),
+            reason: whole.reason.clone(),
             found,
             redacted: None,
             held: None,
-        };
-        let replaced = |ruling: &Option<Ruling>| matches!(ruling, Some(ruling) if ruling.action == Action::Redact);
-        let spots = spots.iter().zip(&rulings);
-        let spots: Vec<&Spot<'_>> = spots
-            .filter(|(_, ruling)| replaced(ruling))
-            .map(|(spot, _)| spot)
-            .collect();
-        match whole.action {
-            Action::LocalOnly => verdict,
-            _ => self.redacted(request, &texts, &spots, verdict, late),
         }
+    }
+
+    /// What is to be replaced.
+    fn replaced<'a, 'b>(
+        &self,
+        request: &Request,
+        whole: &Ruling,
+        spots: &'b [Spot<'a>],
+    ) -> Vec<&'b Spot<'a>> {
+        let says = |spot: &&Spot<'_>| {
+            let ruling = by_content(&self.rules, request, whole.action, &spot.find);
+            ruling.is_some_and(|ruling| ruling.action == Action::Redact)
+        };
+        spots.iter().filter(says).collect()
     }
 
     /// Reads every text of a request, and what is cut between them.

@@ -100,8 +100,6 @@ struct Open {
     lengths: HashSet<usize>,
     /// The last row that `spans` knows.
     seen: i64,
-    /// Marks could not be kept once: until they can, anything may be a conversation that stays.
-    lost: bool,
 }
 
 impl std::fmt::Debug for Taint {
@@ -176,7 +174,6 @@ impl Taint {
             spans: HashSet::new(),
             lengths: HashSet::new(),
             seen: 0,
-            lost: false,
         };
         open.refresh()?;
         Ok(Self {
@@ -201,7 +198,7 @@ impl Taint {
             State::Open(open) => open,
             State::Closed(why) => return Err(why.clone()),
         };
-        if open.lost {
+        if open.has_lost()? {
             return Err(TaintError::Full);
         }
         open.refresh()?;
@@ -364,7 +361,8 @@ impl Taint {
         match &mut *self.state() {
             State::Open(open) => {
                 let kept = open.keep(marks, now, &self.bounds);
-                open.lost = kept.is_err();
+                // Until marks can be kept again, anything may belong to a conversation that stays.
+                open.set_lost(kept.is_err())?;
                 kept
             }
             State::Closed(why) => Err(why.clone()),
@@ -408,6 +406,25 @@ impl Open {
             .prepare_cached("SELECT weight FROM marks WHERE mark = ?1")?;
         let mut rows = find.query([mark.as_slice()])?;
         Ok(rows.next()?.map_or(Ok(0), |row| row.get(0))?)
+    }
+
+    /// Whether marks could not be kept when they last should have been, by whichever process.
+    fn has_lost(&self) -> Result<bool, TaintError> {
+        let mut lost = self
+            .db
+            .prepare_cached("SELECT 1 FROM about WHERE name = 'lost'")?;
+        Ok(lost.exists([])?)
+    }
+
+    fn set_lost(&self, lost: bool) -> Result<(), TaintError> {
+        if lost != self.has_lost()? {
+            let change = match lost {
+                true => "INSERT OR REPLACE INTO about VALUES ('lost', x'')",
+                false => "DELETE FROM about WHERE name = 'lost'",
+            };
+            self.db.execute(change, [])?;
+        }
+        Ok(())
     }
 
     fn count(&self) -> Result<u64, TaintError> {

@@ -82,7 +82,8 @@ pub fn runs(page: &Page<'_>, taken: &[Range<usize>]) -> Vec<Run> {
 }
 
 impl<'a> Window<'a> {
-    /// Whole windows that begin with group `first`, the longest first, of at most `most` digits.
+    /// Windows that begin with group `first`, the longest first, of at most `most` digits, and that have at least
+    /// one end of their own.
     pub fn from(
         page: &'a Page<'a>,
         run: &'a Run,
@@ -108,25 +109,28 @@ impl<'a> Window<'a> {
             return None;
         }
         let gap = |a: &Group, b: &Group| page.cut(a.range.end..b.range.start);
-        let inner: Vec<&str> = groups
-            .windows(2)
-            .filter_map(|pair| match pair {
-                [a, b] => Some(gap(a, b)),
-                _ => None,
-            })
-            .collect();
         // A number is parted from the next by something that does not stand in it.
-        let parts =
-            |outer: &str| !inner.contains(&outer) && (outer.contains('\n') || !inner.is_empty());
+        let parts = |outer: &str| {
+            let inside = groups.windows(2).any(|pair| match pair {
+                [a, b] => gap(a, b) == outer,
+                _ => false,
+            });
+            !inside && (outer.contains('\n') || groups.len() > 1)
+        };
         let before = first.checked_sub(1).and_then(|i| run.get(i));
         let after = run.get(first.saturating_add(groups.len()));
+        let opens = before.is_none_or(|group| parts(gap(group, head)));
+        let closes = after.is_none_or(|group| parts(gap(tail, group)));
+        if !opens && !closes {
+            return None;
+        }
         let text = page.cut(head.range.start..tail.range.end).bytes();
         let digits = text.filter(u8::is_ascii_digit).map(|b| b - b'0').collect();
         Some(Self {
             page,
             groups,
-            opens: before.is_none_or(|group| parts(gap(group, head))),
-            closes: after.is_none_or(|group| parts(gap(tail, group))),
+            opens,
+            closes,
             digits,
         })
     }
