@@ -24,6 +24,7 @@ mod model_file;
 mod network;
 mod ollama;
 mod out;
+mod policy;
 mod prefix_store;
 mod providers;
 mod pull_progress;
@@ -88,6 +89,7 @@ enum Command {
     Cache(commands::cache::Args),
     Calibrate(commands::calibrate::Args),
     Config(commands::config::Args),
+    Policy(commands::policy::Args),
 }
 
 /// The arguments are wrong in a way that only shows when they are used: exit code 2.
@@ -133,6 +135,7 @@ fn run(line: &Line) -> anyhow::Result<()> {
         Command::Cache(args) => commands::cache::run(&args),
         Command::Calibrate(args) => commands::calibrate::run(&args),
         Command::Config(args) => commands::config::run(&args, line),
+        Command::Policy(args) => commands::policy::run(&args, line),
     }
 }
 

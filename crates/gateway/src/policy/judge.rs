@@ -92,6 +92,14 @@ impl Policy {
         &self.scanner
     }
 
+    /// What the rules say of one thing in such a request, and which of them; `None`: it is nothing that they
+    /// speak of.
+    pub fn says(&self, request: &Request, find: &Find) -> Option<(Action, String)> {
+        let whole = by_subject(&self.rules, request);
+        let ruling = by_content(&self.rules, request, whole.action, find)?;
+        Some((ruling.action, ruling.rule))
+    }
+
     /// What becomes of a request. `providers`: whether there is anybody to send it to. `now` is in seconds
     /// since 1970; `late` says when reading has taken too long.
     ///

@@ -11,6 +11,7 @@ pub mod key;
 pub mod list;
 pub mod plan;
 pub mod providers;
+pub mod policy;
 pub mod ps;
 pub mod pull;
 pub mod quantize;

@@ -5,11 +5,13 @@
 //! is read and judged by the same code wherever it comes from.
 
 mod document;
+mod policy;
 mod presets;
 mod providers;
 mod settings;
 
 pub use document::Faults;
+pub use policy::PolicySection;
 pub use presets::{Preset, Template};
 pub use providers::{KeyPlace, PoolEntry, ProviderEntry};
 pub use settings::{Setting, layered, settings};
@@ -25,7 +27,7 @@ use std::path::{Path, PathBuf};
 const MOST_BYTES: u64 = 1 << 20;
 
 /// Sections whose keys are no flags.
-const TABLES: [&str; 3] = ["models", "providers", "pools"];
+const TABLES: [&str; 4] = ["models", "providers", "pools", "policy"];
 
 /// What a file says.
 #[derive(Debug, Default)]
@@ -40,6 +42,8 @@ pub struct Config {
     pub providers: Vec<ProviderEntry>,
     /// Pools of them.
     pub pools: Vec<PoolEntry>,
+    /// What may leave this machine.
+    pub policy: PolicySection,
 }
 
 /// A value as it would be typed behind a flag, and the line it stands on.
@@ -105,6 +109,9 @@ impl Config {
                 }
                 (None, Value::Table(table)) if name.it == "models" => {
                     presets::read(table, &known, &source, &mut config, &mut faults);
+                }
+                (None, Value::Table(table)) if name.it == "policy" => {
+                    policy::read(table, &source, Some(path), &mut config.policy, &mut faults);
                 }
                 (None, Value::Table(table)) if name.it == "providers" => {
                     providers::read(table, &source, &mut config, &mut faults);
