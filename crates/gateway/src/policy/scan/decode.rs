@@ -2,11 +2,6 @@
 //! One level of each.
 
 use super::view::{Builder, View};
-use base64::Engine as _;
-use base64::engine::DecodePaddingMode;
-use base64::engine::general_purpose::{
-    GeneralPurpose, GeneralPurposeConfig, STANDARD_NO_PAD, URL_SAFE_NO_PAD,
-};
 use std::ops::Range;
 
 /// The shortest run of base64 or hexadecimal digits that is read.
@@ -205,26 +200,28 @@ fn unhex(text: &str) -> Option<Vec<u8>> {
         .collect()
 }
 
+/// Either alphabet (RFC 4648, 4 and 5), without its padding.
 fn unbase64(text: &str) -> Option<Vec<u8>> {
-    // A last group of one character says nothing.
-    let whole = text.len() - usize::from(text.len() % 4 == 1);
-    let text = text.get(..whole)?;
-    let alphabet = if text.contains(['-', '_']) {
-        &URL_SAFE_NO_PAD
-    } else {
-        &STANDARD_NO_PAD
+    let value = |b: u8| match b {
+        b'A'..=b'Z' => Some(b - b'A'),
+        b'a'..=b'z' => Some(b - b'a' + 26),
+        b'0'..=b'9' => Some(b - b'0' + 52),
+        b'+' | b'-' => Some(62),
+        b'/' | b'_' => Some(63),
+        _ => None,
     };
-    alphabet.decode(text).ok().or_else(|| {
-        let loose = GeneralPurposeConfig::new()
-            .with_decode_allow_trailing_bits(true)
-            .with_decode_padding_mode(DecodePaddingMode::Indifferent);
-        let alphabet = if text.contains(['-', '_']) {
-            base64::alphabet::URL_SAFE
-        } else {
-            base64::alphabet::STANDARD
-        };
-        GeneralPurpose::new(&alphabet, loose).decode(text).ok()
-    })
+    let mut bytes = Vec::with_capacity(text.len() / 4 * 3);
+    for group in text.as_bytes().chunks(4) {
+        let mut bits = 0_u32;
+        for byte in group {
+            bits = bits << 6 | u32::from(value(*byte)?);
+        }
+        // A last group of one character says nothing.
+        bits <<= 6 * (4 - group.len());
+        let [_, whole @ ..] = bits.to_be_bytes();
+        bytes.extend(whole.iter().take(group.len().saturating_sub(1)));
+    }
+    Some(bytes)
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 //! ```
 
 mod checks;
+mod compat;
 mod contact;
 mod decode;
 mod ids;

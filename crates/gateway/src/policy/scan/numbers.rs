@@ -22,7 +22,8 @@ pub struct Numbers {
 }
 
 /// Passports and licences: a code of letters and digits behind a word that says so.
-const CODED: &str = r"\b[A-Za-z]{0,3}[ -]?[0-9][A-Za-z0-9]{3,16}(?:[ -][A-Za-z0-9]{2,6}){0,3}\b";
+const CODED: &str =
+    r"\b(?:[A-Za-z]{1,3}[ -]|[A-Za-z]{1,8})?[0-9][A-Za-z0-9]{2,16}(?:[ -][A-Za-z0-9]{2,6}){0,4}\b";
 
 impl Numbers {
     pub fn new() -> Result<Self, Box<BuildError>> {
@@ -90,7 +91,9 @@ impl Numbers {
                     page.says(Cue::Lettered(row), &range, 48, 16)
                         || page.says(Cue::AnyId, &range, 48, 16)
                 };
-                let proven = id.proof == Proof::Alone && !small;
+                let coded = page.says(Cue::Licence, &range, 28, 0)
+                    || page.says(Cue::Passport, &range, 28, 0);
+                let proven = id.proof == Proof::Alone && !small && !coded;
                 if (id.check)(&text) && (proven || named()) {
                     finds.push(Raw::new(Kind::NationalId, id.name, range));
                 }
@@ -108,7 +111,10 @@ impl Numbers {
                 (Cue::Passport, Kind::Passport),
                 (Cue::Licence, Kind::DrivingLicence),
             ] {
-                if digits >= 5 && page.says(cue, &range, 28, 0) {
+                let near = page.nearest(cue, &range, 28, 0);
+                let other = page.nearest(Cue::Id(0), &range, 28, 0);
+                let nearest = near.filter(|near| other.is_none_or(|other| *near < other));
+                if digits >= 5 && nearest.is_some() {
                     let spaced = kind == Kind::DrivingLicence && short.len() < 6;
                     let range = if spaced { range.clone() } else { word.clone() };
                     finds.push(Raw::new(kind, "", range));
@@ -363,10 +369,15 @@ fn phone(window: &Window<'_>) -> Option<Raw> {
     if before.is_some_and(|b| b"$#%=_@&".contains(&b)) || before.is_some_and(|b| b >= 0x80) {
         return None;
     }
+    if is_years(window) {
+        return None;
+    }
     let sure = lead.plus && (8..=15).contains(&n) && window.digits.first() != Some(&0)
         || is_american(window, &lead)
+        || is_alone(window, &lead)
         || is_dialled(window, &lead);
     let cue = page.nearest(Cue::Phone, &range, 44, 18);
+    let cue = cue.or_else(|| is_labelled(page, end).then_some(0));
     let thing = page.nearest(Cue::Thing, &range, 12, 0);
     let spoken = || {
         let lengths = window.lengths();
@@ -380,6 +391,34 @@ fn phone(window: &Window<'_>) -> Option<Raw> {
     };
     (sure && thing.is_none_or(|_| cue.is_some() || lead.plus) || spoken())
         .then(|| Raw::new(Kind::Phone, "", range))
+}
+
+/// `2008 - 2010`, `2011-12`.
+fn is_years(window: &Window<'_>) -> bool {
+    let year = |group| (1500..=2199).contains(&window.value(group));
+    match window.lengths().as_slice() {
+        [4, 4] => year(0) && year(1),
+        [4, 2] => year(0),
+        _ => false,
+    }
+}
+
+/// `785 8949 office`, `785 8949-Fax`.
+fn is_labelled(page: &Page<'_>, end: usize) -> bool {
+    let rest = page.lower.get(end..).unwrap_or_default();
+    let word = rest.trim_start_matches([' ', '-', '(', ',', ':']);
+    rest.len().saturating_sub(word.len()) <= 3
+        && ["office", "home", "work", "mobile", "cell", "fax", "direct"]
+            .iter()
+            .any(|label| word.starts_with(label))
+}
+
+/// A text that is a number of ten digits and nothing else: an answer to "what is your number?".
+fn is_alone(window: &Window<'_>, lead: &Lead) -> bool {
+    let range = lead.range.start..window.range().end;
+    let text = window.page().text.trim();
+    let first = window.digits.first().copied().unwrap_or(0);
+    text.len() == range.len() && window.digits.len() == 10 && (first >= 2 || lead.plus)
 }
 
 /// What stands before the first digit.
@@ -419,7 +458,15 @@ fn is_american(window: &Window<'_>, lead: &Lead) -> bool {
         || gaps
             .iter()
             .any(|gap| gap.contains(')') || gap.contains('('));
-    ten && (plain || bracket)
+    // With spaces alone the area and the exchange must be ones that there are.
+    let spaced = gaps.iter().all(|gap| *gap == " ") && {
+        let (area, exchange) = match lengths.len() {
+            3 => (window.value(0), window.value(1)),
+            _ => (window.value(1), window.value(2)),
+        };
+        area >= 200 && exchange >= 200
+    };
+    ten && (plain || bracket || spaced)
 }
 
 /// A trunk or country prefix (0, 00) and groups as people cut them, or an area in brackets.

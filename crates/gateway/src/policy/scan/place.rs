@@ -25,9 +25,9 @@ const ADDRESSES: &[&str] = &[
     r"\b[ABCEGHJ-NPRSTVXY][0-9][ABCEGHJ-NPRSTV-Z] [0-9][ABCEGHJ-NPRSTV-Z][0-9]\b",
 ];
 
-const NAME: &str = r"[A-Z][a-z'-]+(?:[ -](?:van |von |de |der |den |da |di |del |la |le |bin |al-)*[A-Z][A-Za-z'-]*\.?){0,3}";
+const NAME: &str = r"[A-Z][a-z'-]+(?:[A-Z][a-z]+)?(?:[ -](?:van |von |de |der |den |da |di |del |la |le |bin |al-)*[A-Z][A-Za-z'-]*\.?){0,3}";
 
-const FULL_NAME: &str = r"[A-Z][a-z'-]+(?:[ -](?:van |von |de |der |den |da |di |del |la |le |bin |al-)*[A-Z][A-Za-z'-]*\.?){1,3}";
+const FULL_NAME: &str = r"[A-Z][a-z'-]+(?:[A-Z][a-z]+)?(?:[ -](?:van |von |de |der |den |da |di |del |la |le |bin |al-)*[A-Z][A-Za-z'-]*\.?){1,3}";
 
 impl Places {
     pub fn new() -> Result<Self, Box<BuildError>> {

@@ -1,12 +1,13 @@
 //! A text as detectors read it, and where each byte of that stands in the text as it came.
 //!
 //! Folding takes away what only hides: characters without width, full-width and other scripts' digits, letters
-//! that look like Latin ones, accents, odd dashes and spaces. Unicode NFKD (UAX #15) does most of it.
+//! that look like Latin ones, accents, odd dashes and spaces. Most of it is Unicode's NFKD (UAX #15).
 
+use super::compat::COMPAT;
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::ops::Range;
-use unicode_normalization::UnicodeNormalization;
-use unicode_normalization::char::is_combining_mark;
+use std::sync::LazyLock;
 
 /// A text made from another one.
 pub struct View<'a> {
@@ -102,11 +103,43 @@ fn fold_char(c: char, put: &mut dyn FnMut(char)) {
     if let Some(simple) = simple(c) {
         return put(simple);
     }
-    for c in std::iter::once(c).nfkd() {
-        if !is_combining_mark(c) && !is_ignorable(c) {
-            put(simple(c).unwrap_or(c));
-        }
+    if is_mark(c) {
+        return;
     }
+    match COMPAT_OF.get(&c) {
+        Some(plain) => plain.chars().for_each(put),
+        None => put(c),
+    }
+}
+
+/// The table the other way round.
+static COMPAT_OF: LazyLock<HashMap<char, &'static str>> = LazyLock::new(|| {
+    let rows = COMPAT.iter();
+    rows.flat_map(|(plain, all)| all.chars().map(|c| (c, *plain)))
+        .collect()
+});
+
+/// Accents and the like, which stand behind the letter that they are on.
+fn is_mark(c: char) -> bool {
+    matches!(c,
+        '\u{0300}'..='\u{036F}' | '\u{0483}'..='\u{0489}' | '\u{0591}'..='\u{05BD}' | '\u{0610}'..='\u{061A}'
+        | '\u{064B}'..='\u{065F}' | '\u{1AB0}'..='\u{1AFF}' | '\u{1DC0}'..='\u{1DFF}' | '\u{20D0}'..='\u{20FF}'
+        | '\u{FE20}'..='\u{FE2F}')
+}
+
+/// Full-width forms, and letters and digits of formulas, which stand in the order of ASCII.
+fn regular(c: char) -> Option<char> {
+    let code = u32::from(c);
+    let plain = match code {
+        0xFF01..=0xFF5E => code.checked_sub(0xFEE0)?,
+        0x1D400..=0x1D6A3 => match code.checked_sub(0x1D400)? % 52 {
+            n @ 0..26 => n + u32::from('A'),
+            n => n - 26 + u32::from('a'),
+        },
+        0x1D7CE..=0x1D7FF => code.checked_sub(0x1D7CE)? % 10 + u32::from('0'),
+        _ => return None,
+    };
+    char::from_u32(plain)
 }
 
 /// What has no width: the characters that Unicode calls default-ignorable, and controls of direction.
@@ -134,12 +167,12 @@ fn simple(c: char) -> Option<char> {
         '\u{2024}' | '\u{3002}' | '\u{00B7}' | '\u{2022}' | '\u{2027}' => Some('.'),
         '\u{2044}' | '\u{2215}' => Some('/'),
         c if c.is_whitespace() => Some(' '),
-        c => digit(c).or_else(|| look_alike(c)),
+        c => regular(c).or_else(|| digit(c)).or_else(|| look_alike(c)),
     }
 }
 
-/// The zeros of the scripts with decimal digits (Unicode 16, general category Nd), except those that NFKD
-/// already turns into ASCII.
+/// The zeros of the scripts with decimal digits (Unicode 16, general category Nd), except those of
+/// [`regular`].
 const ZEROS: &[char] = &[
     '\u{0660}',
     '\u{06F0}',
