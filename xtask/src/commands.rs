@@ -77,6 +77,15 @@ pub fn fuzz(seconds: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// A process that writes the ledger is killed, again and again: the test does so 30 times.
+pub fn soak_ledger(rounds: &str) -> Result<(), String> {
+    let rounds: u32 = rounds
+        .parse()
+        .map_err(|_| format!("not a number of rounds: {rounds}"))?;
+    let args = ["test", "-p", "ingle-gateway", "--test", "soak"];
+    sh("cargo", &args, &[("INGLE_SOAK", &rounds.to_string())])
+}
+
 /// Licences, sources and bans need no network beyond the registry. Advisories need the advisory
 /// database, which is a git repository elsewhere: they are checked when it can be fetched, and the
 /// output says so when it cannot.

@@ -16,6 +16,7 @@ cargo xtask COMMAND
   lint            clippy on every target, warnings are errors
   test            the test command of the README
   fuzz [SECONDS]  run every fuzz target for SECONDS (5 when not given)
+  soak-ledger [N] kill a process that writes the ledger N times (30 when not given, as the tests do)
   deny            licences, sources and bans of the dependencies (needs cargo-deny)
   arm             tests of the kernels for ARM in QEMU (needs qemu-user, a cross linker, the target's library)
   soak [N]        kill a server under load N times (30 when not given): it must come back within two seconds
@@ -31,6 +32,8 @@ fn main() -> ExitCode {
         ["test"] => commands::test(),
         ["fuzz"] => commands::fuzz("5"),
         ["fuzz", seconds] => commands::fuzz(seconds),
+        ["soak-ledger"] => commands::soak_ledger("30"),
+        ["soak-ledger", rounds] => commands::soak_ledger(rounds),
         ["deny"] => commands::deny(),
         ["arm"] => commands::arm(),
         ["soak"] => commands::soak("30"),

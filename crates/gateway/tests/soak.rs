@@ -3,7 +3,8 @@
 //! Each round it writes rows of answers and of the door, and reserves and settles money, from several
 //! threads, and says on its standard output what was acknowledged. After SIGKILL all of that must be there,
 //! no reservation open, and no more charged than the cap of the round's day. `INGLE_SOAK` says how often;
-//! `cargo xtask soak` sets it.
+//! `cargo xtask soak-ledger N` sets it.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
 
 mod support;
 
@@ -21,7 +22,7 @@ use support::{DAY, NOON, row, usd, wanted};
 /// Of each round's day: some reservations find no room.
 const CAP: &str = "0.10";
 const ROUNDS: u64 = 30;
-const LIFE_MS: u64 = 150;
+const LIFE_MS: u64 = 300;
 const THREADS: u64 = 4;
 
 fn main() -> ExitCode {

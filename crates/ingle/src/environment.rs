@@ -91,7 +91,7 @@ impl Environment {
         Places::new(self.hub_cache(), self.ollama())
     }
 
-    /// Where Ingle keeps what it must remember: the log of what went out.
+    /// Where Ingle keeps what it must remember: the ledger, keys, names.
     pub fn state_folder(&self) -> Option<PathBuf> {
         let base = if cfg!(windows) {
             self.path("LOCALAPPDATA")
@@ -163,10 +163,10 @@ impl Environment {
             .map(|base| base.join("servers"))
     }
 
-    /// The file in which every use of the network is written down.
-    pub fn egress_log(&self) -> Option<PathBuf> {
+    /// The ledger, in which every use of the network is written down too.
+    pub fn ledger_file(&self) -> Option<PathBuf> {
         self.state_folder()
-            .map(|folder| folder.join("egress.jsonl"))
+            .map(|folder| folder.join("ledger.sqlite"))
     }
 
     /// The folder of what was learned about how sure models may be.
@@ -242,8 +242,8 @@ mod tests {
             Path::new("/h/.ollama/models")
         );
         assert_eq!(
-            path(plain.egress_log()),
-            "/h/.local/state/ingle/egress.jsonl"
+            path(plain.ledger_file()),
+            "/h/.local/state/ingle/ledger.sqlite"
         );
         assert_eq!(plain.hub_token(), None);
         assert_eq!(path(plain.config_file()), "/h/.config/ingle/ingle.toml");

@@ -6,16 +6,19 @@
 #![forbid(unsafe_code)]
 
 mod answer;
+mod chart;
 mod chat_input;
 mod clock;
 mod commands;
 mod config;
 mod crash;
+mod csv;
 mod environment;
 mod interrupt;
 mod keep_alive;
 mod keys;
 mod layers;
+mod ledger;
 mod line;
 mod load;
 mod machine;
@@ -88,6 +91,10 @@ enum Command {
     Key(commands::key::Args),
     Cache(commands::cache::Args),
     Calibrate(commands::calibrate::Args),
+    Cost(commands::cost::Args),
+    Why(commands::why::Args),
+    Audit(commands::audit::Args),
+    Ledger(commands::ledger::Args),
     Config(commands::config::Args),
     Policy(commands::policy::Args),
 }
@@ -128,12 +135,16 @@ fn run(line: &Line) -> anyhow::Result<()> {
         Command::Template(args) => commands::template::run(&args),
         Command::Plan(args) => commands::plan::run(&args),
         Command::Bench(args) => commands::bench::run(&args),
-        Command::Doctor(args) => commands::doctor::run(&args),
+        Command::Doctor(args) => commands::doctor::run(&args, line),
         Command::Quantize(args) => commands::quantize::run(&args),
-        Command::Pull(args) => commands::pull::run(&args, ingle.offline),
+        Command::Pull(args) => commands::pull::run(&args, &line.config().ledger, ingle.offline),
         Command::Key(args) => commands::key::run(&args),
         Command::Cache(args) => commands::cache::run(&args),
         Command::Calibrate(args) => commands::calibrate::run(&args),
+        Command::Cost(args) => commands::cost::run(&args, line),
+        Command::Why(args) => commands::why::run(&args, line),
+        Command::Audit(args) => commands::audit::run(&args, line),
+        Command::Ledger(args) => commands::ledger::run(&args, line),
         Command::Config(args) => commands::config::run(&args, line),
         Command::Policy(args) => commands::policy::run(&args, line),
     }

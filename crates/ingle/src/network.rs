@@ -1,15 +1,15 @@
 //! The way out, as this machine's environment and the command line allow it.
 
-use crate::Usage;
+use crate::config::Ledger as Settings;
 use crate::environment::Environment;
+use crate::{Usage, ledger};
 use anyhow::Context;
 use ingle::store::pull::Hub;
 use ingle_egress::{
-    Cancel, Door, DoorOptions, Endpoint, FileLog, Origin, Proxy, Purpose, Redirects, Token,
-    parse_url,
+    Cancel, Door, DoorOptions, Endpoint, Origin, Proxy, Purpose, Redirects, Token, parse_url,
 };
+use ingle_gateway::ledger::DoorLog;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The hub that is asked where `HF_ENDPOINT` names no other one.
 const HUB: &str = "https://huggingface.co";
@@ -38,7 +38,12 @@ pub fn offline(environment: &Environment, flag: bool) -> Option<String> {
 ///
 /// # Errors
 /// An address that cannot be used, or a log that cannot be written: then nothing goes out.
-pub fn hub(environment: &Environment, wishes: &Wishes<'_>, cancel: &Cancel) -> anyhow::Result<Hub> {
+pub fn hub(
+    environment: &Environment,
+    settings: &Settings,
+    wishes: &Wishes<'_>,
+    cancel: &Cancel,
+) -> anyhow::Result<Hub> {
     let named = environment.text("HF_ENDPOINT");
     let wrong = |name: &'static str| move |error| Usage(format!("{name}: {error}"));
     let endpoint = parse_url(named.as_deref().unwrap_or(HUB)).map_err(wrong("HF_ENDPOINT"))?;
@@ -66,37 +71,20 @@ pub fn hub(environment: &Environment, wishes: &Wishes<'_>, cancel: &Cancel) -> a
         ..DoorOptions::default()
     };
     Ok(Hub {
-        door: Door::new(options, Arc::new(log(environment)?)),
+        door: Door::new(options, Arc::new(log(environment, settings)?)),
         endpoint,
         token,
         cancel: cancel.clone(),
     })
 }
 
-/// The log in which every use of the network is written down.
+/// The log of a door: every use of it is a row of the ledger.
 ///
 /// # Errors
-/// It cannot be written: then nothing goes out.
-pub fn log(environment: &Environment) -> anyhow::Result<FileLog> {
-    let path = environment.egress_log().context(
-        "nothing is sent, because there is no place to write down what was; set HOME or XDG_STATE_HOME",
-    )?;
-    let refused = || {
-        let path = path.display();
-        format!(
-            "nothing is sent, because it could not be written down in {path}; check its permissions"
-        )
-    };
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder).with_context(refused)?;
-    }
-    let clock = || {
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
-    };
-    FileLog::open(&path, Arc::new(clock)).with_context(refused)
+/// The ledger cannot be written: then nothing goes out.
+pub fn log(environment: &Environment, settings: &Settings) -> anyhow::Result<DoorLog> {
+    let opened = ledger::open(settings, environment).and_then(|ledger| Ok(ledger.door()?));
+    opened.context("nothing is sent, because it could not be written down")
 }
 
 /// The proxy that the environment names.

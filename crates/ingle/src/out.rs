@@ -34,6 +34,17 @@ pub fn json(value: &impl serde::Serialize) -> anyhow::Result<()> {
     answer(&(serde_json::to_string(value)? + "\n"))
 }
 
+/// Columns of the terminal that standard output is, if it is one and says so.
+pub fn columns() -> Option<usize> {
+    #[cfg(unix)]
+    {
+        let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok()?;
+        Some(size.ws_col.into()).filter(|columns| *columns > 0)
+    }
+    #[cfg(not(unix))]
+    None
+}
+
 /// Writes a line for people. A closed stderr is no reason to stop.
 pub fn note(line: impl Display) {
     let _ = writeln!(std::io::stderr(), "{line}");

@@ -72,6 +72,44 @@ top_q = 1
 }
 
 #[test]
+fn budgets_and_the_ledger_are_read_or_refused_by_line() {
+    let right = home_with(
+        "[budget]\ncurrency = \"EUR\"\nday = 1.00\nmonth = \"20\"\nuser_day = 0.000000001\nzone = \"UTC\"\n\
+         [budget.users.anna]\nday = 2\n[ledger]\nfile = \"mine.sqlite\"\nkeep_days = 90\nkeep_texts = false\nenergy = true\n",
+    );
+    let done = in_home(right.path(), &["config", "check"], &[]);
+    assert_eq!(done.code, 0, "{}", done.err);
+    let shown = in_home(right.path(), &["config", "show"], &[]).out;
+    assert!(
+        shown.contains("budget.users.anna.day") && shown.contains("ingle.toml:8"),
+        "{shown}"
+    );
+    let doctor = in_home(right.path(), &["doctor"], &[]).out;
+    assert!(doctor.contains("HOME/config/ingle/mine.sqlite"), "{doctor}");
+    let wrong = home_with(
+        r#"[budget]
+currency = "dollars"
+day = -1
+month = 1e3
+request = 0.0000000001
+user_day = true
+zone = "Middle/Earth"
+dya = 1
+[budget.users.anna]
+week = 1
+[ledger]
+file = ""
+keep_days = 0
+keep_texts = "yes"
+keep_text = true
+"#,
+    );
+    let done = in_home(wrong.path(), &["config", "check"], &[]);
+    assert_eq!(done.code, 2);
+    insta::assert_snapshot!("mistakes_of_budgets", done.err);
+}
+
+#[test]
 fn what_is_no_toml_has_a_place_too() {
     let home = home_with("[server]\nport = = 1\n");
     let done = in_home(home.path(), &["config", "check"], &[]);

@@ -11,7 +11,7 @@ fn help() {
     insta::assert_snapshot!("ingle", program.out);
     for command in [
         "run", "show", "list", "embed", "tokenize", "template", "bench", "plan", "doctor", "pull",
-        "quantize", "serve",
+        "quantize", "serve", "cost", "why", "audit", "ledger",
     ] {
         let done = run(&[command, "--help"]);
         assert_eq!(done.code, 0);

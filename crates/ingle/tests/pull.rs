@@ -151,15 +151,33 @@ fn a_pulled_model_runs_and_lies_where_every_program_finds_it() {
         (0, done.out, 1)
     );
     // What went out is written down, and the token is not.
-    let log = home.0.path().join("state/ingle/egress.jsonl");
-    let log = std::fs::read_to_string(&log).unwrap();
+    let audit = home.ingle(&server, &["audit", "--json"]).out;
+    let audit: Value = serde_json::from_str(&audit).unwrap();
+    let uses = audit["uses"].as_array().unwrap();
+    assert!(uses.len() >= 3, "{audit}");
+    let paths = uses.iter().filter_map(|one| one["path"].as_str());
     assert!(
-        log.lines().count() >= 4 && log.contains("/api/models/someone/mini-GGUF"),
-        "{log}"
+        paths
+            .into_iter()
+            .any(|path| path.contains("/api/models/someone/mini-GGUF"))
     );
-    assert!(!log.contains("hf_secret"));
+    for one in uses {
+        assert_eq!(
+            (&one["purpose"], &one["refused"]),
+            (&"pull".into(), &false.into())
+        );
+        assert!(
+            one["down"].as_u64() > Some(0) && !one["addresses"][0].is_null(),
+            "{one}"
+        );
+    }
+    let state = home.0.path().join("state/ingle");
+    for entry in std::fs::read_dir(&state).unwrap() {
+        let bytes = std::fs::read(entry.unwrap().path()).unwrap();
+        assert!(!bytes.windows(9).any(|window| window == b"hf_secret"));
+    }
     let doctor = home.ingle(&server, &["doctor"]).out;
-    assert!(doctor.contains("state/ingle/egress.jsonl"), "{doctor}");
+    assert!(doctor.contains("state/ingle/ledger.sqlite"), "{doctor}");
 }
 
 /// Lines that tell no percentage.

@@ -69,7 +69,7 @@ pub enum LedgerError {
     Closed,
     /// A cap would be passed.
     #[error(
-        "{cap} of {limit} would be passed: {spent} of it are spent or reserved and this request may cost {wanted}; it ends {until}"
+        "{cap} of {limit} would be passed: {spent} of it are spent or reserved and this request may cost {wanted}; it begins anew on {until}"
     )]
     Cap {
         /// Which one, as `the cap by day for everybody`.

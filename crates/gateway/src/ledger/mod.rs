@@ -56,6 +56,9 @@ pub use reservation::Reservation;
 pub use row::{Outcome, Priced, Route, Row};
 pub use spend::{Bound, Budget, Wanted};
 
+/// What [`Zone::new`] is made from.
+pub use jiff::tz::TimeZone;
+
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;

@@ -1,4 +1,5 @@
 //! A ledger in a folder of its own, with a clock that stands where it is put.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
 #![allow(dead_code)]
 
 use std::path::PathBuf;

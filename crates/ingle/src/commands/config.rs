@@ -125,6 +125,17 @@ fn show(line: &Line, as_json: bool) -> anyhow::Result<()> {
             "key": key, "value": raw, "from": origin, "variable": setting.variable,
         }));
     }
+    let file = config.path.as_ref().map(|path| path.display().to_string());
+    let file = file.unwrap_or_default();
+    for (key, value, line) in &config.ledger.given {
+        let origin = format!("{file}:{line}");
+        values.push(json!({ "key": key, "value": [value], "from": origin }));
+        rows.push(vec![
+            out::plain(key),
+            out::plain(value),
+            out::plain(&origin),
+        ]);
+    }
     let presets: Vec<Value> = config.presets.iter().map(preset_json).collect();
     if as_json {
         let path = config.path.as_ref().map(|path| path.display().to_string());

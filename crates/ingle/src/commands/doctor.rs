@@ -1,9 +1,10 @@
 //! `ingle doctor`: what this machine has, what was chosen, what will fit.
 
 use crate::environment::Environment;
+use crate::line::Line;
 use crate::machine::processors::instruction_sets;
 use crate::machine::{Disks, KnownDisk, MachineArgs, Memory, Processors, advice, memory};
-use crate::out;
+use crate::{ledger, out};
 use ingle::tensor::NUMERICS_CLASS;
 use ingle::tensor::kernel::Isa;
 use std::fmt::Write;
@@ -19,8 +20,9 @@ pub struct Args {
     machine: MachineArgs,
 }
 
-pub fn run(args: &Args) -> anyhow::Result<()> {
-    let report = Report::examine(&args.machine);
+pub fn run(args: &Args, line: &Line) -> anyhow::Result<()> {
+    let ledger = ledger::path(&line.config().ledger, &Environment::of_process()).ok();
+    let report = Report::examine(&args.machine, ledger);
     if args.json {
         out::json(&report.json())
     } else {
@@ -39,12 +41,12 @@ struct Report {
     huge_pages: Option<String>,
     /// Those that were measured, when a model was first streamed from them.
     disks: Vec<KnownDisk>,
-    /// Where every use of the network is written down.
-    egress_log: Option<PathBuf>,
+    /// Where answers and every use of the network are written down.
+    ledger: Option<PathBuf>,
 }
 
 impl Report {
-    fn examine(machine: &MachineArgs) -> Self {
+    fn examine(machine: &MachineArgs, ledger: Option<PathBuf>) -> Self {
         Self {
             processors: Processors::measure(),
             instruction_sets: instruction_sets(),
@@ -57,7 +59,7 @@ impl Report {
                 file.map(|path| Disks::read(&path).disks)
                     .unwrap_or_default()
             },
-            egress_log: Environment::of_process().egress_log(),
+            ledger,
         }
     }
 
@@ -81,7 +83,7 @@ impl Report {
             "numerics_class": NUMERICS_CLASS,
             "huge_pages": self.huge_pages,
             "disks": self.disks,
-            "egress_log": self.egress_log.as_ref().map(|path| path.display().to_string()),
+            "ledger": self.ledger.as_ref().map(|path| path.display().to_string()),
             "largest_model_bytes": self.memory.map(|m| advice::room_for_weights(m.available)),
             "advice": advice.map(|a| serde_json::json!({
                 "name": a.name(), "file": a.file(), "command": a.command(),
@@ -112,7 +114,7 @@ impl Report {
                 .unwrap_or_else(|| "not offered".into()),
         );
         line("disks", self.describe_disks());
-        line("network log", self.describe_log());
+        line("ledger", self.describe_ledger());
         if let Some(memory) = self.memory {
             let room = advice::room_for_weights(memory.available);
             line(
@@ -138,10 +140,10 @@ impl Report {
         lines.join("\n              ")
     }
 
-    fn describe_log(&self) -> String {
-        match &self.egress_log {
+    fn describe_ledger(&self) -> String {
+        match &self.ledger {
             Some(path) if path.exists() => path.display().to_string(),
-            Some(path) => format!("{} (nothing was sent yet)", path.display()),
+            Some(path) => format!("{} (nothing was written yet)", path.display()),
             None => "nowhere: set HOME; until then nothing can be downloaded".into(),
         }
     }
@@ -208,7 +210,7 @@ mod tests {
             }),
             huge_pages: Some("madvise".into()),
             disks: vec![disk("/dev/abacus", 1_500), disk("/dev/slate", 150)],
-            egress_log: Some("/state/ingle/egress.jsonl".into()),
+            ledger: Some("/state/ingle/ledger.sqlite".into()),
         }
     }
 

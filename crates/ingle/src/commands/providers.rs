@@ -27,7 +27,7 @@ pub struct Args {
 pub fn run(args: &Args, line: &Line, offline: bool) -> anyhow::Result<()> {
     let environment = Environment::of_process();
     let config = line.config();
-    let log = Arc::new(network::log(&environment)?);
+    let log = Arc::new(network::log(&environment, &config.ledger)?);
     let Some(all) = providers::providers(&environment, offline, config, log)? else {
         if args.json {
             return out::json(&json!({ "targets": [], "checks": {} }));

@@ -1,5 +1,6 @@
 //! `ingle pull`: a model from the hub into the Hugging Face cache.
 
+use crate::config::Ledger as Settings;
 use crate::environment::Environment;
 use crate::network::{self, Wishes};
 use crate::pull_progress::Show;
@@ -16,7 +17,7 @@ use serde_json::json;
 /// NAME is a short name (`ingle list --available`) or hf.co/ORG/REPO[:QUANT]. A download that was cut
 /// goes on where it ended; every file is checked against its digest before it gets its name. Variables
 /// that count: HF_ENDPOINT, HF_TOKEN, HF_HOME, HF_HUB_CACHE, HF_HUB_OFFLINE, HTTPS_PROXY, NO_PROXY.
-/// Every request is written down first; `ingle doctor` says where.
+/// Every request is written down first; `ingle audit` shows them.
 #[derive(clap::Args)]
 pub struct Args {
     /// What to download, as qwen3:4b or hf.co/Qwen/Qwen3-4B-GGUF:Q8_0
@@ -30,7 +31,7 @@ pub struct Args {
     json: bool,
 }
 
-pub fn run(args: &Args, offline: bool) -> anyhow::Result<()> {
+pub fn run(args: &Args, settings: &Settings, offline: bool) -> anyhow::Result<()> {
     let environment = Environment::of_process();
     let wanted = wanted(&args.name)?;
     if let Some(why) = network::offline(&environment, offline)
@@ -49,7 +50,7 @@ pub fn run(args: &Args, offline: bool) -> anyhow::Result<()> {
         offline,
         download_hosts: &args.download_host,
     };
-    let hub = network::hub(&environment, &wishes, &cancel)?;
+    let hub = network::hub(&environment, settings, &wishes, &cancel)?;
     let plan = plan(&hub, &args.name, &wanted)?;
     let mut show = Show::new(args.json);
     show.plan(&plan)?;
@@ -65,7 +66,7 @@ type Told<'a> = &'a mut dyn FnMut(&str, Option<&str>, Option<(u64, u64)>) -> boo
 ///
 /// # Errors
 /// As [`run`].
-pub fn pull_for(name: &str, told: Told<'_>) -> anyhow::Result<()> {
+pub fn pull_for(settings: &Settings, name: &str, told: Told<'_>) -> anyhow::Result<()> {
     let environment = Environment::of_process();
     let wanted = wanted(name)?;
     let root = environment
@@ -76,7 +77,7 @@ pub fn pull_for(name: &str, told: Told<'_>) -> anyhow::Result<()> {
         offline: false,
         download_hosts: &[],
     };
-    let hub = network::hub(&environment, &wishes, &cancel)?;
+    let hub = network::hub(&environment, settings, &wishes, &cancel)?;
     let mut go_on = told("pulling manifest", None, None);
     let plan = plan(&hub, name, &wanted)?;
     let (mut file, mut size) = (String::new(), 0);

@@ -1,5 +1,6 @@
 //! `ingle serve`: a model for other programs.
 
+use crate::config::Ledger as Settings;
 use crate::environment::Environment;
 use crate::keys::{self, KeyFile};
 use crate::line::Line;
@@ -368,14 +369,15 @@ fn catalog(args: &Args, line: &Line) -> anyhow::Result<Catalog> {
         });
     }
     let shared = args.load.shared()?;
-    let puller = args.allow_pull.then(puller);
+    let puller = args.allow_pull.then(|| puller(&line.config().ledger));
     Ok(Catalog::new(first, named, (!args.only).then_some(any), shared).pulling(puller))
 }
 
 /// Downloads what a request asks for, as `ingle pull` does.
-fn puller() -> Puller {
-    Box::new(|name, mut watcher| {
-        super::pull::pull_for(name, &mut |status, file, done| {
+fn puller(settings: &Settings) -> Puller {
+    let settings = settings.clone();
+    Box::new(move |name, mut watcher| {
+        super::pull::pull_for(&settings, name, &mut |status, file, done| {
             watcher(progress(status, file, done))
         })
     })

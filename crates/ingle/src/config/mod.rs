@@ -6,12 +6,14 @@
 
 mod document;
 mod policy;
+mod money;
 mod presets;
 mod providers;
 mod settings;
 
 pub use document::Faults;
 pub use policy::PolicySection;
+pub use money::Ledger;
 pub use presets::{Preset, Template};
 pub use providers::{KeyPlace, PoolEntry, ProviderEntry};
 pub use settings::{Setting, layered, settings};
@@ -27,7 +29,14 @@ use std::path::{Path, PathBuf};
 const MOST_BYTES: u64 = 1 << 20;
 
 /// Sections whose keys are no flags.
-const TABLES: [&str; 4] = ["models", "providers", "pools", "policy"];
+const TABLES: [&str; 6] = [
+    "models",
+    "providers",
+    "pools",
+    "policy",
+    "budget",
+    "ledger",
+];
 
 /// What a file says.
 #[derive(Debug, Default)]
@@ -44,6 +53,8 @@ pub struct Config {
     pub pools: Vec<PoolEntry>,
     /// What may leave this machine.
     pub policy: PolicySection,
+    /// What may be spent and what is kept of it.
+    pub ledger: Ledger,
 }
 
 /// A value as it would be typed behind a flag, and the line it stands on.
@@ -118,6 +129,13 @@ impl Config {
                 }
                 (None, Value::Table(table)) if name.it == "pools" => {
                     providers::read_pools(table, &source, &mut config, &mut faults);
+                }
+                (None, Value::Table(table)) if name.it == "budget" => {
+                    money::read_budget(table, &source, &mut config.ledger, &mut faults);
+                }
+                (None, Value::Table(table)) if name.it == "ledger" => {
+                    let folder = path.parent().map(Path::to_owned);
+                    money::read_ledger(table, folder, &source, &mut config.ledger, &mut faults);
                 }
                 (None, _) if !TABLES.contains(&name.it.as_str()) => {
                     let names = settings::SECTIONS.iter().map(|s| s.name);
