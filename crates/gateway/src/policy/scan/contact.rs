@@ -111,7 +111,7 @@ fn email(page: &Page<'_>, range: Range<usize>) -> Option<Raw> {
     ]
     .contains(&tail);
     let person =
-        !local.is_empty() && !file && !(local == "git" && page.at(range.end) == Some(b':'));
+        !(local.is_empty() || file || local == "git" && page.at(range.end) == Some(b':'));
     let start = range.start.saturating_add(skip);
     let detail = if is_example_host(host) { "example" } else { "" };
     person.then(|| Raw::new(Kind::Email, detail, start..range.end))
