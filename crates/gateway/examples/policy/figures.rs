@@ -1,6 +1,6 @@
 //! How well the classifier finds what is marked, by type.
 
-use ingle_gateway::policy::{Find, Kind, Scanner, apart};
+use ingle_gateway::policy::{Class, Find, Kind, Scanner, apart};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
@@ -166,6 +166,32 @@ pub fn count(
         }
     }
     counts
+}
+
+/// What is found in texts without marks, one a line, by kind.
+#[allow(dead_code, reason = "the tests only count")]
+pub fn alarms(scanner: &Scanner, text: &str, miss: &mut dyn FnMut(&str, &str, &str)) -> String {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    let (mut texts, mut touched) = (0, 0);
+    for line in text.lines().filter(|line| !line.trim().is_empty()) {
+        let finds = apart(scanner.scan(line, &|| false).unwrap_or_default());
+        let sensitive = |find: &&Find| find.kind.class() != Class::Harmless;
+        texts += 1;
+        touched += usize::from(finds.iter().any(|find| sensitive(&find)));
+        for find in finds.iter().filter(sensitive) {
+            *counts.entry(find.kind.name()).or_default() += 1;
+            miss(
+                "no mark",
+                "found",
+                &format!(
+                    "{} {:?} in {line:?}",
+                    find.kind,
+                    &line[find.start..find.end]
+                ),
+            );
+        }
+    }
+    format!("{touched} of {texts} texts would stay; {counts:?}")
 }
 
 /// The sum over the types with a format that can be checked.

@@ -2,10 +2,11 @@
 //! made here.
 //!
 //! ```text
-//! cargo run --release -p ingle-gateway --example policy -- [--all] [--show] FILE.json
+//! cargo run --release -p ingle-gateway --example policy -- [--all] [--show] FILE.json TEXT.txt
 //! ```
 //!
-//! Without `--all` only the wordings that are held out count; `--show` lists what is wrong.
+//! Without `--all` only the wordings that are held out count; `--show` lists what is wrong. Of a file that is not
+//! JSON each line is a text without marks: what is found in those is counted by kind.
 
 mod corpus;
 mod figures;
@@ -23,7 +24,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
     };
     for path in args.iter().filter(|arg| !arg.starts_with("--")) {
-        let rows = read(&std::fs::read_to_string(path)?)?;
+        let text = std::fs::read_to_string(path)?;
+        if !path.ends_with(".json") {
+            println!("{path}: {}", figures::alarms(&scanner, &text, &mut miss));
+            continue;
+        }
+        let rows = read(&text)?;
         let some: Vec<&Marked> = rows
             .iter()
             .filter(|row| has("--all") || is_held_out(&row.template))
@@ -45,8 +51,19 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             table(&lines)
         );
     }
-    let counts = corpus::count(&scanner, &corpus::make(7, 40), &mut miss);
-    let lines: Vec<(String, Counts)> = counts.into_iter().collect();
-    println!("secrets, made here\n\n{}", table(&lines));
+    let lines = corpus::make(7, 40);
+    let counts = corpus::count(&scanner, &lines, &mut miss);
+    let (secrets, misses): (Vec<_>, Vec<_>) = counts
+        .into_iter()
+        .partition(|(_, counts)| counts.marked > 0);
+    println!(
+        "secrets, {} lines made here\n\n{}",
+        lines.len(),
+        table(&secrets)
+    );
+    for (kind, counts) in misses {
+        let of = lines.iter().filter(|line| line.kind == kind).count();
+        println!("near misses, {kind}: {} found in {of}", counts.found);
+    }
     Ok(())
 }

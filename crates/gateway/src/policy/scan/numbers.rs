@@ -274,8 +274,10 @@ fn national(window: &Window<'_>) -> Option<Raw> {
             || page.says(Cue::Id(row), &range, 56, 24) || page.says(Cue::AnyId, &range, 56, 24);
         let thing =
             || page.says(Cue::Thing, &range, 10, 0) || page.says(Cue::Digest, &range, 10, 0);
+        let dialled = || page.says(Cue::Phone, &range, 30, 0);
         let proven = match id.proof {
-            Proof::Alone => !fraction && !thing(),
+            // One in many telephone numbers passes these checks too.
+            Proof::Alone => !fraction && !thing() && (written || !dialled()),
             Proof::Written => written && !fraction,
             Proof::Word => false,
         };
