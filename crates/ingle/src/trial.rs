@@ -113,7 +113,7 @@ struct Known {
 }
 
 /// Asks all of `trials`, `samples` more times each for agreement. `progress` is told how many answers are
-/// there, of how many.
+/// there, of how many. What does not fit the model's context has no answer.
 ///
 /// # Errors
 /// The first question that cannot be asked, by its number.
@@ -123,7 +123,7 @@ pub fn run(
     samples: u32,
     now: LocalTime,
     progress: &mut dyn FnMut(usize, usize),
-) -> Result<Vec<Tried>, TrialError> {
+) -> Result<Vec<Option<Tried>>, TrialError> {
     let all = trials.len() * (samples as usize + 1);
     let most = (model.engine().plan().options.max_waiting as usize).max(1);
     let mut constrainer = None;
@@ -134,10 +134,16 @@ pub fn run(
         while next < all && running.len() < most {
             let (trial, sample) = (next / (samples as usize + 1), next % (samples as usize + 1));
             let request = request(model, &mut constrainer, trials, trial, sample as u32, now)?;
-            let taken = model.engine().submit(request, Duration::ZERO);
-            let number = trial + 1;
-            let id = taken.map_err(|why| TrialError::Refused { number, why })?;
-            running.insert(id, Running::new(trial, sample as u32));
+            match model.engine().submit(request, Duration::ZERO) {
+                Ok(id) => {
+                    running.insert(id, Running::new(trial, sample as u32));
+                }
+                Err(Refusal::PromptTooLong { .. } | Refusal::ContextOverflow { .. }) => done += 1,
+                Err(why) => {
+                    let number = trial + 1;
+                    return Err(TrialError::Refused { number, why });
+                }
+            }
             next += 1;
         }
         for event in model.engine().step(Duration::ZERO) {
@@ -148,7 +154,7 @@ pub fn run(
             }
         }
     }
-    Ok(known.into_iter().filter_map(|k| k.end(samples)).collect())
+    Ok(known.into_iter().map(|k| k.end(samples)).collect())
 }
 
 impl Running {

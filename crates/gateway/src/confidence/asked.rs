@@ -7,6 +7,8 @@ use super::split;
 const MOST_BYTES: usize = 32 * 1024;
 /// Buckets of hashed words and pairs of words.
 pub const BUCKETS: u32 = 4096;
+/// Words of the last paragraph that are kept.
+const MOST_WORDS: usize = 64;
 /// Words and pairs that count at most.
 const MOST_GRAMS: usize = 4096;
 
@@ -47,6 +49,8 @@ pub struct Asked {
     pub dense: Vec<f64>,
     /// Hashed words and pairs of words: (bucket, weight), weights of length 1 together.
     pub grams: Vec<(u32, f32)>,
+    /// Hashes of the words of its last paragraph, the last first: what it is about, whatever stood before.
+    pub words: Vec<u32>,
     /// A hash of the text, the same for near copies: says in which part of a split it is.
     pub key: u32,
 }
@@ -64,6 +68,7 @@ impl Asked {
         Self {
             dense: dense(text, &lower, &words),
             grams: grams(&words),
+            words: last_words(text),
             key: split::part(text, "", u32::MAX),
         }
     }
@@ -82,6 +87,25 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c: char| !c.is_alphanumeric() && c != '\'')
         .map(|word| word.trim_matches('\''))
         .filter(|word| !word.is_empty())
+}
+
+/// Hashes of the words of the last paragraph, the last first, each once.
+fn last_words(text: &str) -> Vec<u32> {
+    let last = text.trim_end().rsplit("\n\n").next().unwrap_or_default();
+    let lower = last.to_lowercase();
+    let mut out: Vec<u32> = Vec::new();
+    for word in words(&lower)
+        .collect::<Vec<_>>()
+        .into_iter()
+        .rev()
+        .take(MOST_WORDS)
+    {
+        let hash = (hash(0x51ed_270b_9f3a_1c05, word.as_bytes()) >> 16) as u32;
+        if !out.contains(&hash) {
+            out.push(hash);
+        }
+    }
+    out
 }
 
 fn dense(text: &str, lower: &str, words: &[&str]) -> Vec<f64> {

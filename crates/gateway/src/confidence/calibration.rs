@@ -1,7 +1,7 @@
 //! A calibration of one model at one task.
 
 use super::Confidence;
-use super::features::{self, ANSWERS, Features};
+use super::features::{self, BUCKETS, Features};
 use super::isotonic::Isotonic;
 use super::logistic::{Logistic, Row};
 use super::measure::Judged;
@@ -93,7 +93,7 @@ impl Staged {
         } else if self.scale.len() != n || !self.scale.iter().all(scales) {
             Some("its scales are no numbers")
         } else if self.logistic.dense.len() != n
-            || self.logistic.sparse.len() > ANSWERS as usize
+            || self.logistic.sparse.len() > BUCKETS as usize
             || !self.logistic.is_finite()
         {
             Some("its weights are no numbers, or too many")

@@ -5,8 +5,9 @@ use super::calibration::Stage;
 use super::logistic::Row;
 use ingle_engine::{Signals, Spread};
 
-/// Buckets of short answers: a label is right more often than another.
-pub const ANSWERS: u32 = 256;
+/// Buckets of short answers, of words, and of the two together: a label is right more often than another,
+/// and more often behind some words than behind others.
+pub const BUCKETS: u32 = 1 << 14;
 /// Bytes of an answer that is short.
 const SHORT: usize = 80;
 
@@ -92,16 +93,24 @@ impl<'a> Features<'a> {
         dense.push(self.agreement.unwrap_or(0.0));
         Some(Row {
             dense,
-            sparse: self.label().into_iter().collect(),
+            sparse: self.labels(),
         })
     }
 
-    /// The bucket of a short answer.
-    fn label(&self) -> Option<(u32, f32)> {
+    /// A short answer, the words it answers to, and it beside each of them. Prose has none.
+    fn labels(&self) -> Vec<(u32, f32)> {
         let answer = self.answer.trim();
-        let short = !answer.is_empty() && answer.len() <= SHORT;
-        let hash = hash(0x9ae1_6a3b_2f90_404f, answer.to_lowercase().as_bytes());
-        short.then_some(((hash % u64::from(ANSWERS)) as u32, 1.0))
+        if answer.is_empty() || answer.len() > SHORT {
+            return Vec::new();
+        }
+        let label = hash(0x9ae1_6a3b_2f90_404f, answer.to_lowercase().as_bytes());
+        let bucket = |hash: u64| ((hash ^ (hash >> 31)) % u64::from(BUCKETS)) as u32;
+        let even = 1.0 / (self.asked.words.len().max(1) as f32).sqrt();
+        let each = self.asked.words.iter().flat_map(|&word| {
+            let both = hash(label, &word.to_le_bytes());
+            [(bucket(u64::from(word)), even), (bucket(both), 1.0)]
+        });
+        [(bucket(label), 1.0)].into_iter().chain(each).collect()
     }
 
     /// The raw measure that others use: the mean probability of a token.
@@ -146,7 +155,11 @@ mod tests {
             let row = features.row(stage).unwrap();
             assert_eq!(row.dense.len(), names(stage).count());
         }
-        assert_eq!(features.row(Stage::After).unwrap().sparse.len(), 1);
+        assert_eq!(
+            features.row(Stage::After).unwrap().sparse.len(),
+            3,
+            "a label, a word, both"
+        );
         assert_eq!(Features::of(&asked, 0.3).row(Stage::After), None);
         assert!(Features::of(&asked, 0.3).row(Stage::Before).is_some());
     }
@@ -159,12 +172,12 @@ mod tests {
                 answer,
                 ..Features::of(&asked, 0.0)
             }
-            .label()
+            .labels()
         };
         assert_eq!(label(" Spam\n"), label("spam"));
         assert_ne!(label("spam"), label("ham"));
         let long = "long ".repeat(40);
-        assert_eq!(label(&long), None);
-        assert_eq!(label(""), None);
+        assert!(label(&long).is_empty());
+        assert!(label("").is_empty());
     }
 }

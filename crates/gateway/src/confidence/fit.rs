@@ -6,7 +6,7 @@
 //! around this one: each part gets probabilities from combination and steps that never saw it.
 
 use super::calibration::{Stage, Staged};
-use super::features::{self, ANSWERS};
+use super::features::{self, BUCKETS};
 use super::isotonic::Isotonic;
 use super::logistic::{Logistic, Ridge, Row};
 use super::measure::{self, Judged};
@@ -21,10 +21,6 @@ pub const FEWEST_EACH: usize = 4;
 pub const MOST: usize = 50_000;
 /// The most that are kept for thresholds.
 const KEPT: usize = 5_000;
-const RIDGE: Ridge = Ridge {
-    dense: 3.0,
-    sparse: 3.0,
-};
 const BOOTSTRAPS: usize = 200;
 
 /// One outcome.
@@ -100,6 +96,16 @@ pub fn held_out(examples: &[Example]) -> Vec<Judged> {
     Data::new(examples, &scale(examples)).held_out()
 }
 
+/// Fewer outcomes of the rarer kind, smaller weights: from some thirty errors nobody learns fifty weights.
+fn ridge(targets: &[f64]) -> Ridge {
+    let right: f64 = targets.iter().sum();
+    let rarer = right.min(targets.len() as f64 - right).max(1.0);
+    Ridge {
+        dense: 3.0 + 800.0 / rarer,
+        sparse: 2.0 + 60.0 / rarer,
+    }
+}
+
 /// Mean and spread of each number.
 fn scale(examples: &[Example]) -> Vec<(f64, f64)> {
     let n = examples.len().max(1) as f64;
@@ -140,7 +146,7 @@ impl Data {
                 .collect(),
             right: examples.iter().map(|e| e.right).collect(),
             parts: examples.iter().map(|e| e.key % PARTS).collect(),
-            width: if sparse { ANSWERS as usize } else { 0 },
+            width: if sparse { BUCKETS as usize } else { 0 },
         }
     }
 
@@ -151,7 +157,7 @@ impl Data {
         let (rows, targets): (Vec<Row>, Vec<f64>) = inside
             .map(|((row, target), _)| (row.clone(), *target))
             .unzip();
-        Logistic::fit(&rows, &targets, self.width, RIDGE)
+        Logistic::fit(&rows, &targets, self.width, ridge(&targets))
     }
 
     /// (score, right) of all but the part `without`, each scored by what saw neither its part nor that.

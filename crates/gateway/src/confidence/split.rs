@@ -3,7 +3,7 @@
 
 use sha2::{Digest, Sha256};
 
-/// A text without what near copies differ in: lower case, letters only, a run of digits as `0`.
+/// A text without what near copies differ in: lower case, letters only, numbers as `0`.
 pub fn normalised(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut digits = false;
@@ -12,8 +12,9 @@ pub fn normalised(text: &str) -> String {
         if digit && !digits {
             out.push('0');
         }
-        digits = digit;
+        digits |= digit;
         if c.is_alphabetic() {
+            digits = false;
             out.push(c);
         }
     }

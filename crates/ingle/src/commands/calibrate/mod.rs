@@ -110,7 +110,7 @@ fn try_all(
     loaded: &mut Loaded,
     questions: &[Question],
     samples: u32,
-) -> anyhow::Result<Vec<Tried>> {
+) -> anyhow::Result<Vec<Option<Tried>>> {
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
     let style = ProgressStyle::with_template("{bar:30} {pos} of {len} answers, {eta} left");
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
@@ -127,13 +127,22 @@ fn try_all(
         },
     );
     bar.finish_and_clear();
-    Ok(tried?)
+    let tried = tried?;
+    let missing = tried.iter().filter(|t| t.is_none()).count();
+    if missing > 0 {
+        out::note(format!(
+            "{missing} of {} questions do not fit the model's context, and are left out.",
+            tried.len()
+        ));
+    }
+    Ok(tried)
 }
 
-fn rows(judge: &Judge, questions: &[Question], tried: &[Tried]) -> Rows {
+fn rows(judge: &Judge, questions: &[Question], tried: &[Option<Tried>]) -> Rows {
     let mut stages: Vec<(Stage, Vec<Example>)> = Stage::ALL.map(|s| (s, Vec::new())).to_vec();
     let mut raw = Vec::new();
     for (question, tried) in questions.iter().zip(tried) {
+        let Some(tried) = tried else { continue };
         let asked = Asked::new(&question.prompt);
         let right = question.is_right(&tried.text);
         let key = split::part(&question.text, "", u32::MAX);
