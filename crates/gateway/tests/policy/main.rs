@@ -1,5 +1,6 @@
 //! What the policy promises: fail-closed, a header only narrows, a conversation stays to its end, placeholders
 //! lead back.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 #[path = "../../examples/policy/corpus.rs"]
 mod corpus;
