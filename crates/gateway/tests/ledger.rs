@@ -5,6 +5,7 @@ mod support;
 
 use std::sync::atomic::Ordering;
 
+use ingle_egress::{Event, Log as _, Row as Passage};
 use ingle_gateway::ledger::{
     By, Cap, Caps, Currency, Erase, Ledger, LedgerError, Money, Options, Outcome, Reader, Route,
     Span, Tokens, Zone,
@@ -490,6 +491,41 @@ fn rows_wait_for_a_lock_and_reservations_are_refused() {
     other.execute_batch("COMMIT").unwrap();
     assert_eq!(kept.wait().unwrap(), 2);
     assert!(ledger.reserve(wanted("r", None, "1")).wait().is_ok());
+}
+
+#[test]
+fn more_than_can_wait_is_refused_counted_and_told() {
+    let home = Home::new();
+    let ledger = home.open();
+    let door = ledger.door().unwrap();
+    let other = rusqlite::Connection::open(&home.path).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    // Without a row nothing leaves.
+    let event = Event::End {
+        status: None,
+        up: 0,
+        down: 0,
+        outcome: "done".into(),
+    };
+    assert!(door.record(&Passage { id: 1, event }).is_err());
+    const ALL: u64 = 17_000;
+    let acks: Vec<_> = (0..ALL)
+        .map(|n| ledger.append(row(&n.to_string(), None, Route::Local, NOON)))
+        .collect();
+    other.execute_batch("COMMIT").unwrap();
+    let mut lost = 0;
+    for ack in acks {
+        match ack.wait() {
+            Ok(_) => {}
+            Err(LedgerError::Busy) => lost += 1,
+            Err(other) => panic!("{other}"),
+        }
+    }
+    assert!(lost > 0);
+    // The row that tells of them comes with whatever is written next.
+    ledger.budget(None).wait().unwrap();
+    let summary = home.reader().summary().unwrap();
+    assert_eq!((summary.lost, summary.answers), (lost, ALL - lost));
 }
 
 #[cfg(unix)]

@@ -70,6 +70,9 @@ impl Work<'_> {
     }
 }
 
+/// How one job went.
+type Done = Result<(), LedgerError>;
+
 /// As SQLite keeps it.
 pub(super) fn millis(at: u64) -> i64 {
     i64::try_from(at).unwrap_or(i64::MAX)
@@ -190,11 +193,7 @@ impl Writer {
     }
 
     /// One transaction. The outer error is of all jobs, an inner one of one alone.
-    #[allow(clippy::type_complexity)]
-    fn commit(
-        &mut self,
-        jobs: &mut [Box<dyn Do>],
-    ) -> Result<Vec<Result<(), LedgerError>>, LedgerError> {
+    fn commit(&mut self, jobs: &mut [Box<dyn Do>]) -> Result<Vec<Done>, LedgerError> {
         let lost = self.queue.take_lost();
         let (mut began, mut empty_log) = (false, false);
         let done = self.transaction(jobs, lost, &mut began, &mut empty_log);
@@ -220,7 +219,7 @@ impl Writer {
         lost: u64,
         began: &mut bool,
         empty_log: &mut bool,
-    ) -> Result<Vec<Result<(), LedgerError>>, LedgerError> {
+    ) -> Result<Vec<Done>, LedgerError> {
         let path = self.path.as_path();
         let of = |error: rusqlite::Error| LedgerError::of(path, &error);
         let change = self

@@ -1,6 +1,6 @@
 //! A ledger in a folder of its own, with a clock that stands where it is put.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test")]
-#![allow(dead_code)]
+#![allow(dead_code, reason = "each test file uses a part")]
 
 use std::path::PathBuf;
 use std::sync::Arc;
