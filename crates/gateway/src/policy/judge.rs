@@ -67,10 +67,10 @@ struct Spot<'a> {
 
 impl Policy {
     /// Rules, with what reads texts.
-    pub fn new(rules: Vec<Rule>, scanner: Scanner) -> Self {
+    pub fn new(rules: Vec<Rule>, scanner: impl Into<Arc<Scanner>>) -> Self {
         Self {
             rules: Arc::new(rules),
-            scanner: Arc::new(scanner),
+            scanner: scanner.into(),
         }
     }
 

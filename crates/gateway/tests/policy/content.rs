@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn national_numbers() {
-    let scanner = scanner();
+    let scanner = &SCANNER;
     for (text, want) in [
         ("NI number AB 12 34 56 C", "uk-nino"),
         ("NHS no. 943 476 5919", "uk-nhs"),
@@ -32,14 +32,14 @@ fn national_numbers() {
         ("PAN card ABCPE1234F", "in-pan"),
     ] {
         let want = format!("national-id/{want}");
-        let found = kinds(&scanner, text);
+        let found = kinds(scanner, text);
         assert!(found.contains(&want), "{text}: {found:?}");
     }
 }
 
 #[test]
 fn other_personal_data() {
-    let scanner = scanner();
+    let scanner = &SCANNER;
     for (text, want) in [
         ("call +49 30 901820 tomorrow", "phone"),
         ("(212) 555-0143", "phone"),
@@ -61,14 +61,14 @@ fn other_personal_data() {
         ("My name is Anna Berger.", "name"),
         ("anna [at] rhyta [dot] com", "email/spelled"),
     ] {
-        let found = kinds(&scanner, text);
+        let found = kinds(scanner, text);
         assert!(found.contains(&want.to_owned()), "{text}: {found:?}");
     }
 }
 
 #[test]
 fn what_hides() {
-    let scanner = scanner();
+    let scanner = &SCANNER;
     for (text, want) in [
         ("４５３９ １４８８ ０３４３ ６４６７", "card"),
         ("4539\u{200B}1488\u{200D}0343\u{FEFF}6467", "card"),
@@ -86,15 +86,15 @@ fn what_hides() {
         ("ÜBERFLIEGER!", "term/projects"),
         ("u\u{308}berflieger", "term/projects"),
     ] {
-        let found = kinds(&scanner, text);
+        let found = kinds(scanner, text);
         assert!(found.contains(&want.to_owned()), "{text}: {found:?}");
     }
-    assert_eq!(kinds(&scanner, "project falconry"), Vec::<String>::new());
+    assert_eq!(kinds(scanner, "project falconry"), Vec::<String>::new());
 }
 
 #[test]
 fn what_is_nobodys() {
-    let scanner = scanner();
+    let scanner = &SCANNER;
     for text in [
         "commit 9fceb02d0ae598e95dc970b74767f19372d61af8",
         "version 10.0.19045.3693 build 2024",
@@ -114,7 +114,7 @@ fn what_is_nobodys() {
         "icon@2x.png",
         "0x7fff5fbff8c0",
     ] {
-        let found = kinds(&scanner, text);
+        let found = kinds(scanner, text);
         let harmless = ["date", "web-address"];
         assert!(
             found.iter().all(|f| harmless.contains(&f.as_str())),
@@ -125,7 +125,7 @@ fn what_is_nobodys() {
 
 #[test]
 fn hostile_texts_end() {
-    let scanner = scanner();
+    let scanner = &SCANNER;
     let size = 1 << 16;
     for unit in [
         "a",

@@ -18,6 +18,8 @@ use ingle_gateway::policy::{
     Action, Bounds, Content, Limits, Pattern, Policy, Rule, Scanner, Taint, Term, Verdict, apart,
 };
 
+use std::sync::{Arc, LazyLock};
+
 /// A rule without conditions.
 fn rule(name: &str, then: Action) -> Rule {
     Rule {
@@ -41,8 +43,11 @@ fn scanner() -> Scanner {
     Scanner::new(&[falcon], Limits::default()).unwrap()
 }
 
+/// One for all tests: it takes longer to make than a text to be read.
+static SCANNER: LazyLock<Arc<Scanner>> = LazyLock::new(|| Arc::new(scanner()));
+
 fn policy(rules: Vec<Rule>) -> Policy {
-    Policy::new(rules, scanner())
+    Policy::new(rules, Arc::clone(&SCANNER))
 }
 
 fn taint() -> Taint {

@@ -17,7 +17,7 @@ fn personal_data_with_a_format() {
         .iter()
         .filter(|row| is_held_out(&row.template))
         .collect();
-    let sum = checkable(&count(&scanner(), &held, &mut |_, _, _| {}));
+    let sum = checkable(&count(&SCANNER, &held, &mut |_, _, _| {}));
     assert!(sum.marked > 50);
     assert!(sum.recall() >= 0.95 && sum.precision() >= 0.9, "{sum:?}");
 }
@@ -25,7 +25,7 @@ fn personal_data_with_a_format() {
 #[test]
 fn secrets_and_near_misses() {
     let mut wrong = Vec::new();
-    let counts = corpus::count(&scanner(), &corpus::make(11, 12), &mut |kind, how, what| {
+    let counts = corpus::count(&SCANNER, &corpus::make(11, 12), &mut |kind, how, what| {
         wrong.push(format!("{kind} {how}: {what}"));
     });
     let all = counts.get("**all**").unwrap();

@@ -6,7 +6,7 @@ use ingle_gateway::policy::{Mapping, Writing};
 use proptest::prelude::*;
 
 fn redact(text: &str, mapping: &mut Mapping, writing: Writing) -> String {
-    let finds = apart(scanner().scan(text, &|| false).unwrap());
+    let finds = apart(SCANNER.scan(text, &|| false).unwrap());
     let finds: Vec<_> = finds
         .into_iter()
         .filter(|f| f.kind.class() != ingle_gateway::policy::Class::Harmless)
@@ -158,5 +158,41 @@ proptest! {
         }
         back.push_str(&restorer.finish());
         prop_assert_eq!(back, text);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    /// What the fuzz target `policy` asserts, over pieces that detectors look at.
+    #[test]
+    fn any_text_is_found_on_characters_and_comes_back(
+        pieces in prop::collection::vec(prop_oneof![
+            prop::sample::select(vec![
+                "password=", "key: ", "\"", "'", "AKIA", "ghp_", "-----BEGIN PRIVATE KEY-----", "-----END", "eyJ", "sk-ant-api03-",
+                "postgres://u:", "@", ".com", "%40", "%C3%A9", "&#64;", "&amp;", "\\u0040", "\\n", "YW5uYUByaHl0YS5jb20=", "GB69", "DE89",
+                "4539", " 1488 ", "0343-6467", "308-63-0237", "+49 ", "(0)", "x12", "born ", "passport ", "Street", "12 Baker ", "::", "1.2.3.4",
+                "\u{200B}", "é", "e\u{301}", "４５", "٤", "раssword", "𝟒", "[", "]", "\\", "_", "EMAIL_1", "[EMAIL_1]", "Falcon", "Project ", "守谷",
+                "\n", " ", "-", ".", "0", "7",
+            ]).prop_map(str::to_owned),
+            "[ -~]{0,6}",
+            "\\PC{0,4}",
+        ], 0..24),
+    ) {
+        let text = pieces.concat();
+        let all = SCANNER.scan(&text, &|| false).unwrap();
+        for find in &all {
+            prop_assert!(find.start < find.end && text.get(find.start..find.end).is_some(), "{:?}", find);
+        }
+        let finds = apart(all.clone());
+        prop_assert!(finds.windows(2).all(|pair| pair[0].end <= pair[1].start));
+        let sensitive = |find: &&ingle_gateway::policy::Find| find.kind.class() != ingle_gateway::policy::Class::Harmless;
+        for find in all.iter().filter(sensitive) {
+            let covered = |at: usize| finds.iter().any(|f| f.start <= at && at < f.end);
+            prop_assert!((find.start..find.end).all(covered), "{:?} {:?}", find, finds);
+        }
+        let mut mapping = Mapping::default();
+        let sent = redact(&text, &mut mapping, Writing::Text);
+        prop_assert_eq!(mapping.restore(&sent, Writing::Text), text);
     }
 }
