@@ -90,7 +90,8 @@ fn work(ledger: &Ledger, round: u64, name: &str, n: u64) {
             .and_then(|()| out.flush())
             .unwrap();
     };
-    let held = (n % 2 == 0)
+    let held = n
+        .is_multiple_of(2)
         .then(|| ledger.reserve(wanted(name, None, "0.003")).wait().ok())
         .flatten();
     let mut one = row(name, Some("anna"), Route::Local, now(round));

@@ -5,15 +5,15 @@
 //! is read and judged by the same code wherever it comes from.
 
 mod document;
-mod policy;
 mod money;
+mod policy;
 mod presets;
 mod providers;
 mod settings;
 
 pub use document::Faults;
-pub use policy::PolicySection;
 pub use money::Ledger;
+pub use policy::PolicySection;
 pub use presets::{Preset, Template};
 pub use providers::{KeyPlace, PoolEntry, ProviderEntry};
 pub use settings::{Setting, layered, settings};
@@ -29,14 +29,7 @@ use std::path::{Path, PathBuf};
 const MOST_BYTES: u64 = 1 << 20;
 
 /// Sections whose keys are no flags.
-const TABLES: [&str; 6] = [
-    "models",
-    "providers",
-    "pools",
-    "policy",
-    "budget",
-    "ledger",
-];
+const TABLES: [&str; 6] = ["models", "providers", "pools", "policy", "budget", "ledger"];
 
 /// What a file says.
 #[derive(Debug, Default)]
