@@ -137,6 +137,7 @@ impl EngineHandle {
             live: HashMap::new(),
             requests: HashMap::new(),
             patience,
+            busy: Duration::ZERO,
         };
         let thread = std::thread::Builder::new()
             .name("engine".into())
@@ -289,6 +290,8 @@ struct Worker<O: Ops + 'static> {
     live: HashMap<RequestId, Live>,
     requests: HashMap<Ticket, RequestId>,
     patience: Patience,
+    /// Time of all steps together.
+    busy: Duration,
 }
 
 struct Live {
@@ -313,7 +316,7 @@ impl<O: Ops + 'static> Worker<O> {
     fn run(mut self, clock: impl Fn() -> Duration) {
         loop {
             let work = self.wait();
-            let now = clock();
+            let mut now = clock();
             for new in work.new {
                 self.take(new, now);
             }
@@ -328,7 +331,8 @@ impl<O: Ops + 'static> Worker<O> {
                 return;
             }
             let events = self.engine.step(now);
-            let now = clock();
+            let begun = std::mem::replace(&mut now, clock());
+            self.busy += now.saturating_sub(begun);
             self.count(); // before anybody can have read of it
             for event in events {
                 self.deliver(event, now);
@@ -348,6 +352,7 @@ impl<O: Ops + 'static> Worker<O> {
         let mut orders = self.desk.lock();
         let stats = &mut orders.stats;
         (stats.steps, stats.rows) = (engine.steps(), engine.rows());
+        stats.busy = self.busy;
         (stats.proposed, stats.accepted) = (guesses.proposed, guesses.accepted);
         (stats.running, stats.waiting) = (engine.running(), engine.waiting());
         stats.preemptions = engine.preemptions();

@@ -10,6 +10,8 @@ pub struct Stats {
     pub steps: u64,
     /// Rows of them, guesses among them.
     pub rows: u64,
+    /// Time in which batches were computed.
+    pub busy: Duration,
     /// Guessed tokens that were computed.
     pub proposed: u64,
     /// Those that were right.

@@ -18,6 +18,8 @@ use tokio::time::Instant;
 #[derive(Debug)]
 pub(crate) struct Call {
     pub app: Arc<App>,
+    /// Its name, under which the log tells of it.
+    pub name: Arc<str>,
     pub caller: Arc<Caller>,
     /// What stands in the path where its pattern has `{id}`.
     pub id: String,

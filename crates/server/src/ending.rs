@@ -13,6 +13,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use tokio::time::Instant;
+use tracing::Span;
 
 /// What is known of a request while it is there. Dropped, it has ended: as cancelled, if nobody has
 /// said otherwise.
@@ -30,6 +31,8 @@ pub(crate) struct Ending {
     pub ended: Arc<Mutex<Option<Outcome>>>,
     /// Holds its places until the end.
     pub call: Option<Arc<Call>>,
+    /// What is told of it while it is worked on is told in here.
+    pub span: Span,
 }
 
 impl Ending {
@@ -54,7 +57,15 @@ impl Ending {
             outcome: None,
             ended: Arc::default(),
             call: None,
+            span: Span::none(),
         }
+    }
+
+    /// From now on its span is there, under its name.
+    pub fn begin_span(&mut self) -> Span {
+        let (id, route) = (&*self.id, self.route);
+        self.span = tracing::info_span!("request", id, route, caller = tracing::field::Empty);
+        self.span.clone()
     }
 
     /// Its answer has been handed over.
@@ -70,15 +81,14 @@ impl Drop for Ending {
         let outcome = self.outcome.unwrap_or(Outcome::Cancelled);
         let time = self.started.elapsed();
         self.app.metrics.ended(self.route, outcome, time);
+        let span = self.span.clone();
+        let _in = span.enter();
         tracing::info!(
-            id = &*self.id,
             method = self.method,
-            route = self.route,
-            caller = self.caller,
             status = self.status,
             outcome = outcome.name(),
             ms = time.as_millis() as u64,
-            "request"
+            "over"
         );
         (self.app.config.log)(&LogLine {
             id: Arc::clone(&self.id),
@@ -116,7 +126,8 @@ impl http_body::Body for Watched {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let this = self.get_mut();
-        let frame = Pin::new(&mut this.inner).poll_frame(context);
+        let span = this.ending.span.clone();
+        let frame = span.in_scope(|| Pin::new(&mut this.inner).poll_frame(context));
         match &frame {
             Poll::Ready(None) => this.ending.over(),
             Poll::Ready(Some(Ok(frame))) => {

@@ -1,4 +1,4 @@
-//! What whoever runs the server asks it: `/ingle/ps`, `/ingle/stop`, `/metrics`.
+//! What whoever runs the server asks it: `/ingle/ps`, `/ingle/stop`, `/metrics`, `/openapi.json`.
 
 use crate::App;
 use crate::body::{Body, full, json};
@@ -15,6 +15,7 @@ use std::sync::Arc;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Path {
     Metrics,
+    OpenApi,
     Ps,
     Stop,
 }
@@ -22,6 +23,7 @@ pub enum Path {
 /// Method, path, and who answers.
 pub const ROUTES: &[(&str, &str, Path)] = &[
     ("GET", "/metrics", Path::Metrics),
+    ("GET", "/openapi.json", Path::OpenApi),
     ("GET", "/ingle/ps", Path::Ps),
     ("POST", "/ingle/stop", Path::Stop),
 ];
@@ -30,6 +32,7 @@ pub const ROUTES: &[(&str, &str, Path)] = &[
 pub async fn answer(path: Path, call: Arc<Call>) -> Result<Response<Body>, ApiError> {
     match path {
         Path::Metrics => Ok(metrics(&call.app)),
+        Path::OpenApi => Ok(openapi()),
         Path::Ps => Ok(json(&ps(&call.app, &call.caller))),
         Path::Stop => stop(&call).await,
     }
@@ -40,6 +43,17 @@ fn metrics(app: &App) -> Response<Body> {
     let text = app.metrics.text(&app.models.engines());
     let mut response = Response::new(full(text));
     let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    response
+}
+
+/// What there is to ask, as OpenAPI describes it. `route` holds the file to the list of paths.
+pub(crate) const OPENAPI: &str = include_str!("openapi.json");
+
+fn openapi() -> Response<Body> {
+    let text = OPENAPI.replace("INGLE_VERSION", env!("CARGO_PKG_VERSION"));
+    let mut response = Response::new(full(text));
+    let kind = HeaderValue::from_static("application/json");
     response.headers_mut().insert(header::CONTENT_TYPE, kind);
     response
 }

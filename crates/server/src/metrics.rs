@@ -282,6 +282,30 @@ const FIGURES: &[Figure] = &[
         m.engine.stats().steps as f64
     }),
     (
+        "ingle_busy_seconds_total",
+        "counter",
+        "Time in which batches were computed.",
+        |m| m.engine.stats().busy.as_secs_f64(),
+    ),
+    (
+        "ingle_weight_bytes_per_token",
+        "gauge",
+        "Bytes of weights that one token is computed with.",
+        |m| m.limit.map_or(f64::NAN, |limit| limit.token_bytes as f64),
+    ),
+    (
+        "ingle_memory_bytes_per_second",
+        "gauge",
+        "What this machine reads from memory at most: measured when the server started.",
+        |m| m.limit.map_or(f64::NAN, |limit| limit.read_rate),
+    ),
+    (
+        "ingle_memory_bandwidth_share",
+        "gauge",
+        "Weights read for batches, against what this machine could read in the same time: near 1 where text is generated as fast as memory allows; prompts, which computing bounds, make it smaller.",
+        bandwidth_share,
+    ),
+    (
         "ingle_guessed_tokens_total",
         "counter",
         "Guessed tokens that were computed.",
@@ -324,6 +348,19 @@ const FIGURES: &[Figure] = &[
         |m| m.engine.stats().failed as f64,
     ),
 ];
+
+/// One token's weights are read for a batch, however many rows it has, and of experts more.
+fn bandwidth_share(model: &Served) -> f64 {
+    let stats = model.engine.stats();
+    let Some(limit) = model.limit else {
+        return f64::NAN;
+    };
+    let read = stats.steps as f64 * limit.token_bytes as f64;
+    match stats.busy.as_secs_f64() * limit.read_rate {
+        could if could > 0.0 => read / could,
+        _ => 0.0,
+    }
+}
 
 fn engine_lines(text: &mut String, engines: &[Arc<Served>]) {
     for (name, kind, help, value) in FIGURES {

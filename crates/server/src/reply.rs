@@ -76,7 +76,11 @@ impl Reply {
                 self.cost += 1;
                 let now = Instant::now();
                 match self.last.replace(now) {
-                    None => self.app.metrics.first_token(now - self.begun),
+                    None => {
+                        let time = now - self.begun;
+                        tracing::debug!(ms = time.as_millis() as u64, "first token");
+                        self.app.metrics.first_token(time);
+                    }
                     Some(last) => self.app.metrics.next_token(now - last),
                 }
             }
@@ -88,6 +92,13 @@ impl Reply {
                     FinishReason::Unreadable(_) | FinishReason::Failed(_) => Outcome::Refused,
                     _ => Outcome::Completed,
                 };
+                tracing::debug!(
+                    outcome = outcome.name(),
+                    prompt = usage.prompt_tokens,
+                    cached = usage.cached_tokens,
+                    written = usage.generated_tokens,
+                    "answer over"
+                );
                 end(&self.ended, outcome);
             }
         }

@@ -14,7 +14,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
-use tracing::Instrument;
+use tracing::{Instrument, Span};
 
 /// What there is. A dialect has its own list, `ROUTES`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,11 +53,11 @@ fn routes() -> impl Iterator<Item = Line> {
 
 impl Route {
     /// An error in the shape that clients of this path know.
-    fn error(route: Option<Self>, error: &ApiError) -> Value {
+    fn error(route: Option<Self>, error: &ApiError, name: &str) -> Value {
         match route {
             None | Some(Self::Manage(_) | Self::OpenAi(_)) => openai::error(error),
             Some(Self::Ollama(_)) => ollama::error(error),
-            Some(Self::Anthropic(_)) => anthropic::error(error),
+            Some(Self::Anthropic(_)) => anthropic::error(error, name),
             Some(Self::Health | Self::LlamaCpp(_)) => llama_cpp::error(error),
         }
     }
@@ -158,7 +158,7 @@ pub(crate) async fn answer(app: Arc<App>, request: Request<Incoming>, via: Via) 
             Ok(preflight(request.headers()))
         }
         Ok(_) => {
-            let span = tracing::info_span!("request", id = &*id, route = ending.route);
+            let span = ending.begin_span();
             let done = dispatch(&app, found, request, via, &mut ending).instrument(span);
             let done = AssertUnwindSafe(done).catch_unwind().await;
             done.unwrap_or_else(|_| {
@@ -169,13 +169,13 @@ pub(crate) async fn answer(app: Arc<App>, request: Request<Incoming>, via: Via) 
     };
     let mut response = done.unwrap_or_else(|error| {
         app.metrics.refused(error.code.unwrap_or("unknown"));
-        error.response(&Route::error(route, &error))
+        error.response(&Route::error(route, &error, &id))
     });
-    if speaks_anthropic {
-        anthropic::name(&app, &mut response);
-    }
     readable(&mut response, origin);
     if let Ok(id) = HeaderValue::from_str(&id) {
+        if speaks_anthropic {
+            response.headers_mut().insert("request-id", id.clone());
+        }
         response.headers_mut().insert("x-request-id", id);
     }
     until_over(response, ending)
@@ -189,7 +189,7 @@ fn name_of(app: &App, headers: &HeaderMap) -> Arc<str> {
     let fits = |id: &&str| (1..=MOST).contains(&id.len()) && id.bytes().all(plain);
     match theirs.filter(fits) {
         Some(id) => id.into(),
-        None => format!("req-{:016x}", (app.config.random)()).into(),
+        None => format!("req_{:016x}", (app.config.random)()).into(),
     }
 }
 
@@ -207,6 +207,7 @@ async fn dispatch(
     }
     let caller = who?;
     ending.caller = caller.name().to_owned();
+    Span::current().record("caller", caller.name());
     let (found, route) = find(found, request.method())?;
     let route = route.meant(request.headers());
     let sends = matches!(*request.method(), Method::POST | Method::DELETE);
@@ -246,6 +247,7 @@ async fn dispatch(
     }
     let call = Arc::new(Call {
         app: Arc::clone(app),
+        name: Arc::clone(&ending.id),
         caller,
         id: found.id,
         query: parts.uri.query().unwrap_or_default().to_owned(),
@@ -300,8 +302,13 @@ fn with_preset(app: &App, path: &str, bytes: Vec<u8>) -> Vec<u8> {
     let Ok(mut body) = fields::parse(&bytes) else {
         return bytes;
     };
-    let name = body.get("model").and_then(Value::as_str);
-    let id = app.models.name_of(name).ok();
+    let id = match path.starts_with("/api/") {
+        true => ollama::meant(app, &body),
+        false => {
+            let name = body.get("model").and_then(Value::as_str);
+            app.models.name_of(name).ok()
+        }
+    };
     let Some(preset) = id.and_then(|id| app.models.preset(&id)) else {
         return bytes;
     };
@@ -367,5 +374,48 @@ mod tests {
         let models = Some(Route::OpenAi(openai::Path::Models));
         assert_eq!(found.route(&Method::HEAD), models);
         assert_eq!(found.route(&Method::POST), None);
+    }
+
+    /// `src/openapi.json` is written by hand: what it describes is what there is, no more and no less.
+    #[test]
+    fn every_path_is_described_and_nothing_else() {
+        let described: Value = serde_json::from_str(manage::OPENAPI).unwrap();
+        let paths = described["paths"].as_object().unwrap();
+        let described = paths.iter().flat_map(|(path, methods)| {
+            let methods = methods.as_object().unwrap().keys();
+            methods.map(move |method| format!("{} {path}", method.to_uppercase()))
+        });
+        let mut described: Vec<String> = described.collect();
+        let mut there: Vec<String> = routes().map(|(m, path, _)| format!("{m} {path}")).collect();
+        described.sort();
+        there.sort();
+        assert_eq!(
+            described, there,
+            "openapi.json and the lists of paths differ"
+        );
+    }
+
+    #[test]
+    fn what_openapi_json_refers_to_is_there() {
+        let described: Value = serde_json::from_str(manage::OPENAPI).unwrap();
+        let mut found = Vec::new();
+        references(&described, &mut found);
+        assert!(found.len() > 100);
+        for place in found {
+            let pointer = place.strip_prefix('#').unwrap();
+            assert!(described.pointer(pointer).is_some(), "{place}");
+        }
+    }
+
+    fn references(value: &Value, found: &mut Vec<String>) {
+        match value {
+            Value::Object(map) => {
+                let place = map.get("$ref").and_then(Value::as_str);
+                found.extend(place.map(str::to_owned));
+                map.values().for_each(|value| references(value, found));
+            }
+            Value::Array(list) => list.iter().for_each(|value| references(value, found)),
+            _ => {}
+        }
     }
 }

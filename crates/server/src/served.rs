@@ -37,6 +37,17 @@ pub struct Served {
     pub keep_alive: KeepAlive,
     /// Bytes of memory that it holds.
     pub bytes: u64,
+    /// What bounds how fast it generates, where that was measured.
+    pub limit: Option<Limit>,
+}
+
+/// What bounds how fast a model generates: its weights are read once for a batch.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Limit {
+    /// Bytes of weights that one token is computed with.
+    pub token_bytes: u64,
+    /// Bytes that this machine reads from memory in a second.
+    pub read_rate: f64,
 }
 
 /// How long a model stays loaded when nobody uses it; requests may say otherwise.
@@ -77,6 +88,7 @@ impl Served {
             engine,
             keep_alive: KeepAlive::new(None),
             bytes: plan.total(),
+            limit: None,
         }
     }
 

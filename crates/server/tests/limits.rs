@@ -6,7 +6,10 @@ mod support;
 
 use ingle_engine::{Budget, Engine, EngineHandle, LoadOptions, Patience, Plan};
 use ingle_formats::prompt::Prompter;
-use ingle_server::{Allowed, App, Config, Limits, LogLine, Models, Served, serve};
+use ingle_server::{
+    Allowed, ApiError, App, Config, Details, InMemory, Later, Limits, LogLine, Models, Offer,
+    Preset, Room, Served, Watcher, serve,
+};
 use ingle_tensor::cpu::Cpu;
 use ingle_tensor::kernel::Isa;
 use ingle_tensor::team::Team;
@@ -27,6 +30,11 @@ struct Server {
 }
 
 fn start(limits: Limits) -> Server {
+    start_with(limits, |models| models)
+}
+
+/// With its models in a room that `room` makes.
+fn start_with<R: Room + 'static>(limits: Limits, room: impl Fn(Models) -> R) -> Server {
     let (metadata, source) = Model::random("qwen3moe").with_vocabulary().build();
     let ops = Cpu::new(Isa::best(), Arc::new(Team::new(1))).unwrap();
     let budget = Budget::new(1 << 30);
@@ -60,10 +68,8 @@ fn start(limits: Limits) -> Server {
         }),
         transcript: None,
     };
-    let app = App::new(
-        config,
-        Models::one(Served::new("tiny".into(), &plan, prompter, engine.clone())),
-    );
+    let models = Models::one(Served::new("tiny".into(), &plan, prompter, engine.clone()));
+    let app = App::new(config, room(models));
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let (drain, drained) = oneshot::channel();
@@ -203,4 +209,83 @@ fn draining_takes_nothing_new_and_what_takes_too_long_is_cut_off() {
             ][..]
         )
     );
+}
+
+/// A room that falls where it is asked for a model, with words of the request in its mouth.
+#[derive(Debug)]
+struct Falls(Models);
+
+impl Room for Falls {
+    fn name_of(&self, name: Option<&str>) -> Result<String, ApiError> {
+        assert!(name != Some("at once"), "SECRET {name:?}");
+        Ok(name.unwrap_or("tiny").to_owned())
+    }
+
+    fn open<'a>(&'a self, id: &'a str) -> Later<'a, Arc<Served>> {
+        assert!(id != "later", "SECRET {id}");
+        self.0.open(id)
+    }
+
+    fn preset(&self, _: &str) -> Option<Preset> {
+        None
+    }
+
+    fn list(&self) -> Vec<Offer> {
+        self.0.list()
+    }
+
+    fn loaded(&self) -> Vec<InMemory> {
+        self.0.loaded()
+    }
+
+    fn engines(&self) -> Vec<Arc<Served>> {
+        self.0.engines()
+    }
+
+    fn unload<'a>(&'a self, id: &'a str) -> Later<'a, bool> {
+        self.0.unload(id)
+    }
+
+    fn show(&self, id: &str) -> Result<Details, ApiError> {
+        self.0.show(id)
+    }
+
+    fn pull(&self, name: &str, watcher: Watcher) -> Result<(), ApiError> {
+        self.0.pull(name, watcher)
+    }
+
+    fn copy(&self, from: &str, to: &str) -> Result<(), ApiError> {
+        self.0.copy(from, to)
+    }
+
+    fn delete(&self, name: &str) -> Result<(), ApiError> {
+        self.0.delete(name)
+    }
+
+    fn close(&self) {
+        self.0.close();
+    }
+
+    fn is_open(&self) -> bool {
+        self.0.is_open()
+    }
+}
+
+#[test]
+fn a_fault_ends_one_request_and_tells_no_word_of_it() {
+    let server = start_with(Limits::default(), Falls);
+    let sane = r#"{"prompt": "a", "max_tokens": 2}"#;
+    for fault in ["at once", "later"] {
+        let body = format!(r#"{{"model": "{fault}", "prompt": "SECRET", "max_tokens": 2}}"#);
+        let answer = rest(server.ask(&body));
+        assert!(answer.starts_with("HTTP/1.1 500"), "{answer}");
+        assert!(
+            answer.contains("internal_error") && !answer.contains("SECRET"),
+            "{answer}"
+        );
+        assert!(rest(server.ask(sane)).starts_with("HTTP/1.1 200"));
+    }
+    let log = server.log.lock().unwrap();
+    let of = |end: &str| log.iter().filter(|line| line.ends_with(end)).count();
+    assert_eq!((of("500 refused"), of("200 completed")), (2, 2), "{log:?}");
 }

@@ -1,5 +1,6 @@
 //! `ingle serve`: a model for other programs.
 
+use crate::commands::bench::limits;
 use crate::config::Ledger as Settings;
 use crate::environment::Environment;
 use crate::keys::{self, KeyFile};
@@ -112,11 +113,17 @@ pub struct Args {
     #[arg(long, help_heading = "Server", action = clap::ArgAction::Set, num_args = 0..=1, require_equals = true,
           default_missing_value = "true", default_value = "false", hide_default_value = true, value_name = "BOOL")]
     log_prompts: bool,
+    /// What OLLAMA_CONTEXT_LENGTH says, for all models that say nothing themselves.
+    #[arg(skip)]
+    ollama_context: Option<u32>,
     #[command(flatten)]
     prefixes: PrefixArgs,
     #[command(flatten)]
     load: LoadArgs,
 }
+
+/// Bytes on which it is measured how fast memory is read: more than caches hold, and read in milliseconds.
+const MEASURED: u64 = 128 << 20;
 
 /// A time, as 2 or 0.5.
 fn seconds(text: &str) -> Result<Duration, String> {
@@ -155,18 +162,26 @@ impl Args {
         if free("queue") {
             args.queue = said.queue.unwrap_or(args.queue);
         }
-        if let Some(context) = said.context {
-            args.load = args.load.or_context(context);
-        }
+        args.ollama_context = said.context;
+        args.load = args.with_ollama_context(args.load.clone());
         args.allow_origin.extend(said.origins);
         args.allow_origin.extend(ollama::ORIGINS.map(str::to_owned));
         Ok(args)
+    }
+
+    /// With the context that Ollama's variable gives those that are given none.
+    fn with_ollama_context(&self, load: LoadArgs) -> LoadArgs {
+        match self.ollama_context {
+            Some(context) => load.or_context(context),
+            None => load,
+        }
     }
 }
 
 pub fn run(args: &Args, line: &Line) -> anyhow::Result<()> {
     let args = &args.in_ollamas_place(line)?;
     crash::say_nothing_of_requests();
+    crash::leave_no_image();
     let keys = KeyFile::of_user();
     let known = match &keys {
         Ok(keys) => keys.read()?,
@@ -336,8 +351,8 @@ fn catalog(args: &Args, line: &Line) -> anyhow::Result<Catalog> {
         named.push(Spec {
             id: preset.name.clone(),
             model: preset.base.clone(),
-            load: below
-                .load
+            load: args
+                .with_ollama_context(below.load)
                 .with_max_stall(args.max_stall)
                 .with_template(preset.template.clone())
                 .keeping(prefixes.clone()),
@@ -370,7 +385,11 @@ fn catalog(args: &Args, line: &Line) -> anyhow::Result<Catalog> {
     }
     let shared = args.load.shared()?;
     let puller = args.allow_pull.then(|| puller(&line.config().ledger));
-    Ok(Catalog::new(first, named, (!args.only).then_some(any), shared).pulling(puller))
+    let machine = args.load.machine();
+    let most = args.load.room_to_measure();
+    let read_rate = limits::read(machine.isa().0, &shared.team, MEASURED, most);
+    let catalog = Catalog::new(first, named, (!args.only).then_some(any), shared);
+    Ok(catalog.on_machine(read_rate).pulling(puller))
 }
 
 /// Downloads what a request asks for, as `ingle pull` does.

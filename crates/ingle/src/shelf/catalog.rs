@@ -40,6 +40,8 @@ pub struct Catalog {
     /// Any other: how it is loaded; none: there is no other.
     any: Option<Spec>,
     shared: Shared,
+    /// Bytes that this machine reads from memory in a second.
+    read_rate: Option<f64>,
     /// Downloads that requests ask for; none: they are refused.
     puller: Option<Puller>,
     /// Where names are kept that [`Self::copy`] gave.
@@ -63,6 +65,7 @@ impl Catalog {
             named,
             any,
             shared,
+            read_rate: None,
             puller: None,
             names_file: Environment::of_process().names_file(),
             found: Mutex::default(),
@@ -73,6 +76,16 @@ impl Catalog {
     pub fn pulling(mut self, puller: Option<Puller>) -> Self {
         self.puller = puller;
         self
+    }
+
+    /// On a machine that reads so many bytes from memory in a second.
+    pub fn on_machine(mut self, read_rate: Option<f64>) -> Self {
+        self.read_rate = read_rate;
+        self
+    }
+
+    pub fn read_rate(&self) -> Option<f64> {
+        self.read_rate
     }
 
     pub fn first(&self) -> &Spec {

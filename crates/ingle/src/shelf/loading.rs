@@ -6,7 +6,7 @@ use super::{Inner, Slot};
 use crate::load::{Company, Planned, load_planned, plan_for};
 use crate::{clock, out};
 use ingle::engine::{EngineHandle, Patience, Plan, PlanError};
-use ingle_server::{KeepAlive, Served};
+use ingle_server::{KeepAlive, Limit, Served};
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 use std::time::Instant;
@@ -43,6 +43,11 @@ impl Inner {
         let path = planned.loader.files().paths().next().map(PathBuf::from);
         let loaded = load_planned(planned, &spec.load)?;
         let fingerprint = loaded.fingerprint();
+        let token_bytes = loaded.work.bytes();
+        let limit = self.catalog.read_rate().map(|read_rate| Limit {
+            token_bytes,
+            read_rate,
+        });
         let (engine, prompter) = loaded.model.into_parts();
         let start = Instant::now();
         let plan = engine.plan().clone();
@@ -52,6 +57,7 @@ impl Inner {
             aliases: spec.aliases.clone(),
             created: clock::unix(),
             keep_alive: KeepAlive::new(spec.keep_alive),
+            limit,
             ..Served::new(spec.id.clone(), &plan, prompter, engine)
         };
         let ready = Ready {

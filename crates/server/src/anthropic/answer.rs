@@ -56,7 +56,13 @@ pub(super) async fn messages(call: Arc<Call>) -> Result<Response<Body>, ApiError
     let read = |call: &Call| MessagesRequest::parse(&call.body).map(wanted);
     let (answers, rest) = ask(&call, &NAMES, read).await?;
     let id = super::new_id(&call.app, "msg");
-    let reply = Reply::new(answers, id, rest.max_tokens, rest.hides_thinking);
+    let reply = Reply::new(
+        answers,
+        id,
+        Arc::clone(&call.name),
+        rest.max_tokens,
+        rest.hides_thinking,
+    );
     match rest.stream {
         true => Ok(stream::response(PING, reply)),
         false => reply.whole().await.map(|value| json(&value)),

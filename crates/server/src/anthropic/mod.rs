@@ -14,7 +14,7 @@ use crate::App;
 use crate::body::Body;
 use crate::call::Call;
 use crate::error::ApiError;
-use http::{HeaderMap, HeaderValue, Response};
+use http::{HeaderMap, Response};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -51,15 +51,9 @@ pub async fn answer(path: Path, call: Arc<Call>) -> Result<Response<Body>, ApiEr
     }
 }
 
-/// Gives an answer, or an error, the name under which clients report it.
-pub fn name(app: &App, response: &mut Response<Body>) {
-    if let Ok(id) = HeaderValue::from_str(&new_id(app, "req")) {
-        response.headers_mut().insert("request-id", id);
-    }
-}
-
-/// An error: `{"type": "error", "error": {"type": ..., "message": ...}}`.
-pub fn error(error: &ApiError) -> Value {
+/// An error: `{"type": "error", "error": {"type": ..., "message": ...}, "request_id": ...}`; the request's
+/// `name` is what clients report.
+pub fn error(error: &ApiError, name: &str) -> Value {
     let kind = match error.status.as_u16() {
         401 => "authentication_error",
         403 => "permission_error",
@@ -71,7 +65,9 @@ pub fn error(error: &ApiError) -> Value {
         500.. => "api_error",
         _ => "invalid_request_error",
     };
-    json!({ "type": "error", "error": { "type": kind, "message": error.named() } })
+    json!({
+        "type": "error", "error": { "type": kind, "message": error.named() }, "request_id": name,
+    })
 }
 
 /// A name that nothing else has.
@@ -86,11 +82,11 @@ mod tests {
     #[test]
     fn errors_look_like_anthropics() {
         assert_eq!(
-            error(&ApiError::invalid("a", "no")).to_string(),
-            r#"{"type":"error","error":{"type":"invalid_request_error","message":"`a`: no"}}"#
+            error(&ApiError::invalid("a", "no"), "req_1").to_string(),
+            r#"{"type":"error","error":{"type":"invalid_request_error","message":"`a`: no"},"request_id":"req_1"}"#
         );
         assert_eq!(
-            error(&ApiError::internal("x"))["error"]["type"],
+            error(&ApiError::internal("x"), "req_1")["error"]["type"],
             "api_error"
         );
     }

@@ -5,6 +5,7 @@ use crate::stream::{Events, event};
 use crate::talk::{Answers, Choice, End, Heard, News, Said, Usage};
 use serde_json::{Map, Value, json};
 use std::hash::{DefaultHasher, Hasher};
+use std::sync::Arc;
 
 /// What breaks a long silence.
 pub(super) const PING: &str = "event: ping\ndata: {\"type\": \"ping\"}\n\n";
@@ -14,6 +15,8 @@ pub(super) const PING: &str = "event: ping\ndata: {\"type\": \"ping\"}\n\n";
 pub(super) struct Reply {
     answers: Answers,
     id: String,
+    /// The request's name, which errors tell.
+    request: Arc<str>,
     max_tokens: Option<u32>,
     /// What the model thinks is not told.
     hides_thinking: bool,
@@ -54,12 +57,14 @@ impl Reply {
     pub fn new(
         answers: Answers,
         id: String,
+        request: Arc<str>,
         max_tokens: Option<u32>,
         hides_thinking: bool,
     ) -> Self {
         Self {
             answers,
             id,
+            request,
             max_tokens,
             hides_thinking,
             writer: Writer {
@@ -128,7 +133,7 @@ impl Reply {
                     self.state = State::Over;
                 }
                 News::Failed(error) => {
-                    out += &event("error", &super::error(&error));
+                    out += &event("error", &super::error(&error, &self.request));
                     self.state = State::Over;
                 }
                 news => self.writer.write(news, &mut out),

@@ -26,6 +26,8 @@ use std::sync::Arc;
 pub use embed::EmbedRequest;
 pub use request::OllamaRequest;
 
+pub(crate) use names::meant;
+
 /// The version of Ollama whose interface this is: clients ask for it to see what they may use.
 const VERSION: &str = "0.33.0";
 

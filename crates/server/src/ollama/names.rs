@@ -1,9 +1,11 @@
 //! Names of models: `MODEL:TAG`, where the tag `latest` may be left out and case does not matter.
 
+use crate::App;
 use crate::call::Call;
 use crate::error::ApiError;
 use crate::lookup;
 use http::StatusCode;
+use serde_json::Value;
 
 /// The tag that may be left out.
 const LATEST: &str = ":latest";
@@ -54,6 +56,14 @@ pub(super) fn id(call: &Call, name: &str) -> Result<String, ApiError> {
         Some(error) => error,
         None => ApiError::invalid("model", "`model` is required"),
     })
+}
+
+/// What the server calls the model that a body names, if it knows it.
+pub(crate) fn meant(app: &App, body: &Value) -> Option<String> {
+    let given = |field: &str| body.get(field)?.as_str().filter(|name| !name.is_empty());
+    let ways = ways(given("model").or_else(|| given("name"))?);
+    let known = |way: &String| app.models.name_of(Some(way)).ok();
+    ways.iter().find_map(known)
 }
 
 /// There is no such model.

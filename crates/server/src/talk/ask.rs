@@ -11,6 +11,7 @@ use ingle_engine::Request;
 use ingle_formats::prompt::Prompt;
 use std::sync::Arc;
 use tokio::time::Instant;
+use tracing::Span;
 
 /// Reads the body of `call` with `read`, which gives what is wanted and what else the dialect wants to
 /// know, and hands it to the engine. Answers when the engine has taken it all; a prompt that it refuses
@@ -25,11 +26,19 @@ pub(crate) async fn ask<T: Send + 'static>(
 ) -> Result<(Answers, T), ApiError> {
     let asked = Instant::now();
     let prepared = {
-        let call = Arc::clone(call);
+        let (call, span) = (Arc::clone(call), Span::current());
         // Reading, rendering and tokenizing may take long: not where connections are served.
         tokio::task::spawn_blocking(move || {
+            let _in = span.enter();
             let (wanted, rest) = read(&call)?;
             let ready = prepare(&call, &wanted, names)?;
+            tracing::debug!(
+                model = ready.model.id,
+                prompts = ready.prompts.len(),
+                tokens = ready.prompts.iter().map(|p| p.tokens.len()).sum::<usize>(),
+                constrained = ready.grammar.is_some(),
+                "prompt ready"
+            );
             Ok::<_, ApiError>((wanted, ready, rest))
         })
         .await

@@ -82,7 +82,7 @@ impl Ready {
     ) -> Result<(), ApiError> {
         let prompter = Arc::clone(&self.model.prompter);
         let vocabulary = prompter.vocabulary();
-        let style = Style::detect(vocabulary.chat_template().unwrap_or_default(), vocabulary);
+        let style = Style::detect(prompter.template().unwrap_or_default(), vocabulary);
         let switches = switches(&wanted.reasoning, &prompter, &style, names)?;
         let mut chat = template_chat(conversation, &prompter, &style, names)?;
         chat.variables.extend(switches.variables);

@@ -29,7 +29,7 @@ impl Limits {
     /// This machine cannot run the leaf.
     pub fn measure(isa: Isa, team: &Team, most: Option<u64>) -> anyhow::Result<Self> {
         Ok(Self {
-            read: read(isa, team, most).ok_or_else(|| cannot(isa))?,
+            read: read(isa, team, 1 << 30, most).ok_or_else(|| cannot(isa))?,
             int8: products(isa, team, Products::Int8).ok_or_else(|| cannot(isa))?,
             f32: products(isa, team, Products::F32).ok_or_else(|| cannot(isa))?,
         })
@@ -97,11 +97,11 @@ fn best_rate(mut run: impl FnMut() -> u64) -> f64 {
     (0..ROUNDS).fold(0.0, |best, _| rate(&mut run).max(best))
 }
 
-fn read(isa: Isa, team: &Team, most: Option<u64>) -> Option<f64> {
-    /// Much more than caches hold.
-    const BYTES: u64 = 1 << 30;
-    let free = Memory::measure().map_or(BYTES, |m| m.available / 4);
-    let bytes = BYTES.min(free).min(most.unwrap_or(BYTES));
+/// Bytes that are read from memory in a second, measured on `bytes` of it, which should be much more than
+/// caches hold, and are no more than `most`.
+pub fn read(isa: Isa, team: &Team, bytes: u64, most: Option<u64>) -> Option<f64> {
+    let free = Memory::measure().map_or(bytes, |m| m.available / 4);
+    let bytes = bytes.min(free).min(most.unwrap_or(bytes));
     let probe = ReadProbe::new(isa, usize::try_from(bytes).ok()?)?;
     Some(best_rate(|| {
         std::hint::black_box(probe.run(team));
