@@ -31,6 +31,7 @@ def refused(kind, name, word, call):
         assert error.body["type"] == "error" and error.body["error"]["type"] == name, error.body
         assert word in error.body["error"]["message"], error.body
         assert error.response.headers["request-id"].startswith("req_")
+        assert error.body["request_id"] == error.request_id == error.response.headers["request-id"]
     else:
         raise AssertionError(f"{word} was taken")
 
@@ -99,6 +100,66 @@ def counts():
     assert client.messages.count_tokens(model=MODEL, messages=STORY, system="Be brief.").input_tokens > counted.input_tokens
 
 
+ADD = {"name": "add", "description": "Adds two numbers.",
+       "input_schema": {"type": "object", "properties": {"a": {"type": "integer", "minimum": 0, "maximum": 999},
+                                                         "b": {"type": "integer", "minimum": 0, "maximum": 999}},
+                        "required": ["a", "b"], "additionalProperties": False}}
+SUM = [{"role": "user", "content": "What is 3 plus 4?"}]
+
+
+def tools():
+    """Calls are blocks of their own, whole and in pieces; their results go back."""
+    more = dict(messages=SUM, tools=[ADD], max_tokens=120, tool_choice={"type": "any", "disable_parallel_tool_use": True})
+    answer = ask(**more)
+    assert answer.stop_reason == "tool_use", answer
+    call = [block for block in answer.content if block.type == "tool_use"][0]
+    assert call.id.startswith("toolu_") and call.name == "add" and set(call.input) == {"a", "b"}
+    assert all(isinstance(value, int) for value in call.input.values())
+    with client.messages.stream(model=MODEL, **(more | sampled({}))) as stream:
+        pieces = "".join(event.partial_json for event in stream if event.type == "input_json")
+        final = stream.get_final_message()
+    assert json.loads(pieces) == call.input and final.stop_reason == "tool_use"
+    named = ask(**(more | {"tool_choice": {"type": "tool", "name": "add"}}))
+    assert [block.name for block in named.content if block.type == "tool_use"] == ["add"]
+    none = ask(**(more | {"tool_choice": {"type": "none"}}))
+    assert all(block.type == "text" for block in none.content)
+    result = {"type": "tool_result", "tool_use_id": call.id, "content": [{"type": "text", "text": "7"}]}
+    talk = SUM + [{"role": "assistant", "content": answer.content}, {"role": "user", "content": [result]}]
+    after = ask(messages=talk, tools=[ADD], max_tokens=40)
+    assert after.stop_reason in ("end_turn", "max_tokens", "tool_use")
+    refused(anthropic.BadRequestError, "invalid_request_error", "tool_choice.name",
+            lambda: ask(**(more | {"tool_choice": {"type": "tool", "name": "nothing"}})))
+
+
+def forms():
+    person = {"type": "object", "properties": {"name": {"enum": ["Ann", "Bob"]}, "age": {"type": "integer", "minimum": 0, "maximum": 99}},
+              "required": ["name", "age"], "additionalProperties": False}
+    beside = {"extra_body": {"temperature": 0.7, "output_config": {"format": {"type": "json_schema", "schema": person}}}}
+    answer = client.messages.create(model=MODEL, messages=STORY, max_tokens=400, **beside)
+    value = json.loads(answer.content[0].text)
+    assert answer.stop_reason == "end_turn" and value["name"] in ("Ann", "Bob") and 0 <= value["age"] <= 99
+    with client.messages.stream(model=MODEL, messages=STORY, max_tokens=400, **beside) as stream:
+        assert set(json.loads("".join(stream.text_stream))) == {"name", "age"}
+
+
+def thinks():
+    """What is thought is a block before the answer, and there is none where it is off."""
+    more = dict(model="thinker", messages=STORY, max_tokens=1080, thinking={"type": "enabled", "budget_tokens": 1024})
+    answer = client.messages.create(**more)
+    assert answer.content[0].type == "thinking" and answer.content[0].thinking and answer.content[0].signature
+    kinds = set()
+    with client.messages.stream(**more) as stream:
+        for event in stream:
+            if event.type == "content_block_delta":
+                kinds.add(event.delta.type)
+        final = stream.get_final_message()
+    assert {"thinking_delta", "signature_delta"} <= kinds and final.content[0].type == "thinking"
+    # It goes back as it came, and the conversation goes on.
+    talk = STORY + [{"role": "assistant", "content": final.content}, {"role": "user", "content": "And then?"}]
+    off = client.messages.create(model="thinker", messages=talk, max_tokens=20, thinking={"type": "disabled"})
+    assert all(block.type == "text" for block in off.content)
+
+
 def refusals():
     bad = lambda word, **more: refused(anthropic.BadRequestError, "invalid_request_error", word, lambda: ask(**more))
     refused(anthropic.NotFoundError, "not_found_error", "no such model", lambda: ask(model="claude-opus-5"))
@@ -127,7 +188,7 @@ async def company():
     assert answers[0].content[0].text == alone
 
 
-for test in (whole, stops, streams, models, counts, refusals):
+for test in (whole, stops, streams, tools, forms, thinks, models, counts, refusals):
     test()
 asyncio.run(company())
 print(f"all of it holds with anthropic {anthropic.__version__}")

@@ -1,151 +1,59 @@
 //! `ingle serve` as Ollama's, Anthropic's and llama.cpp's clients see it.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::zombie_processes,
-    reason = "a test that cannot go on panics; a server is waited for when it is dropped"
-)]
+#![allow(clippy::unwrap_used, reason = "a test")]
 
+#[path = "support/server.rs"]
+mod server;
 mod support;
 
 use serde_json::{Value, json};
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use server::{Server, at_home, home};
+use std::process::Command;
 use support::{ingle, repository};
 
-/// A server that ends with the test.
-struct Server {
-    child: Child,
-    address: SocketAddr,
-    /// Read to the end, lest the server waits for somebody to read.
-    _notes: std::thread::JoinHandle<()>,
-}
-
-impl Server {
-    fn start(args: &[&str]) -> Self {
-        let mut command = ingle();
-        command.args(["serve", "--port", "0"]).args(args);
-        Self::begin(command)
-    }
-
-    fn begin(mut command: Command) -> Self {
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        let mut notes = BufReader::new(child.stderr.take().unwrap());
-        let mut seen = String::new();
-        let address = loop {
-            let mut line = String::new();
-            assert!(notes.read_line(&mut line).unwrap() > 0, "it ended: {seen}");
-            if let Some((_, rest)) = line.split_once(" at http://") {
-                break rest.trim().trim_end_matches("/v1").parse().unwrap();
-            }
-            seen.push_str(&line);
-        };
-        let rest = std::thread::spawn(move || {
-            let _ = std::io::copy(&mut notes, &mut std::io::sink());
-        });
-        Self {
-            child,
-            address,
-            _notes: rest,
-        }
-    }
-
-    /// Status, head in small letters, body.
-    fn ask(&self, method: &str, path: &str, headers: &str, body: &str) -> (u16, String, String) {
-        let mut stream = TcpStream::connect(self.address).unwrap();
-        let wait = Some(Duration::from_secs(120));
-        stream.set_read_timeout(wait).unwrap();
-        let (address, length) = (self.address, body.len());
-        let head = format!(
-            "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{headers}Content-Length: {length}\r\n\r\n"
-        );
-        stream.write_all(head.as_bytes()).unwrap();
-        stream.write_all(body.as_bytes()).unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        let head = head.to_ascii_lowercase();
-        let body = match head.contains("transfer-encoding: chunked") {
-            true => unchunked(body),
-            false => body.to_owned(),
-        };
-        (status, head, body)
-    }
-
-    fn post(&self, path: &str, body: &Value) -> (u16, String) {
-        let json = "Content-Type: application/json\r\n";
-        let (status, _, body) = self.ask("POST", path, json, &body.to_string());
-        (status, body)
-    }
-
-    fn json(&self, path: &str, body: &Value) -> Value {
-        let (status, body) = self.post(path, body);
-        assert_eq!(status, 200, "{body}");
-        serde_json::from_str(&body).unwrap()
-    }
-
-    fn get(&self, path: &str) -> Value {
-        let (status, _, body) = self.ask("GET", path, "", "");
-        assert_eq!(status, 200, "{body}");
-        serde_json::from_str(&body).unwrap()
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// A body without the lengths of its chunks.
-fn unchunked(body: &str) -> String {
-    let (mut out, mut rest) = (String::new(), body);
-    while let Some((length, after)) = rest.split_once("\r\n") {
-        let n = usize::from_str_radix(length, 16).unwrap();
-        out.push_str(&after[..n]);
-        rest = after.get(n + 2..).unwrap_or("");
-    }
-    out
-}
-
-/// Runs a script with the official package of a dialect, where there is one.
-fn official(package: &str) {
-    let python =
-        std::env::var("INGLE_PYTHON").unwrap_or_else(|_| repository("target/ci-python/bin/python"));
-    let import = format!("import {package}");
-    let has_it = Command::new(&python).args(["-c", &import]).output();
-    if !has_it.is_ok_and(|output| output.status.success()) {
-        println!(
-            "skipped: no Python with the package {package} (INGLE_PYTHON, or target/ci-python, which .ci/run makes)"
-        );
-        return;
-    }
-    let server = Server::start(&[]);
-    let script = repository(&format!("crates/ingle/tests/{package}_client.py"));
-    let address = format!("http://{}", server.address);
-    let done = Command::new(python).args([script, address]).output();
-    let done = done.unwrap();
-    let said = String::from_utf8_lossy(&done.stdout) + String::from_utf8_lossy(&done.stderr);
-    assert!(done.status.success(), "{said}");
-    assert!(said.contains("all of it holds"), "{said}");
-}
-
 #[test]
-fn the_official_ollama_client_is_content() {
-    official("ollama");
-}
-
-#[test]
-fn the_official_anthropic_client_is_content() {
-    official("anthropic");
+fn a_preset_counts_under_ollamas_names_and_its_context_too() {
+    let home = home();
+    let folder = home.path().join("c/ingle");
+    std::fs::create_dir_all(&folder).unwrap();
+    let presets =
+        "[models.brief]\nsystem = \"Be brief.\"\nmax_tokens = 3\n[models.long]\ncontext = 512\n";
+    std::fs::write(folder.join("ingle.toml"), presets).unwrap();
+    let mut command = at_home(home.path());
+    command.args(["serve", "--ollama"]);
+    command
+        .env("OLLAMA_HOST", "127.0.0.1:0")
+        .env("OLLAMA_CONTEXT_LENGTH", "256");
+    let server = Server::begin(command);
+    let ask = |model: &str| {
+        let body = json!({"model": model, "prompt": "Tell me a story", "stream": false});
+        server.right("/api/generate", &body)
+    };
+    let mut prompts = Vec::new();
+    for name in ["brief", "brief:latest", "Brief:LATEST"] {
+        let answer = ask(name);
+        assert_eq!(
+            (&answer["model"], &answer["eval_count"]),
+            (&json!(name), &json!(3))
+        );
+        prompts.push(answer["prompt_eval_count"].as_u64().unwrap());
+    }
+    let bare = json!({"model": "ingle-mini", "prompt": "Tell me a story", "stream": false, "options": {"num_predict": 1}});
+    let bare = server.right("/api/generate", &bare);
+    assert!(
+        prompts
+            .iter()
+            .all(|n| *n > bare["prompt_eval_count"].as_u64().unwrap())
+    );
+    let long = json!({"model": "long", "prompt": ""});
+    server.post_text("/api/generate", &long);
+    let running = server.shown("/api/ps");
+    let context = |name: &str| {
+        let models = running["models"].as_array().unwrap().iter();
+        let mut found = models.filter(|m| m["model"] == name);
+        found.next().unwrap()["context_length"].clone()
+    };
+    assert_eq!(context("brief:latest"), 256);
+    assert_eq!(context("long:latest"), 512);
 }
 
 #[test]
@@ -159,8 +67,8 @@ fn ollamas_variables_and_pages_count_in_its_place() {
     command.env("OLLAMA_ORIGINS", "https://*.app.example");
     let server = Server::begin(command);
     let body = json!({"model": "ingle-mini", "prompt": "Hi", "stream": false, "options": {"num_predict": 1}});
-    server.json("/api/generate", &body);
-    let running = server.get("/api/ps")["models"][0].clone();
+    server.right("/api/generate", &body);
+    let running = server.shown("/api/ps")["models"][0].clone();
     assert_eq!(running["context_length"], 256, "{running}");
     assert!(running["expires_at"].as_str().unwrap().ends_with('Z'));
     for (origin, want) in [
@@ -171,7 +79,7 @@ fn ollamas_variables_and_pages_count_in_its_place() {
     ] {
         let page = format!("Origin: {origin}\r\n");
         assert_eq!(
-            server.ask("GET", "/api/tags", &page, "").0,
+            server.request("GET", "/api/tags", &page, b"").0,
             want,
             "{origin}"
         );
@@ -259,7 +167,7 @@ fn the_wire_looks_like_this() {
     ] {
         for stream in [true, false] {
             body["stream"] = stream.into();
-            let (status, answer) = server.post(path, &body);
+            let (status, answer) = server.post_text(path, &body);
             shown.push(format!("{path} {stream} {status}\n{}", shape(&answer)));
         }
     }
@@ -270,10 +178,10 @@ fn the_wire_looks_like_this() {
 fn llama_cpps_tools_find_their_paths() {
     let server = Server::start(&["--ctx", "512"]);
     let text = "Once upon a time there was a fox.";
-    let tokens = server.json("/tokenize", &json!({ "content": text }))["tokens"].clone();
-    let back = server.json("/detokenize", &json!({ "tokens": tokens }));
+    let tokens = server.right("/tokenize", &json!({ "content": text }))["tokens"].clone();
+    let back = server.right("/detokenize", &json!({ "tokens": tokens }));
     assert_eq!(back["content"].as_str().unwrap().trim_start(), text);
-    let pieces = server.json(
+    let pieces = server.right(
         "/tokenize",
         &json!({ "content": text, "with_pieces": true }),
     );
@@ -285,46 +193,46 @@ fn llama_cpps_tools_find_their_paths() {
         .collect();
     assert_eq!(joined.trim_start(), text);
     let special = json!({ "content": text, "add_special": true });
-    let special = server.json("/tokenize", &special)["tokens"]
+    let special = server.right("/tokenize", &special)["tokens"]
         .as_array()
         .unwrap()
         .len();
     assert!(special >= tokens.as_array().unwrap().len());
 
     let said = json!({"messages": [{"role": "user", "content": "Hello there"}]});
-    let prompt = server.json("/apply-template", &said)["prompt"].clone();
+    let prompt = server.right("/apply-template", &said)["prompt"].clone();
     assert!(prompt.as_str().unwrap().contains("Hello there"));
 
-    let props = server.get("/props");
+    let props = server.shown("/props");
     assert_eq!(props["default_generation_settings"]["n_ctx"], 512);
     assert!(!props["chat_template"].as_str().unwrap().is_empty());
-    let slots = server.get("/slots?fail_on_no_slot=1");
+    let slots = server.shown("/slots?fail_on_no_slot=1");
     assert_eq!(
         slots.as_array().unwrap().len() as u64,
         props["total_slots"].as_u64().unwrap()
     );
-    assert_eq!(server.get("/health")["status"], "ok");
+    assert_eq!(server.shown("/health")["status"], "ok");
 
     let body = json!({"prompt": text, "n_predict": 8, "temperature": 0, "return_tokens": true});
-    let whole = server.json("/completion", &body);
+    let whole = server.right("/completion", &body);
     assert_eq!(
         whole["tokens"].as_array().unwrap().len() as u64,
         whole["tokens_predicted"].as_u64().unwrap()
     );
     assert_eq!(whole["stop_type"], "limit");
-    let by_tokens = json!({"prompt": server.json("/tokenize", &json!({"content": text, "add_special": true}))["tokens"], "n_predict": 8, "temperature": 0});
+    let by_tokens = json!({"prompt": server.right("/tokenize", &json!({"content": text, "add_special": true}))["tokens"], "n_predict": 8, "temperature": 0});
     assert_eq!(
-        server.json("/completion", &by_tokens)["content"],
+        server.right("/completion", &by_tokens)["content"],
         whole["content"]
     );
     let two = json!({"prompt": [text, "The sea"], "n_predict": 2, "response_fields": ["content", "generation_settings/n_predict"]});
-    let two = server.json("/completion", &two);
+    let two = server.right("/completion", &two);
     assert_eq!(two.as_array().unwrap().len(), 2);
     assert_eq!(two[0].as_object().unwrap().len(), 2);
     assert_eq!(two[1]["n_predict"], 2);
     let mut streamed = body.clone();
     streamed["stream"] = true.into();
-    let (status, events) = server.post("/completion", &streamed);
+    let (status, events) = server.post_text("/completion", &streamed);
     assert_eq!(status, 200, "{events}");
     let events = events
         .lines()
@@ -363,7 +271,7 @@ fn llama_cpps_tools_find_their_paths() {
             "invalid_request_error",
         ),
     ] {
-        let (found, answer) = server.post(path, &body);
+        let (found, answer) = server.post_text(path, &body);
         let answer: Value = serde_json::from_str(&answer).unwrap();
         assert_eq!(
             (found, &answer["error"]["type"]),
@@ -407,11 +315,13 @@ fn the_page_on_clients_is_true() {
             "{program}: {wrong}"
         );
     }
+    let more = std::fs::read_to_string(repository("docs/clients/curl.md")).unwrap();
     let curls: Vec<&str> = page
         .lines()
+        .chain(more.lines())
         .filter(|line| line.starts_with("curl "))
         .collect();
-    assert!(!curls.is_empty());
+    assert_eq!(curls.len(), 4);
     if Command::new("curl").arg("--version").output().is_err() {
         println!("skipped: there is no curl");
         return;

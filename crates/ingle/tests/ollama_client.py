@@ -130,8 +130,81 @@ def models():
     refused(403, "--allow-pull", lambda: client.pull("qwen3:0.6b", stream=True))
     refused(400, "verbose", lambda: client._request(ollama.ShowResponse, "POST", "/api/show", json={"model": MODEL, "verbose": True}))
     gone = client.chat(model=MODEL, messages=[], keep_alive=0)
-    assert gone.done_reason == "unload" and not client.ps().models
+    assert gone.done_reason == "unload" and MODEL + ":latest" not in [m.model for m in client.ps().models]
     assert client.generate(model=MODEL, prompt="").done_reason == "load" and client.ps().models
+
+
+PERSON = {"type": "object", "properties": {"name": {"enum": ["Ann", "Bob"]}, "age": {"type": "integer", "minimum": 0, "maximum": 99}},
+          "required": ["name", "age"], "additionalProperties": False}
+
+
+def forms():
+    """`format`: what an answer must look like, it looks like."""
+    def person(text):
+        value = json.loads(text)
+        assert set(value) == {"name", "age"} and value["name"] in ("Ann", "Bob") and 0 <= value["age"] <= 99, value
+    long = {"num_predict": 400, "temperature": 0.7}
+    for ask in (chat, generate):
+        text = lambda answer: answer.message.content if ask is chat else answer.response
+        whole = ask(format=PERSON, options=long)
+        assert whole.done_reason == "stop"
+        person(text(whole))
+        person("".join(text(chunk) for chunk in ask(format=PERSON, options=long, stream=True)))
+        thing = ask(format="json", options={"num_predict": 200, "temperature": 0})
+        assert thing.done_reason == "length" or isinstance(json.loads(text(thing)), dict)
+    refused(400, "format", lambda: chat(format={"type": "string", "pattern": "(?=a)b"}))
+    refused(400, "format", lambda: client._request(ollama.ChatResponse, "POST", "/api/chat", json={
+        "model": MODEL, "messages": STORY, "format": "xml", "stream": False}))
+
+
+def add(a: int, b: int) -> int:
+    """Adds two numbers.
+
+    Args:
+        a: the first
+        b: the second
+    """
+    return a + b
+
+
+def tools():
+    """Calls come as calls, whole, and never as text; their answers go back."""
+    talk = [{"role": "user", "content": "What is 3 plus 4?"}]
+    called = None
+    for seed in range(4):
+        ask = dict(messages=talk, tools=[add], options={"seed": seed, "num_predict": 120, "temperature": 0.4})
+        answer = chat(**ask)
+        chunks = list(chat(**ask, stream=True))
+        calls = [call for chunk in chunks for call in chunk.message.tool_calls or []]
+        assert "".join(chunk.message.content or "" for chunk in chunks) == (answer.message.content or "")
+        assert len(calls) == len(answer.message.tool_calls or [])
+        assert "<tool_call>" not in (answer.message.content or "")
+        for call, streamed in zip(answer.message.tool_calls or [], calls):
+            assert call.function.name == "add" == streamed.function.name
+            arguments = call.function.arguments
+            assert arguments == streamed.function.arguments
+            # What the package makes of a function says nothing against more.
+            assert isinstance(arguments["a"], int) and isinstance(arguments["b"], int), arguments
+            called = answer
+    if called is None:
+        # This model answered by itself each time: a call that it might have made goes back all the same.
+        call = {"function": {"name": "add", "arguments": {"a": 3, "b": 4}}}
+        called = ollama.ChatResponse(message=ollama.Message(role="assistant", content="", tool_calls=[call]))
+    talk = talk + [called.message, {"role": "tool", "tool_name": "add", "content": "7"}]
+    assert chat(messages=talk, tools=[add]).done
+
+
+def thinks():
+    """`think`: what is thought has a field of its own, and there is none where it is off."""
+    ask = dict(model="thinker", options={"num_predict": 24, "temperature": 0})
+    for call in (chat, generate):
+        thought = lambda answer: (answer.message.thinking if call is chat else answer.thinking) or ""
+        said = lambda answer: (answer.message.content if call is chat else answer.response) or ""
+        on, off = call(**ask, think=True), call(**ask, think=False)
+        assert thought(on) and not thought(off) and said(off), (on, off)
+        chunks = list(call(**ask, think=True, stream=True))
+        assert "".join(map(thought, chunks)) == thought(on) and "".join(map(said, chunks)) == said(on)
+    assert "thinking" in client.show("thinker").capabilities
 
 
 def refusals():
@@ -193,7 +266,7 @@ async def company():
         break
 
 
-for test in (chats, generates, options, models, refusals, numbers, whole_server):
+for test in (chats, generates, options, forms, tools, thinks, models, refusals, numbers, whole_server):
     test()
 asyncio.run(company())
 print("all of it holds with the ollama package")

@@ -1,100 +1,34 @@
 //! Beginnings of texts on disk: they survive `kill -9`, are nobody else's, and go when they are told to.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::zombie_processes,
-    reason = "a test that cannot go on panics; a server is waited for when it is dropped"
-)]
+#![allow(clippy::unwrap_used, reason = "a test")]
 
+#[path = "support/server.rs"]
+mod server;
 mod support;
 
 use serde_json::{Value, json};
+use server::{Server, at_home};
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
-use support::ingle;
 
 /// Nobody writes this by chance.
 const MARK: &str = "the heron's ledger is kept in violet ink";
 
-struct Server {
-    child: Child,
-    address: SocketAddr,
-    /// Nobody reads it, and it must not be closed.
-    _notes: BufReader<std::process::ChildStderr>,
-}
-
 fn command(home: &Path, args: &[&str]) -> Command {
-    let mut command = ingle();
-    command.env("HOME", home);
-    for (name, folder) in [
-        ("XDG_CACHE_HOME", "cache"),
-        ("XDG_STATE_HOME", "state"),
-        ("XDG_CONFIG_HOME", "config"),
-    ] {
-        command.env(name, home.join(folder));
-    }
-    command.env_remove("INGLE_PREFIX_STORE").args(args);
+    let mut command = at_home(home);
+    command.args(args);
     command
 }
 
-impl Server {
-    fn start(home: &Path, args: &[&str]) -> Self {
-        let args = [&["serve", "--port", "0"], args].concat();
-        let mut command = command(home, &args);
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        let mut notes = BufReader::new(child.stderr.take().unwrap());
-        loop {
-            let mut line = String::new();
-            assert!(notes.read_line(&mut line).unwrap() > 0, "it ended");
-            if let Some((_, rest)) = line.split_once(" at http://") {
-                let address = rest.trim().trim_end_matches("/v1").parse().unwrap();
-                return Self {
-                    child,
-                    address,
-                    _notes: notes,
-                };
-            }
-        }
-    }
-
-    fn ask(&self, headers: &str, text: &str) -> Value {
-        let body = json!({
-            "messages": [{"role": "user", "content": text}], "max_tokens": 24, "seed": 5,
-            "temperature": 0.8, "logprobs": true,
-        })
-        .to_string();
-        let mut stream = TcpStream::connect(self.address).unwrap();
-        stream
-            .set_read_timeout(Some(Duration::from_secs(120)))
-            .unwrap();
-        let head = format!(
-            "POST /v1/chat/completions HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n{headers}Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
-            self.address,
-            body.len()
-        );
-        stream.write_all((head + &body).as_bytes()).unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        assert!(head.starts_with("HTTP/1.1 200"), "{answer}");
-        serde_json::from_str(body).unwrap()
-    }
-}
-
-impl Drop for Server {
-    /// As hard as it gets.
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+fn ask(server: &Server, headers: &str, text: &str) -> Value {
+    let body = json!({
+        "messages": [{"role": "user", "content": text}], "max_tokens": 24, "seed": 5,
+        "temperature": 0.8, "logprobs": true,
+    });
+    let (status, _, answer) = server.post_with("/v1/chat/completions", headers, &body);
+    assert_eq!(status, 200, "{answer}");
+    serde_json::from_str(&answer).unwrap()
 }
 
 fn long_text() -> String {
@@ -153,16 +87,16 @@ fn a_beginning_survives_a_server_that_is_killed() {
     let home = tempfile::tempdir().unwrap();
     let home = home.path();
     let text = long_text();
-    let first = Server::start(home, &[]).ask("", &text);
+    let first = ask(&Server::start_at(home, &[]), "", &text);
     assert_eq!(cached(&first), 0);
     // The server is dead. What it had written by then is whole; more is asked for if that was little.
-    let server = Server::start(home, &[]);
-    assert_eq!(said(&server.ask("", &text)), said(&first));
+    let server = Server::start_at(home, &[]);
+    assert_eq!(said(&ask(&server, "", &text)), said(&first));
     let pages = first["usage"]["prompt_tokens"].as_u64().unwrap() / 64;
     assert!(pages > 4);
     until_kept(home, pages);
     drop(server);
-    let warm = Server::start(home, &[]).ask("", &text);
+    let warm = ask(&Server::start_at(home, &[]), "", &text);
     assert_eq!(said(&warm), said(&first));
     assert!(cached(&warm) >= 64 * (pages - 1), "{warm}");
     for file in files(home) {
@@ -172,7 +106,7 @@ fn a_beginning_survives_a_server_that_is_killed() {
             "{file:?}"
         );
         #[cfg(unix)]
-        if file.starts_with(home.join("cache/ingle/prefix")) {
+        if file.starts_with(home.join("k/ingle/prefix")) {
             use std::os::unix::fs::PermissionsExt;
             assert_eq!(
                 fs::metadata(&file).unwrap().permissions().mode() & 0o777,
@@ -181,11 +115,11 @@ fn a_beginning_survives_a_server_that_is_killed() {
         }
     }
     // Torn files are as good as none.
-    for file in files(&home.join("cache/ingle/prefix")) {
+    for file in files(&home.join("k/ingle/prefix")) {
         let bytes = fs::read(&file).unwrap();
         fs::write(&file, &bytes[..bytes.len() / 2]).unwrap();
     }
-    let torn = Server::start(home, &[]).ask("", &text);
+    let torn = ask(&Server::start_at(home, &[]), "", &text);
     assert_eq!((said(&torn), cached(&torn)), (said(&first), 0));
 }
 
@@ -195,10 +129,11 @@ fn what_is_not_to_be_kept_is_not_and_what_is_cleared_is_gone() {
     let home = home.path();
     let text = long_text();
     {
-        let server = Server::start(home, &[]);
-        server.ask("Cache-Control: no-store\r\n", &text);
+        let server = Server::start_at(home, &[]);
+        ask(&server, "Cache-Control: no-store\r\n", &text);
         // Whatever is kept of this one comes behind the other.
-        server.ask(
+        ask(
+            &server,
             "",
             "A short one, of no more than a page or two. "
                 .repeat(6)
@@ -206,8 +141,8 @@ fn what_is_not_to_be_kept_is_not_and_what_is_cleared_is_gone() {
         );
         until_kept(home, 1);
     }
-    let server = Server::start(home, &[]);
-    assert_eq!(cached(&server.ask("", &text)), 0);
+    let server = Server::start_at(home, &[]);
+    assert_eq!(cached(&ask(&server, "", &text)), 0);
     until_kept(home, 5);
     drop(server);
     let kept = cache(home, &[]);
@@ -215,12 +150,9 @@ fn what_is_not_to_be_kept_is_not_and_what_is_cleared_is_gone() {
     let removed = cache(home, &["clear"]);
     assert!(removed["files"].as_u64().unwrap() >= 5);
     assert_eq!(cache(home, &[])["files"], 0);
-    assert_eq!(
-        files(&home.join("cache/ingle/prefix")),
-        Vec::<PathBuf>::new()
-    );
-    let server = Server::start(home, &["--prefix-store", "0"]);
-    assert_eq!(cached(&server.ask("", &text)), 0);
+    assert_eq!(files(&home.join("k/ingle/prefix")), Vec::<PathBuf>::new());
+    let server = Server::start_at(home, &["--prefix-store", "0"]);
+    assert_eq!(cached(&ask(&server, "", &text)), 0);
     std::thread::sleep(Duration::from_millis(300));
     assert_eq!(cache(home, &[])["files"], 0);
 }

@@ -2,144 +2,28 @@
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
-    clippy::zombie_processes,
-    reason = "a test that cannot go on panics; a server is waited for when it is dropped"
+    reason = "a test that cannot go on panics"
 )]
 
+#[path = "support/server.rs"]
+mod server;
 mod support;
 
 use serde_json::{Value, json};
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::process::{Child, Command, Stdio};
+use server::Server;
+use std::io::{Read, Write};
+use std::process::Command;
 use std::time::Duration;
-use support::{ingle, shared};
+use support::shared;
 
-/// A server that ends with the test.
-struct Server {
-    child: Child,
-    address: SocketAddr,
-    notes: BufReader<std::process::ChildStderr>,
-}
-
-impl Server {
-    fn start(args: &[&str]) -> Self {
-        let mut command = ingle();
-        command.args(["serve", "--port", "0"]).args(args);
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        let mut notes = BufReader::new(child.stderr.take().unwrap());
-        let mut seen = String::new();
-        loop {
-            let mut line = String::new();
-            assert!(notes.read_line(&mut line).unwrap() > 0, "it ended: {seen}");
-            if let Some((_, rest)) = line.split_once(" at http://") {
-                let address = rest.trim().trim_end_matches("/v1").parse().unwrap();
-                return Self {
-                    child,
-                    address,
-                    notes,
-                };
-            }
-            seen.push_str(&line);
-        }
-    }
-
-    fn connect(&self) -> TcpStream {
-        let stream = TcpStream::connect(self.address).unwrap();
-        stream
-            .set_read_timeout(Some(Duration::from_secs(120)))
-            .unwrap();
-        stream
-    }
-
-    /// Sends bytes and reads until the other side closes.
-    fn send(&self, bytes: &[u8]) -> (u16, String, String) {
-        let mut stream = self.connect();
-        stream.write_all(bytes).unwrap();
-        let mut answer = Vec::new();
-        let _ = stream.read_to_end(&mut answer);
-        let answer = String::from_utf8(answer).unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
-        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        (status, head.to_ascii_lowercase(), body.to_owned())
-    }
-
-    fn request(
-        &self,
-        method: &str,
-        path: &str,
-        headers: &str,
-        body: &[u8],
-    ) -> (u16, String, String) {
-        let length = body.len();
-        let mut bytes = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n{headers}Content-Length: {length}\r\n\r\n", self.address).into_bytes();
-        bytes.extend_from_slice(body);
-        self.send(&bytes)
-    }
-
-    fn post(&self, path: &str, body: &Value) -> (u16, Value) {
-        let (status, _, body) = self.request(
-            "POST",
-            path,
-            "Content-Type: application/json\r\n",
-            body.to_string().as_bytes(),
-        );
-        (
-            status,
-            serde_json::from_str(&body).unwrap_or_else(|e| panic!("{e}: {body}")),
-        )
-    }
-
-    fn get(&self, path: &str) -> (u16, Value) {
-        let (status, _, body) = self.request("GET", path, "", b"");
-        (status, serde_json::from_str(&body).unwrap())
-    }
-
-    fn running(&self) -> u64 {
-        self.get("/health").1["running"].as_u64().unwrap()
-    }
-
-    /// The events of a stream.
-    fn stream(&self, path: &str, body: &Value) -> Vec<String> {
-        let (status, head, body) = self.request(
-            "POST",
-            path,
-            "Content-Type: application/json\r\n",
-            body.to_string().as_bytes(),
-        );
-        assert_eq!(status, 200, "{body}");
-        assert!(head.contains("content-type: text/event-stream"), "{head}");
-        let lines = unchunked(&body);
-        let events = lines.split("\n\n").filter(|e| !e.is_empty());
-        events
-            .map(|e| e.strip_prefix("data: ").unwrap().to_owned())
-            .collect()
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// A body without the lengths of its chunks.
-fn unchunked(body: &str) -> String {
-    let (mut out, mut rest) = (String::new(), body);
-    while let Some((length, after)) = rest.split_once("\r\n") {
-        let n = usize::from_str_radix(length, 16).unwrap();
-        out.push_str(&after[..n]);
-        rest = &after[n + 2..];
-        if n == 0 {
-            break;
-        }
-    }
-    out
+/// The events of a stream.
+fn stream(server: &Server, path: &str, body: &Value) -> Vec<String> {
+    let (status, head, body) = server.post_with(path, "", body);
+    assert_eq!(status, 200, "{body}");
+    assert!(head.contains("content-type: text/event-stream"), "{head}");
+    let events = body.split("\n\n").filter(|event| !event.is_empty());
+    let data = events.map(|event| event.strip_prefix("data: ").unwrap().to_owned());
+    data.collect()
 }
 
 fn chat(text: &str, max_tokens: u32) -> Value {
@@ -198,7 +82,7 @@ fn one_server_answers_as_openai_does() {
     let mut body = chat("Tell me a story", 40);
     body["stream"] = true.into();
     body["stream_options"] = json!({ "include_usage": true });
-    let events = server.stream("/v1/chat/completions", &body);
+    let events = stream(&server, "/v1/chat/completions", &body);
     assert_eq!(streamed(&events), text);
     let first = serde_json::from_str::<Value>(&events[0]).unwrap();
     assert_eq!(
@@ -252,7 +136,7 @@ fn one_server_answers_as_openai_does() {
     assert_eq!(choice["text"], joined);
     assert_eq!(choice["logprobs"]["text_offset"][0], 0);
     let body = json!({"prompt": "Once", "max_tokens": 3, "echo": true, "stream": true});
-    let events = server.stream("/v1/completions", &body);
+    let events = stream(&server, "/v1/completions", &body);
     assert!(events[0].contains("\"text\":\"Once\""), "{events:?}");
 }
 
@@ -261,7 +145,7 @@ fn the_wire_looks_like_this() {
     let server = Server::start(&["--parallel", "1"]);
     let mut shown = Vec::new();
     let body = json!({"prompt": "Once upon a", "max_tokens": 1, "temperature": 0, "stream": true, "stream_options": {"include_usage": true}});
-    for event in server.stream("/v1/completions", &body) {
+    for event in stream(&server, "/v1/completions", &body) {
         shown.push(if event == "[DONE]" {
             event
         } else {
@@ -274,7 +158,7 @@ fn the_wire_looks_like_this() {
         &server.post("/v1/chat/completions", &body).1.to_string(),
     ));
     body["stream"] = true.into();
-    for event in server.stream("/v1/chat/completions", &body) {
+    for event in stream(&server, "/v1/chat/completions", &body) {
         shown.push(if event == "[DONE]" {
             event
         } else {
@@ -644,44 +528,12 @@ fn a_client_that_goes_frees_its_place_and_sigterm_lets_answers_finish() {
     client.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     assert!(answer.contains("\"completion_tokens\":300"), "{answer}");
-    assert_eq!(server.child.wait().unwrap().code(), Some(0));
-    let mut notes = String::new();
-    server.notes.read_to_string(&mut notes).unwrap();
+    let (status, notes) = server.ended();
+    assert_eq!(status.code(), Some(0));
     assert!(
         notes.contains("answers may finish") && !notes.contains("Once"),
         "{notes}"
     );
-}
-
-#[test]
-fn twenty_times_too_much_ends_in_answers_and_refusals() {
-    let server = Server::start(&["--parallel", "2"]);
-    // Places and queue together are 64: 20 times what works at once, and more than the queue holds.
-    let ends: Vec<u16> = std::thread::scope(|scope| {
-        let clients: Vec<_> = (0..100)
-            .map(|i| {
-                let server = &server;
-                scope.spawn(move || {
-                    let (status, body) = server.post("/v1/completions", &json!({"prompt": format!("Number {i}"), "max_tokens": 12, "logit_bias": {}}));
-                    assert_eq!(status == 200, body.get("choices").is_some(), "{body}");
-                    status
-                })
-            })
-            .collect();
-        clients
-            .into_iter()
-            .map(|client| client.join().unwrap())
-            .collect()
-    });
-    assert!(
-        ends.iter().all(|status| matches!(status, 200 | 429 | 503)),
-        "{ends:?}"
-    );
-    assert!(
-        ends.iter().filter(|status| **status == 200).count() >= 40,
-        "{ends:?}"
-    );
-    assert_eq!(server.running(), 0);
 }
 
 /// A reranker serves what `ingle embed --rerank` says, best first, as a share of 1.
@@ -709,28 +561,4 @@ fn documents_are_scored_by_a_served_reranker() {
     body["model"] = "bert-rank".into();
     let (status, refused) = server.post("/v1/chat/completions", &body);
     assert!((400..500).contains(&status), "{refused}");
-}
-
-#[test]
-fn the_official_python_client_is_content() {
-    let python = std::env::var("INGLE_PYTHON")
-        .unwrap_or_else(|_| support::repository("target/ci-python/bin/python"));
-    let has_it = Command::new(&python).args(["-c", "import openai"]).output();
-    if !has_it.is_ok_and(|output| output.status.success()) {
-        println!(
-            "skipped: no Python with the package openai (INGLE_PYTHON, or target/ci-python, which .ci/run makes)"
-        );
-        return;
-    }
-    let server = Server::start(&[]);
-    let script = support::repository("crates/ingle/tests/openai_client.py");
-    let done = Command::new(python)
-        .arg(script)
-        .arg(format!("http://{}/v1", server.address))
-        .output()
-        .unwrap();
-    let said =
-        String::from_utf8_lossy(&done.stdout).into_owned() + &String::from_utf8_lossy(&done.stderr);
-    assert!(done.status.success(), "{said}");
-    assert!(said.contains("all of it holds"), "{said}");
 }
