@@ -119,6 +119,7 @@ pub fn ci() -> Result<(), String> {
         ("tidy", tidy::run),
         ("lint", lint),
         ("test", test),
+        ("soak", || soak("30")),
         ("fuzz", || fuzz("5")),
         ("deny", deny),
         ("arm", arm),

@@ -20,6 +20,7 @@ cargo xtask COMMAND
   deny            licences, sources and bans of the dependencies (needs cargo-deny)
   arm             tests of the kernels for ARM in QEMU (needs qemu-user, a cross linker, the target's library)
   soak [N]        kill a server under load N times (30 when not given): it must come back within two seconds
+                  and say what it said before; a third word names another binary than the development build
   ci              all of the above, format checked and not changed: what .ci/run runs";
 
 fn main() -> ExitCode {
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
         ["arm"] => commands::arm(),
         ["soak"] => commands::soak("30"),
         ["soak", rounds] => commands::soak(rounds),
+        ["soak", rounds, program] => soak::run(rounds, program.as_ref()),
         ["ci"] => commands::ci(),
         _ => {
             eprintln!("{USAGE}");
