@@ -165,7 +165,10 @@ impl Policy {
     ) -> Verdict {
         let found = counted(spots);
         // What would become of its content if nothing but that mattered.
-        let open = whole.action.max(Action::Redact);
+        let open = match whole.action {
+            Action::LocalOnly => Action::Allow,
+            action => action,
+        };
         let sensitive: Vec<(&Spot<'_>, Ruling)> = spots
             .iter()
             .filter_map(|spot| Some((spot, by_content(&self.rules, request, open, &spot.find)?)))
@@ -174,10 +177,11 @@ impl Policy {
             })
             .collect();
         if let Some((spot, ruling)) = sensitive.first() {
-            let verdict = Verdict {
-                found,
-                ..content_stays(spot, ruling)
+            let stays = match whole.action {
+                Action::LocalOnly => stays(&whole.rule, whole.reason.clone()),
+                _ => content_stays(spot, ruling),
             };
+            let verdict = Verdict { found, ..stays };
             let spots: Vec<&Spot<'_>> = sensitive.iter().map(|(spot, _)| *spot).collect();
             let first = spots.iter().map(|spot| first_of(spot.place)).min();
             let first = first.unwrap_or(0).min(known.unwrap_or(usize::MAX));

@@ -81,6 +81,23 @@ fn what_follows_is_remembered_too() {
 }
 
 #[test]
+fn what_a_client_kept_here_itself_stays_too() {
+    let taint = taint();
+    let kept = Request {
+        leave: Some(Leave::LocalOnly),
+        ..asked(&[SECRET])
+    };
+    let verdict = judge(&open(), &kept, &taint);
+    assert_eq!(verdict.rule, "x-ingle-policy");
+    let answer = Message::text(Role::Assistant, ANSWER);
+    taint
+        .answered(&verdict.held.unwrap(), &answer, 1_001)
+        .unwrap();
+    let cut = asked(&["My SSN is ***", ANSWER, "And my garden?"]);
+    assert_eq!(judge(&open(), &cut, &taint).leave, Leave::LocalOnly);
+}
+
+#[test]
 fn a_system_text_alone_is_no_conversation() {
     let taint = taint();
     let with = |text: &str| {
