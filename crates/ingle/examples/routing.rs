@@ -5,7 +5,7 @@
 //! cut into five parts by the hash of their names; each part is tried with weights that learned from the
 //! others. With `--tried FOLDER` the weights learn from all of the first folder and are tried on the second,
 //! with `--shipped` the ones that are shipped are tried on the first. With `--write FILE` weights that learned
-//! from all are written there: so `crates/gateway/src/confidence/request_score.json` was made.
+//! from all are written there, with `--grid` strengths of the ridge are compared: so `crates/gateway/src/confidence/request_score.json` was made.
 
 use ingle::gateway::confidence::asked::{Asked, NAMES};
 use ingle::gateway::confidence::logistic::Ridge;

@@ -110,8 +110,7 @@ fn email(page: &Page<'_>, range: Range<usize>) -> Option<Raw> {
         "png", "jpg", "jpeg", "svg", "gif", "webp", "css", "js", "ts",
     ]
     .contains(&tail);
-    let person =
-        !(local.is_empty() || file || local == "git" && page.at(range.end) == Some(b':'));
+    let person = !(local.is_empty() || file || local == "git" && page.at(range.end) == Some(b':'));
     let start = range.start.saturating_add(skip);
     let detail = if is_example_host(host) { "example" } else { "" };
     person.then(|| Raw::new(Kind::Email, detail, start..range.end))
