@@ -217,3 +217,181 @@ fn keys_are_made_listed_and_revoked() {
     assert_eq!(key(&["revoke", "ann"]).code, 0);
     assert!(key(&["list"]).err.contains("There is no key"));
 }
+
+/// A file with providers of every kind.
+const PROVIDERS: &str = r#"
+[providers.cloud]
+dialect = "openai"
+base_url = "https://api.cloud.example/v1"
+key_env = "CLOUD_KEY"
+price_date = 2026-11-01
+first_timeout = "90s"
+[providers.cloud.models."big-1"]
+context = 200000
+max_output = 32000
+tools = true
+images = true
+thinking = "effort"
+input = 1.25
+cached_input = 0.125
+output = "10"
+[providers.claude]
+dialect = "anthropic"
+key_file = "claude.key"
+price_date = "2026-11-01"
+prompt_cache = true
+[providers.claude.models.c]
+context = 200000
+input = 3
+output = 15
+[providers.gpu1]
+dialect = "vllm"
+base_url = "http://10.0.0.5:8000/v1"
+[providers.gpu1.models."qwen3"]
+context = 32768
+[providers.gpu2]
+dialect = "ingle"
+base_url = "http://10.0.0.6:11435"
+[providers.gpu2.models."qwen3"]
+context = 16384
+tools = true
+[pools.fleet]
+upstreams = ["gpu1/qwen3", "gpu2/qwen3"]
+most_load = 150
+check_every = "30s"
+"#;
+
+#[test]
+fn providers_are_read_and_their_keys_not_shown() {
+    let home = home_with(PROVIDERS);
+    let variables = [("CLOUD_KEY", "sk-secret-1")];
+    let key = home.path().join("config/ingle/claude.key");
+    std::fs::write(&key, "sk-secret-2\n").unwrap();
+    let mut all = String::new();
+    for args in [
+        &["config", "check"][..],
+        &["config", "show"],
+        &["config", "show", "--json"],
+    ] {
+        let done = in_home(home.path(), args, &variables);
+        assert_eq!(done.code, 0, "{}", done.err);
+        all = all + &done.out + &done.err;
+    }
+    assert!(!all.contains("secret"), "{all}");
+    let shown = in_home(home.path(), &["config", "show"], &variables).out;
+    let lines = shown
+        .lines()
+        .filter(|l| l.contains("cloud") || l.contains("claude") || l.contains("gpu"));
+    // How wide a column is depends on where the folder lies.
+    let lines = lines.map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
+    insta::assert_snapshot!("providers_shown", lines.collect::<Vec<_>>().join("\n"));
+    // A key that others could read is not used.
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let mode =
+            |mode| std::fs::set_permissions(&key, std::fs::Permissions::from_mode(mode)).unwrap();
+        mode(0o644);
+        let done = in_home(home.path(), &["providers"], &variables);
+        assert_eq!(done.code, 1);
+        assert!(
+            done.err.contains("chmod 600") && !done.err.contains("secret"),
+            "{}",
+            done.err
+        );
+        mode(0o600);
+    }
+    let done = in_home(home.path(), &["providers"], &[]);
+    assert_eq!(done.code, 0, "{}", done.err);
+    assert!(
+        done.err.contains("set CLOUD_KEY to its key"),
+        "{}",
+        done.err
+    );
+    insta::assert_snapshot!("providers_listed", done.out);
+    // Nothing goes out where nothing may.
+    let done = in_home(
+        home.path(),
+        &["providers", "--check", "--offline"],
+        &variables,
+    );
+    assert_eq!(done.code, 1);
+    assert_eq!(
+        done.err.matches("--offline was given").count(),
+        4,
+        "{}",
+        done.err
+    );
+}
+
+#[test]
+fn every_mistake_in_a_provider_is_told_with_its_line() {
+    let home = home_with(
+        r#"[providers.a]
+base_url = "https://a.example"
+[providers.b]
+dialect = "opnai"
+[providers.c]
+dialect = "vllm"
+modles = 1
+[providers.d]
+dialect = "openai"
+key_env = "X"
+base_url = "http://10.0.0.1/v1"
+models = []
+[providers.e]
+dialect = "openai"
+key_env = "X"
+key_file = "Y"
+stream = "yes"
+timeout = "soon"
+price_date = "yesterday"
+currency = "dollars"
+limit_field = "tokens"
+[providers.e.models.m]
+context = -1
+[providers.f]
+dialect = "openai"
+[providers.f.models.m]
+context = 1000
+[providers.f.models.n]
+context = 1000
+input = 1.0000000001
+output = 1e3
+[providers.g]
+dialect = "openai"
+[providers.g.models.m]
+context = 1000
+input = 1
+output = 2
+[providers.h]
+dialect = "vllm"
+base_url = "http://h.example"
+[providers.h.models.m]
+context = 1000
+[providers.i]
+dialect = "vllm"
+base_url = "http://127.0.0.1:1"
+[providers.i.models.m]
+contxt = 1000
+context = 1000
+max_output = 2000
+free = true
+[pools]
+p = 1
+[pools.q]
+upstream = ["i/m"]
+[pools.r]
+upstreams = "i/m"
+"#,
+    );
+    let done = in_home(home.path(), &["config", "check"], &[]);
+    assert_eq!(done.code, 2);
+    insta::assert_snapshot!("provider_mistakes", done.err);
+    let right = "[providers.i]\ndialect = \"vllm\"\nbase_url = \"http://127.0.0.1:1\"\n[providers.i.models.m]\ncontext = 9\n";
+    let pools = "[pools.q]\nupstreams = [\"i/m\", \"i/n\"]\n[pools.r]\nupstreams = [\"i/m\"]\nmost_load = 9\n";
+    let home = home_with(&format!("{right}{pools}"));
+    let done = in_home(home.path(), &["config", "check"], &[]);
+    assert_eq!(done.code, 2);
+    insta::assert_snapshot!("pool_mistakes", done.err);
+}

@@ -273,7 +273,15 @@ impl Provider {
     pub fn new(settings: ProviderSettings) -> Result<Self, SettingsError> {
         check_name("name", &settings.name)?;
         let base = base_url(&settings.base_url)?;
-        let wrong = |error: EgressError| SettingsError::new("base_url", error.to_string());
+        let wrong = |error: EgressError| {
+            let message = match error {
+                EgressError::ClearText { .. } => {
+                    "http is for this machine and private networks; use https, or `private = true` where the name leads into your own network".to_owned()
+                }
+                other => other.to_string(),
+            };
+            SettingsError::new("base_url", message)
+        };
         let origin = Origin::of(&base).map_err(wrong)?;
         let endpoint = Endpoint::configured(Purpose::Provider, origin.clone(), settings.private);
         let endpoint = match settings.authorities.clone() {
