@@ -1,6 +1,6 @@
 //! Names of what was said: the same conversation has the same ones, in whichever dialect it comes back.
 
-use super::{Image, Message, Part, Role, ToolCall};
+use super::{Image, Message, Part, ToolCall};
 use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
@@ -113,6 +113,7 @@ fn put_call(hash: &mut Sha256, call: &ToolCall) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::chat::Role;
     use proptest::prelude::*;
 
     fn said(role: Role, text: &str) -> Message {

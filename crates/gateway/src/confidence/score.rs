@@ -154,7 +154,7 @@ mod tests {
     #[test]
     fn what_a_better_model_gains_on_is_learned_and_survives_a_file() {
         let one = |i: usize| {
-            let hard = i % 3 == 0;
+            let hard = i.is_multiple_of(3);
             let text = if hard {
                 format!("compute {i} * {i}")
             } else {
