@@ -27,11 +27,13 @@ mod model_file;
 mod network;
 mod ollama;
 mod out;
+mod own_server;
 mod policy;
 mod prefix_store;
 mod providers;
 mod pull_progress;
 mod reads;
+mod routing;
 
 mod sampling_args;
 mod shelf;
@@ -50,7 +52,8 @@ use std::process::ExitCode;
 /// MODEL is a path to a .gguf file, a short name (qwen3:4b), hf.co/ORG/REPO[:QUANT], the name of a
 /// model of Ollama's, or nothing: the small model that is built in.
 /// The answer goes to standard output, progress and notes to standard error.
-/// Nothing but `pull` calls out to the network; with --offline (or HF_HUB_OFFLINE=1) not even that.
+/// Nothing calls out to the network but `pull`, and what ingle.toml lets go to a provider (`serve`, `run
+/// --route`); with --offline (or HF_HUB_OFFLINE=1) not even that.
 /// What is always wanted may stand in ingle.toml (`ingle config`), below flags and the environment.
 /// Exit codes: 0 done, 1 the task failed, 2 the arguments are wrong.
 #[derive(Parser)]
@@ -122,7 +125,7 @@ fn run(line: &Line) -> anyhow::Result<()> {
     match ingle.command {
         Command::Run(args) => match args.preset(line.config()) {
             Some(preset) => commands::run::run_preset(line, preset),
-            None => commands::run::run(&args, &given, None),
+            None => commands::run::run(&args, &given, None, Some((line.config(), ingle.offline))),
         },
         Command::Serve(args) => commands::serve::run(&args, line),
         Command::Ps(args) => commands::ps::run(&args),

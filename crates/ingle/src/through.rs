@@ -33,16 +33,18 @@ const TOLD: &[&str] = &[
     "seed",
     "offline",
     "config",
+    "route",
 ];
 
 /// A server that has the model, and what it calls it.
 pub struct Through {
     server: Running,
     id: String,
+    route: Option<Route>,
 }
 
 /// A server that has `model` loaded, if all that was asked for can be told it.
-pub fn find(model: Option<&str>, given: &Given) -> Option<Through> {
+pub fn find(model: Option<&str>, given: &Given, route: Option<Route>) -> Option<Through> {
     if given.ids().any(|id| !TOLD.contains(&id)) {
         return None;
     }
@@ -71,7 +73,7 @@ pub fn find(model: Option<&str>, given: &Given) -> Option<Through> {
         let models = server.models().ok()?;
         let model = models.iter().find(|model| same(model))?;
         let id = model["id"].as_str()?.to_owned();
-        Some(Through { server, id })
+        Some(Through { server, id, route })
     })
 }
 
@@ -86,48 +88,106 @@ impl Through {
             self.server.pid,
             out::plain(&self.id)
         ));
-        let body = body(&self.id, session, prompt);
-        let answer = self
-            .server
-            .ask("POST", "/v1/chat/completions", Some(&body))?;
-        if answer.status >= 400 {
-            answer.json()?;
-            anyhow::bail!("the server refused");
-        }
-        let (mut end, mut text) = (None, String::new());
-        for line in answer.lines() {
-            let line = line?;
-            let Some(data) = line.strip_prefix("data: ").filter(|data| *data != "[DONE]") else {
-                continue;
-            };
-            let event: Value = serde_json::from_str(data)?;
-            if let Some(why) = event["error"]["message"].as_str() {
-                anyhow::bail!("{}", out::plain(why));
-            }
-            let choice = &event["choices"][0];
-            if let Some(thought) = choice["delta"]["reasoning_content"].as_str() {
-                out::part_of_note(out::without_control(thought));
-            }
-            if let Some(part) = choice["delta"]["content"].as_str() {
-                out::answer(&out::without_control(part))?;
-                text.push_str(part);
-            }
-            if let Some(reason) = choice["finish_reason"].as_str() {
-                end = Some(reason.to_owned());
-            }
-        }
-        if !text.ends_with('\n') {
-            out::answer("\n")?;
-        }
-        match end.as_deref() {
-            None => anyhow::bail!("the server went before the answer was complete"),
-            Some("length") if session.max_tokens.is_none() => {
-                out::note("note: the answer stops here because the context is full");
-            }
-            Some(_) => {}
-        }
-        Ok(())
+        ask(&self.server, &self.id, session, prompt, self.route)
     }
+}
+
+/// Where an answer is to come from.
+#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Route {
+    /// This machine
+    Local,
+    /// This machine, or a provider where that is not good enough
+    Auto,
+    /// A provider
+    Cloud,
+}
+
+impl Route {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Auto => "auto",
+            Self::Cloud => "cloud",
+        }
+    }
+}
+
+/// Asks a server for one answer and shows it as it comes.
+///
+/// # Errors
+/// What the server says, or that it went.
+pub fn ask(
+    server: &Running,
+    id: &str,
+    session: &Session,
+    prompt: &str,
+    route: Option<Route>,
+) -> anyhow::Result<()> {
+    let mut body = body(id, session, prompt);
+    if let Some(route) = route {
+        body["route"] = route.word().into();
+    }
+    let answer = server.ask("POST", "/v1/chat/completions", Some(&body))?;
+    if answer.status >= 400 {
+        answer.json()?;
+        anyhow::bail!("the server refused");
+    }
+    let (mut end, mut text, mut told) = (None, String::new(), Value::Null);
+    for line in answer.lines() {
+        let line = line?;
+        let Some(data) = line.strip_prefix("data: ").filter(|data| *data != "[DONE]") else {
+            continue;
+        };
+        let event: Value = serde_json::from_str(data)?;
+        if let Some(why) = event["error"]["message"].as_str() {
+            anyhow::bail!("{}", out::plain(why));
+        }
+        let choice = &event["choices"][0];
+        if let Some(thought) = choice["delta"]["reasoning_content"].as_str() {
+            out::part_of_note(out::without_control(thought));
+        }
+        if let Some(part) = choice["delta"]["content"].as_str() {
+            out::answer(&out::without_control(part))?;
+            text.push_str(part);
+        }
+        if let Some(reason) = choice["finish_reason"].as_str() {
+            end = Some(reason.to_owned());
+            told = event["ingle"].clone();
+        }
+    }
+    if !text.ends_with('\n') {
+        out::answer("\n")?;
+    }
+    match end.as_deref() {
+        None => anyhow::bail!("the server went before the answer was complete"),
+        Some("length") if session.max_tokens.is_none() => {
+            out::note("note: the answer stops here because the context is full");
+        }
+        Some(_) => {}
+    }
+    if route.is_some() {
+        out::note(out::plain(&summary(&told)));
+    }
+    Ok(())
+}
+
+/// Who answered, and why, in a line.
+fn summary(told: &Value) -> String {
+    let word = |name: &str| told[name].as_str().unwrap_or_default().to_owned();
+    if told.is_null() {
+        return "[local: no provider is configured]".to_owned();
+    }
+    let cost = match told["cost"].as_str() {
+        Some(cost) => format!(", {cost} {}", word("currency")),
+        None => String::new(),
+    };
+    format!(
+        "[{}, {}{cost}: {}]",
+        word("route"),
+        word("model"),
+        word("reason")
+    )
 }
 
 fn body(model: &str, session: &Session, prompt: &str) -> Value {

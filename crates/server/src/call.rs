@@ -8,6 +8,7 @@ use crate::reply::Reply;
 use crate::served::Served;
 use http::{HeaderMap, StatusCode, header};
 use ingle_engine::{Asked, Refusal};
+use ingle_gateway::decide::Note;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::runtime::Handle;
 use tokio::sync::OwnedSemaphorePermit;
@@ -21,6 +22,8 @@ pub(crate) struct Call {
     /// Its name, under which the log tells of it.
     pub name: Arc<str>,
     pub caller: Arc<Caller>,
+    /// The path, as this server knows it.
+    pub path: &'static str,
     /// What stands in the path where its pattern has `{id}`.
     pub id: String,
     /// Behind the question mark.
@@ -32,6 +35,19 @@ pub(crate) struct Call {
     pub begun: Instant,
     /// What its end depends on, and what it holds until then.
     pub held: Held,
+    /// How it was decided who answers, where anybody decides.
+    pub note: Mutex<Option<Note>>,
+}
+
+/// What a model's name says of where it is answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Meant {
+    /// A model of this server.
+    Model,
+    /// The usual model, or a provider's.
+    Auto,
+    /// A provider's model, as `PROVIDER/MODEL`.
+    Provider(String),
 }
 
 /// What a request holds until it is over.
@@ -61,6 +77,54 @@ impl Call {
             param: Some("model".into()),
             ..ApiError::new(StatusCode::FORBIDDEN, "model_not_allowed", message)
         })
+    }
+
+    /// What a name in a request stands for. A model of this server goes before.
+    pub fn meant(&self, name: Option<&str>) -> Meant {
+        let Some((name, gateway)) = name.zip(self.app.gateway.as_ref()) else {
+            return Meant::Model;
+        };
+        if !gateway.has_cloud() || self.app.models.name_of(Some(name)).is_ok() {
+            return Meant::Model;
+        }
+        // Ollama's clients put a tag behind every name.
+        let bare = name.strip_suffix(":latest").unwrap_or(name);
+        if bare == "auto" {
+            return Meant::Auto;
+        }
+        let named = [name, bare]
+            .into_iter()
+            .find(|name| gateway.cloud.has(name));
+        named.map_or(Meant::Model, |name| Meant::Provider(name.to_owned()))
+    }
+
+    /// How it was decided who answers: for headers.
+    pub fn tell(&self, note: Note) {
+        *self.note.lock().unwrap_or_else(PoisonError::into_inner) = Some(note);
+    }
+
+    /// What headers say of how it was decided who answers.
+    pub fn told(&self) -> Option<Note> {
+        let note = self.note.lock();
+        note.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// A header that is there once, as text.
+    ///
+    /// # Errors
+    /// 400: it is no text, or there several times.
+    pub fn header(&self, name: &str) -> Result<Option<&str>, ApiError> {
+        let mut values = self.headers.get_all(name).iter();
+        let Some(value) = values.next() else {
+            return Ok(None);
+        };
+        match (value.to_str(), values.next()) {
+            (Ok(text), None) => Ok(Some(text.trim())),
+            _ => Err(ApiError::invalid(
+                name,
+                format!("send one header `{name}` with plain text"),
+            )),
+        }
     }
 
     /// Whether the caller may load, unload, pull and delete models, and end the server.

@@ -34,6 +34,7 @@ mod preset;
 mod reply;
 mod room;
 mod route;
+mod routing;
 mod run;
 mod served;
 mod stall;
@@ -62,6 +63,7 @@ pub use run::{Notice, Sockets, run};
 pub use served::{KeepAlive, Limit, Served};
 pub use tls::{Tls, TlsError};
 
+use ingle_gateway::decide::Gateway;
 use metrics::Metrics;
 use std::fmt;
 use std::sync::Arc;
@@ -196,6 +198,8 @@ pub struct App {
     pub(crate) bodies: Arc<Semaphore>,
     /// Somebody who may has asked the server to end.
     pub(crate) end: Notify,
+    /// Decides who answers; none: this machine always does.
+    pub(crate) gateway: Option<Arc<Gateway>>,
 }
 
 impl App {
@@ -206,6 +210,16 @@ impl App {
 
     /// A server of these models, for those who have a key.
     pub fn with_keys(config: Config, models: Arc<dyn Room>, keys: Keys) -> Arc<Self> {
+        Self::with_gateway(config, models, keys, None)
+    }
+
+    /// The same; `gateway` decides which requests a provider answers, and writes down each.
+    pub fn with_gateway(
+        config: Config,
+        models: Arc<dyn Room>,
+        keys: Keys,
+        gateway: Option<Arc<Gateway>>,
+    ) -> Arc<Self> {
         let limits = &config.limits;
         let bodies = limits.bodies_bytes.div_ceil(body::GRAIN);
         Arc::new(Self {
@@ -217,6 +231,7 @@ impl App {
             metrics: Metrics::default(),
             responses: openai::responses::Store::default(),
             end: Notify::new(),
+            gateway,
         })
     }
 

@@ -6,12 +6,12 @@ use crate::ending::{Ending, until_over};
 use crate::error::ApiError;
 use crate::gate::{Origin, is_preflight, preflight, readable};
 use crate::listen::{Incoming, Via};
-use crate::{App, Side, anthropic, fields, llama_cpp, manage, ollama, openai};
+use crate::{App, Side, anthropic, fields, llama_cpp, manage, ollama, openai, routing};
 use futures_util::FutureExt;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use tracing::{Instrument, Span};
@@ -172,6 +172,9 @@ pub(crate) async fn answer(app: Arc<App>, request: Request<Incoming>, via: Via) 
         error.response(&Route::error(route, &error, &id))
     });
     readable(&mut response, origin);
+    if let Some(note) = ending.call.as_ref().and_then(|call| call.told()) {
+        routing::headers(&note, response.headers_mut());
+    }
     if let Ok(id) = HeaderValue::from_str(&id) {
         if speaks_anthropic {
             response.headers_mut().insert("request-id", id.clone());
@@ -249,6 +252,7 @@ async fn dispatch(
         app: Arc::clone(app),
         name: Arc::clone(&ending.id),
         caller,
+        path: found.pattern,
         id: found.id,
         query: parts.uri.query().unwrap_or_default().to_owned(),
         headers: parts.headers,
@@ -260,6 +264,7 @@ async fn dispatch(
             place,
             room: body.room,
         },
+        note: Mutex::default(),
     });
     ending.call = Some(Arc::clone(&call));
     match route {
@@ -302,13 +307,15 @@ fn with_preset(app: &App, path: &str, bytes: Vec<u8>) -> Vec<u8> {
     let Ok(mut body) = fields::parse(&bytes) else {
         return bytes;
     };
-    let id = match path.starts_with("/api/") {
+    let name = body.get("model").and_then(Value::as_str);
+    let known = match path.starts_with("/api/") {
         true => ollama::meant(app, &body),
-        false => {
-            let name = body.get("model").and_then(Value::as_str);
-            app.models.name_of(name).ok()
-        }
+        false => app.models.name_of(name).ok(),
     };
+    // What says only where to answer is no model's name: the usual one's preset counts.
+    let auto = || name.is_some_and(|name| name == "auto" || name == "auto:latest");
+    let routed = || app.gateway.is_some() && auto();
+    let id = known.or_else(|| routed().then(|| app.models.name_of(None).ok())?);
     let Some(preset) = id.and_then(|id| app.models.preset(&id)) else {
         return bytes;
     };

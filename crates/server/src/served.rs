@@ -27,6 +27,8 @@ pub struct Served {
     /// What its answers say of how they were computed: the numerics class, within which a seed gives the
     /// same answer, and every approximation that was asked for.
     pub fingerprint: String,
+    /// What its answers depend on, as calibrations of its confidence know it.
+    pub identity: String,
     /// Makes grammars of what its answers must be.
     pub grammars: Grammars,
     /// Makes its prompts.
@@ -75,6 +77,7 @@ impl Served {
     /// A model that was loaded as `plan` says.
     pub fn new(id: String, plan: &Plan, prompter: Prompter, engine: EngineHandle) -> Self {
         Self {
+            identity: id.clone(),
             id,
             aliases: Vec::new(),
             created: 0,

@@ -156,6 +156,15 @@ fn show(line: &Line, as_json: bool) -> anyhow::Result<()> {
             out::plain(&origin),
         ]);
     }
+    for (key, value, line) in &config.route.given {
+        let path = config.path.as_ref().map(|path| path.display().to_string());
+        let origin = format!("{}:{line}", path.unwrap_or_default());
+        rows.push(vec![
+            out::plain(key),
+            out::plain(value),
+            out::plain(&origin),
+        ]);
+    }
     rows.extend(provider_rows(&config));
     out::answer(&out::table(&rows))
 }

@@ -7,8 +7,10 @@ use crate::interrupt::Interrupt;
 use crate::layers::{self, Given};
 use crate::line::Line;
 use crate::load::{LoadArgs, Loaded, load};
+use crate::own_server::OwnServer;
 use crate::sampling_args::{SamplingArgs, new_seed, to_json};
 use crate::stdin::Piped;
+use crate::through::Route;
 use crate::{Command, Usage, clock, model_file, out, reads, through};
 use ingle::formats::prompt::Prompt;
 use ingle::{Chat, FinishReason, Request, Sampling};
@@ -53,6 +55,10 @@ pub struct Args {
     /// has it
     #[arg(long, help_heading = "Answer")]
     stats: bool,
+    /// Where the answer is to come from, as ingle.toml lets it ([route], [policy]); says afterwards where it
+    /// came from, and why
+    #[arg(long, value_name = "WHERE", help_heading = "Answer", conflicts_with_all = ["raw", "json", "think", "no_think"])]
+    route: Option<Route>,
     /// Load the model although a server of yours that runs has it in memory
     #[arg(long, help_heading = "Answer")]
     no_server: bool,
@@ -82,12 +88,17 @@ impl Args {
 pub fn run_preset(line: &Line, preset: &Preset) -> anyhow::Result<()> {
     let (ingle, given) = line.parse(Some(preset));
     match ingle.command {
-        Command::Run(args) => run(&args, &given, Some(preset)),
+        Command::Run(args) => run(&args, &given, Some(preset), None),
         _ => Ok(()), // the same line is the same command
     }
 }
 
-pub fn run(args: &Args, given: &Given, preset: Option<&Preset>) -> anyhow::Result<()> {
+pub fn run(
+    args: &Args,
+    given: &Given,
+    preset: Option<&Preset>,
+    house: Option<(&Config, bool)>,
+) -> anyhow::Result<()> {
     let (model, prompt) = match preset {
         Some(preset) => (preset.base.as_deref(), args.prompt.as_deref()),
         None => model_and_prompt(args)?,
@@ -101,7 +112,7 @@ pub fn run(args: &Args, given: &Given, preset: Option<&Preset>) -> anyhow::Resul
     if one
         && !args.no_server
         && preset.is_none()
-        && let Some(through) = through::find(model, given)
+        && let Some(through) = through::find(model, given, args.route)
     {
         let text = match piped {
             Some(piped) => joined(prompt, &piped.text(prompt.is_some())?),
@@ -111,6 +122,19 @@ pub fn run(args: &Args, given: &Given, preset: Option<&Preset>) -> anyhow::Resul
             return Err(Usage("there is no text to answer; give a PROMPT".into()).into());
         }
         return through.answer(&session, &text);
+    }
+    if let Some(route) = args.route {
+        let Some((config, offline)) = house.filter(|_| one) else {
+            let message =
+                "--route is for one answer of a model: give a PROMPT, and no preset's name";
+            return Err(Usage(message.into()).into());
+        };
+        let text = match piped {
+            Some(piped) => joined(prompt, &piped.text(prompt.is_some())?),
+            None => prompt.unwrap_or_default().to_owned(),
+        };
+        let server = OwnServer::start(model, &args.load, config, offline)?;
+        return through::ask(server.running(), &server.id, &session, &text, Some(route));
     }
     let template = preset.and_then(|preset| preset.template.clone());
     let mut loaded = load(model, &args.load.clone().with_template(template))?;

@@ -8,7 +8,7 @@ use crate::line::Line;
 use crate::load::{BUILT_IN_NAME, LoadArgs};
 use crate::prefix_store::PrefixArgs;
 use crate::shelf::{Catalog, Puller, Shelf, Spec, answers, progress};
-use crate::{Command, Usage, clock, crash, keep_alive, ollama, out, sockets};
+use crate::{Command, Usage, clock, crash, keep_alive, ollama, out, routing, sockets};
 use anyhow::Context;
 use ingle::engine::Plan;
 use ingle_server::{
@@ -199,7 +199,9 @@ pub fn run(args: &Args, line: &Line) -> anyhow::Result<()> {
     })?;
     let shelf = Shelf::new(catalog(args, line)?)?;
     let (id, plan) = shelf.load_first()?;
-    let app = App::with_keys(config(args), Arc::new(shelf.clone()), Keys::new(need));
+    let gateway = routing::gateway(line.config(), line.parse(None).0.offline)?;
+    let models = Arc::new(shelf.clone());
+    let app = App::with_gateway(config(args), models, Keys::new(need), gateway);
     app.keys().set(known.iter().filter_map(as_key).collect());
     if let Ok(keys) = keys {
         watch(keys, Arc::clone(&app))?;
@@ -404,7 +406,7 @@ fn puller(settings: &Settings) -> Puller {
 
 /// What clients call a model: the name that was typed, or of a path the last part, which says
 /// nothing of the folders of this machine.
-fn model_id(typed: &str) -> String {
+pub fn model_id(typed: &str) -> String {
     let path = Path::new(typed);
     let last = match path.extension() {
         Some(ending) if ending.eq_ignore_ascii_case("gguf") => path.file_stem(),
@@ -440,6 +442,6 @@ fn say(id: &str, plan: &Plan, address: SocketAddr, encrypted: bool) {
 }
 
 /// 64 bits of the system's randomness.
-fn random() -> u64 {
+pub fn random() -> u64 {
     RandomState::new().build_hasher().finish()
 }

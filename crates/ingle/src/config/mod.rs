@@ -9,6 +9,7 @@ mod money;
 mod policy;
 mod presets;
 mod providers;
+mod route;
 mod settings;
 
 pub use document::Faults;
@@ -16,6 +17,7 @@ pub use money::Ledger;
 pub use policy::PolicySection;
 pub use presets::{Preset, Template};
 pub use providers::{KeyPlace, PoolEntry, ProviderEntry};
+pub use route::Route;
 pub use settings::{Setting, layered, settings};
 
 use crate::environment::Environment;
@@ -29,7 +31,15 @@ use std::path::{Path, PathBuf};
 const MOST_BYTES: u64 = 1 << 20;
 
 /// Sections whose keys are no flags.
-const TABLES: [&str; 6] = ["models", "providers", "pools", "policy", "budget", "ledger"];
+const TABLES: [&str; 7] = [
+    "models",
+    "providers",
+    "pools",
+    "policy",
+    "budget",
+    "ledger",
+    "route",
+];
 
 /// What a file says.
 #[derive(Debug, Default)]
@@ -48,6 +58,8 @@ pub struct Config {
     pub policy: PolicySection,
     /// What may be spent and what is kept of it.
     pub ledger: Ledger,
+    /// Where requests are answered.
+    pub route: Route,
 }
 
 /// A value as it would be typed behind a flag, and the line it stands on.
@@ -119,6 +131,9 @@ impl Config {
                 }
                 (None, Value::Table(table)) if name.it == "providers" => {
                     providers::read(table, &source, &mut config, &mut faults);
+                }
+                (None, Value::Table(table)) if name.it == "route" => {
+                    route::read(table, &source, &mut config.route, &mut faults);
                 }
                 (None, Value::Table(table)) if name.it == "pools" => {
                     providers::read_pools(table, &source, &mut config, &mut faults);

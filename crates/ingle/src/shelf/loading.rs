@@ -48,12 +48,14 @@ impl Inner {
             token_bytes,
             read_rate,
         });
+        let identity = loaded.identity.clone();
         let (engine, prompter) = loaded.model.into_parts();
         let start = Instant::now();
         let plan = engine.plan().clone();
         let engine = EngineHandle::start(engine, Patience::default(), move || start.elapsed())?;
         let model = Served {
             fingerprint,
+            identity,
             aliases: spec.aliases.clone(),
             created: clock::unix(),
             keep_alive: KeepAlive::new(spec.keep_alive),

@@ -39,6 +39,8 @@ fn wanted(request: MessagesRequest) -> (Wanted, Rest) {
     };
     let wanted = Wanted {
         model: Some(request.model),
+        route: request.route,
+        streams: request.stream,
         form: request.form,
         reasoning: request.reasoning,
         sampling: request.sampling,

@@ -2,7 +2,8 @@
 
 use crate::error::ApiError;
 use crate::fields::{Fields, wrong};
-use crate::talk::{Call, MAX_MESSAGES, Message, Role};
+use crate::talk::picture::{MAX_PICTURES, inline, of_url, unread};
+use crate::talk::{Call, MAX_MESSAGES, Message, Picture, Role};
 use serde_json::Value;
 
 /// More than any message has.
@@ -74,6 +75,7 @@ impl Turns {
         let kind = block.str("type")?.unwrap_or_default();
         match (kind, role) {
             ("text", _) => self.say(role, text_block(block)?),
+            ("image", Role::User) => self.picture(block)?,
             ("document", Role::User) => self.say(role, &document(block)?),
             ("search_result", Role::User) => self.say(role, &search_result(block)?),
             ("tool_result", Role::User) => self.tool_result(block)?,
@@ -99,6 +101,23 @@ impl Turns {
             }
             (kind, _) => return Err(unknown(kind, role, block)),
         }
+        Ok(())
+    }
+
+    fn picture(&mut self, block: &Fields<'_>) -> Result<(), ApiError> {
+        let path = block.path("type");
+        let source = block.get("source");
+        let text = |name: &str| source.and_then(|source| source.get(name)?.as_str());
+        let image = match text("type") {
+            Some("base64") => text("media_type").and_then(|kind| inline(kind, text("data")?)),
+            Some("url") => text("url").and_then(of_url),
+            _ => None,
+        };
+        let message = self.last(Role::User);
+        let room = message.images.len() < MAX_PICTURES;
+        let image = image.filter(|_| room).ok_or_else(|| unread(&path))?;
+        let at = message.content.len();
+        message.images.push(Picture { at, path, image });
         Ok(())
     }
 

@@ -1,5 +1,6 @@
 //! Answers to `/v1/messages`: a message in one piece, or the events that it comes in.
 
+use crate::body::with;
 use crate::error::ApiError;
 use crate::stream::{Events, event};
 use crate::talk::{Answers, Choice, End, Heard, News, Said, Usage};
@@ -102,7 +103,7 @@ impl Reply {
     fn message(&self, content: Vec<Value>, stop: Option<&Stop>, usage: Value) -> Value {
         json!({
             "id": self.id, "type": "message", "role": "assistant",
-            "model": self.answers.model().id, "content": content,
+            "model": self.answers.model(), "content": content,
             "stop_reason": stop.map(|stop| stop.reason),
             "stop_sequence": stop.and_then(|stop| stop.sequence.as_deref()), "usage": usage,
         })
@@ -111,7 +112,7 @@ impl Reply {
     /// The first event: a message without content.
     fn start(&self) -> String {
         let usage = Usage {
-            prompt: self.answers.prompt_tokens(0).len() as u64,
+            prompt: self.answers.prompt_len(0),
             ..Usage::default()
         };
         let message = self.message(Vec::new(), None, usage_json(&usage));
@@ -129,7 +130,7 @@ impl Reply {
                     self.writer.close(&mut out);
                     let usage = self.answers.usage();
                     let stop = Stop::new(end, usage.generated, self.max_tokens);
-                    finish(&stop, &usage, &mut out);
+                    finish(&stop, &usage, self.answers.told(), &mut out);
                     self.state = State::Over;
                 }
                 News::Failed(error) => {
@@ -171,10 +172,13 @@ fn usage_json(usage: &Usage) -> Value {
 }
 
 /// The last two events.
-fn finish(stop: &Stop, usage: &Usage, out: &mut String) {
+fn finish(stop: &Stop, usage: &Usage, told: Option<Value>, out: &mut String) {
     let delta = json!({ "stop_reason": stop.reason, "stop_sequence": stop.sequence });
     let usage = usage_json(usage);
-    let last = json!({ "type": "message_delta", "delta": delta, "usage": usage });
+    let mut last = json!({ "type": "message_delta", "delta": delta, "usage": usage });
+    if let Some(told) = told {
+        last = with(last, "ingle", told);
+    }
     *out += &event("message_delta", &last);
     *out += &event("message_stop", &json!({ "type": "message_stop" }));
 }
@@ -341,7 +345,7 @@ mod tests {
             reasoning: 2,
             ..Usage::default()
         };
-        finish(&stop, &usage, &mut out);
+        finish(&stop, &usage, None, &mut out);
         out
     }
 

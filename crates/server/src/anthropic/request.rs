@@ -7,9 +7,10 @@ use super::content::Turns;
 use super::tools::{choice, tools};
 use crate::error::ApiError;
 use crate::fields::{Fields, parse};
-use crate::talk::read::stop;
+use crate::talk::read::{route, stop};
 use crate::talk::{Conversation, Form, Message, Reasoning, Role};
 use ingle_engine::sampler::Sampling;
+use ingle_gateway::decide::Asked;
 use serde_json::Value;
 
 /// A request.
@@ -27,6 +28,8 @@ pub struct MessagesRequest {
     pub(super) hides_thinking: bool,
     /// The answer comes in events.
     pub(super) stream: bool,
+    /// Where it is to be answered.
+    pub(super) route: Option<Asked>,
 }
 
 impl MessagesRequest {
@@ -66,6 +69,7 @@ impl MessagesRequest {
             reasoning,
             hides_thinking,
             stream: fields.bool("stream")?.unwrap_or(false),
+            route: route(&fields)?,
         })
     }
 }

@@ -102,7 +102,7 @@ impl Reply {
 
     /// Takes what is new of an answer; gives its text.
     fn hear(&mut self, choice: usize, news: Vec<News>) -> Result<String, ApiError> {
-        let vocabulary = self.answers.model().prompter.vocabulary();
+        let vocabulary = self.answers.vocabulary();
         let shape = &self.settings.shape;
         let Some(text) = self.texts.get_mut(choice) else {
             return Ok(String::new());
@@ -115,7 +115,8 @@ impl Reply {
             match news {
                 News::Content(more) | News::Reasoning(more) => new.push_str(&more),
                 News::Logprob(logprob) => {
-                    text.probabilities.push(probability(&logprob, vocabulary));
+                    let shown = vocabulary.map(|v| probability(&logprob, v));
+                    text.probabilities.extend(shown);
                 }
                 News::End(end) => text.end = Some(end),
                 News::Failed(error) => return Err(error),
@@ -166,7 +167,7 @@ impl Reply {
 
     /// The answer in one piece, or without its content the last piece of a stream.
     fn last(&self, choice: usize, whole: bool) -> Value {
-        let (model, nothing) = (self.answers.model(), Text::default());
+        let nothing = Text::default();
         let text = self.texts.get(choice).unwrap_or(&nothing);
         let content = if whole { text.text.as_str() } else { "" };
         let mut last = self.piece(choice, content, true);
@@ -183,8 +184,11 @@ impl Reply {
         let usage = self.answers.usage_of(choice);
         let prompt = self.answers.prompt(choice);
         for (name, value) in [
-            ("model", json!(model.id)),
-            ("generation_settings", self.settings.to_json(model.context)),
+            ("model", json!(self.answers.model())),
+            (
+                "generation_settings",
+                self.settings.to_json(self.answers.context()),
+            ),
             ("prompt", json!(prompt)),
             ("has_new_line", json!(text.text.contains('\n'))),
             ("truncated", json!(false)),

@@ -1,10 +1,11 @@
 //! `/api/chat` and `/api/generate`, as they are answered.
 
 use super::keep_alive::KeepAlive;
+use super::options::Options;
 use super::reply::{Head, Reply, Shape};
 use super::request::{OllamaInput, OllamaRequest};
 use crate::body::{Body, json};
-use crate::call::Call;
+use crate::call::{Call, Meant};
 use crate::error::ApiError;
 use crate::stream::{SILENCE, pieces};
 use crate::talk::{Conversation, Input, Names, Text, Wanted, ask};
@@ -45,14 +46,17 @@ pub(super) async fn answer(call: Arc<Call>, shape: Shape) -> Result<Response<Bod
         model: request.model.clone(),
         now: call.app.config.unix_time,
     };
-    let id = super::names::id(&call, &request.model)?;
+    let meant = call.meant(Some(&request.model));
+    let id = match meant {
+        Meant::Model => super::names::id(&call, &request.model)?,
+        Meant::Auto | Meant::Provider(_) => request.model.clone(),
+    };
     if request.input == OllamaInput::Nothing {
         return nothing(&call, &id, request.keep_alive, &head).await;
     }
-    let model = call.model(Some(&id)).await?;
-    KeepAlive::apply(request.keep_alive, &model);
-    if let Some(own) = request.options.context.filter(|own| *own > model.context) {
-        return Err(super::context_too_large(own, model.context));
+    // A provider's model is not loaded here, and one that may have to answer in its place only then.
+    if meant == Meant::Model {
+        settle(&call, &id, &request).await?;
     }
     let tells_context = shape == Shape::Generate && !matches!(request.input, OllamaInput::Raw(_));
     let stream = request.stream;
@@ -62,6 +66,16 @@ pub(super) async fn answer(call: Arc<Call>, shape: Shape) -> Result<Response<Bod
     match stream {
         true => Ok(pieces("application/x-ndjson", None, SILENCE, reply)),
         false => reply.whole().await.map(|value| json(&value)),
+    }
+}
+
+/// Loads the model, and sees to what a request says of how it is kept.
+async fn settle(call: &Call, id: &str, request: &OllamaRequest) -> Result<(), ApiError> {
+    let model = call.model(Some(id)).await?;
+    KeepAlive::apply(request.keep_alive, &model);
+    match request.options.context.filter(|own| *own > model.context) {
+        Some(own) => Err(super::context_too_large(own, model.context)),
+        None => Ok(()),
     }
 }
 
@@ -88,6 +102,8 @@ fn wanted(request: OllamaRequest, id: String) -> Wanted {
         form,
         reasoning,
         options,
+        stream,
+        route,
         ..
     } = request;
     let input = match input {
@@ -102,6 +118,9 @@ fn wanted(request: OllamaRequest, id: String) -> Wanted {
     };
     Wanted {
         model: Some(id),
+        route,
+        streams: stream,
+        usual: Options::default().sampling,
         form,
         reasoning,
         sampling: options.sampling,

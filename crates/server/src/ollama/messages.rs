@@ -2,7 +2,8 @@
 
 use crate::error::ApiError;
 use crate::fields::{Fields, wrong};
-use crate::talk::{Call, Conversation, MAX_MESSAGES, MAX_TOOLS, Message, Role, Tool};
+use crate::talk::picture::{MAX_PICTURES, of_bytes, unread};
+use crate::talk::{Call, Conversation, MAX_MESSAGES, MAX_TOOLS, Message, Picture, Role, Tool};
 use serde_json::Value;
 
 /// More than any answer has.
@@ -44,8 +45,6 @@ fn message(fields: &Fields<'_>) -> Result<Message, ApiError> {
             return Err(ApiError::invalid(path, message));
         }
     };
-    let empty = |v: &Value| v.as_array().is_some_and(Vec::is_empty);
-    fields.refuse("images", empty, "this model reads no images; send text")?;
     let calls = calls(fields)?;
     if role != Role::Assistant && !calls.is_empty() {
         let path = fields.path("tool_calls");
@@ -56,12 +55,30 @@ fn message(fields: &Fields<'_>) -> Result<Message, ApiError> {
     let mut message = Message::new(role, owned("content")?.unwrap_or_default());
     message.reasoning = owned("thinking")?.filter(|text| !text.is_empty());
     message.calls = calls;
+    message.images = images(fields, message.content.len())?;
     message.call_id = owned("tool_call_id")?;
     message.name = match owned("tool_name")? {
         Some(name) => Some(name),
         None => owned("name")?,
     };
     Ok(message)
+}
+
+/// `images`: pictures in base64, behind the text.
+pub(super) fn images(fields: &Fields<'_>, at: usize) -> Result<Vec<Picture>, ApiError> {
+    let list = fields.list("images")?.unwrap_or_default();
+    let path = fields.path("images");
+    if list.len() > MAX_PICTURES {
+        let message = format!("`{path}` has more than {MAX_PICTURES}");
+        return Err(ApiError::invalid(path, message));
+    }
+    let one = |value: &Value| {
+        let image = value.as_str().and_then(of_bytes);
+        let image = image.ok_or_else(|| unread(&path))?;
+        let path = path.clone();
+        Ok(Picture { at, path, image })
+    };
+    list.iter().map(one).collect()
 }
 
 /// Calls that the assistant made.

@@ -227,9 +227,9 @@ impl Reply {
     }
 
     fn hear(&mut self, news: Vec<News>) -> (Delta, Option<Result<End, ApiError>>) {
-        let vocabulary = self.answers.model().prompter.vocabulary();
-        self.gather
-            .hear(news, |logprob| probable(logprob, vocabulary))
+        let vocabulary = self.answers.vocabulary();
+        let shown = |logprob: &_| vocabulary.map_or(Value::Null, |v| probable(logprob, v));
+        self.gather.hear(news, shown)
     }
 
     /// The last line, with what it took.
@@ -237,7 +237,10 @@ impl Reply {
         let usage = self.answers.usage();
         let nanos = |time: std::time::Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         let mut last = with(self.head.line(delta, true), "done_reason", done_reason(end));
-        if self.tells_context {
+        if let Some(told) = self.answers.told() {
+            last = with(last, "ingle", told);
+        }
+        if self.tells_context && self.answers.vocabulary().is_some() {
             let (prompt, written) = (self.answers.prompt_tokens(0), self.answers.written(0));
             let tokens = prompt.iter().chain(written).map(|token| token.0);
             last = with(last, "context", tokens.collect::<Vec<u32>>());

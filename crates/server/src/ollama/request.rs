@@ -8,9 +8,10 @@ use super::messages::conversation;
 use super::options::Options;
 use crate::error::ApiError;
 use crate::fields::{Fields, parse, wrong};
-use crate::talk::read::tokens;
+use crate::talk::read::{route, tokens};
 use crate::talk::{Conversation, Form, Infill, Message, Reasoning, Role};
 use ingle_formats::TokenId;
+use ingle_gateway::decide::Asked;
 use serde_json::Value;
 
 /// The most alternatives of a token.
@@ -28,6 +29,8 @@ pub struct OllamaRequest {
     pub(super) keep_alive: Option<KeepAlive>,
     /// The answer comes in pieces.
     pub(super) stream: bool,
+    /// Where it is to be answered.
+    pub(super) route: Option<Asked>,
 }
 
 /// What is to be answered.
@@ -90,6 +93,7 @@ impl OllamaRequest {
             options,
             keep_alive: KeepAlive::read(fields)?,
             stream: fields.bool("stream")?.unwrap_or(true),
+            route: route(fields)?,
         })
     }
 }

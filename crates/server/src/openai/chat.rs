@@ -54,32 +54,33 @@ enum State {
 impl Chat {
     /// All of it in one piece.
     async fn whole(self) -> Result<Value, ApiError> {
-        let model = Arc::clone(self.answers.model());
-        let whole = self.answers.whole().await?;
-        let vocabulary = model.prompter.vocabulary();
+        let (whole, answers) = self.answers.whole().await?;
         let choices = whole.choices.iter().enumerate();
-        let choices = choices.map(|(i, answer)| choice(i, answer, vocabulary));
+        let choices = choices.map(|(i, answer)| choice(i, answer, answers.vocabulary()));
         Ok(json!({
             "id": self.id, "object": "chat.completion", "created": self.created,
-            "model": model.id, "choices": choices.collect::<Vec<Value>>(),
-            "usage": usage(&whole.usage), "system_fingerprint": model.fingerprint,
+            "model": answers.model(), "choices": choices.collect::<Vec<Value>>(),
+            "usage": usage(&whole.usage), "system_fingerprint": answers.fingerprint(),
         }))
     }
 
     fn chunk(&self, index: usize, delta: Value, logprobs: Value, end: Value) -> String {
         let choice =
             json!({ "index": index, "delta": delta, "logprobs": logprobs, "finish_reason": end });
-        self.envelope(vec![choice], Value::Null)
+        self.envelope(vec![choice], Value::Null, None)
     }
 
-    fn envelope(&self, choices: Vec<Value>, usage: Value) -> String {
-        let model = self.answers.model();
+    fn envelope(&self, choices: Vec<Value>, usage: Value, told: Option<Value>) -> String {
         let mut chunk = json!({
             "id": self.id, "object": "chat.completion.chunk", "created": self.created,
-            "model": model.id, "system_fingerprint": model.fingerprint, "choices": choices,
+            "model": self.answers.model(), "system_fingerprint": self.answers.fingerprint(),
+            "choices": choices,
         });
         if self.sent.include_usage {
             chunk = with(chunk, "usage", usage);
+        }
+        if let Some(told) = told {
+            chunk = with(chunk, "ingle", told);
         }
         stream::data(&chunk)
     }
@@ -112,15 +113,18 @@ impl Chat {
             if delta.is_empty() {
                 delta.insert("content".into(), "".into());
             }
-            let vocabulary = self.answers.model().prompter.vocabulary();
-            let logprobs = all_logprobs(&heard_logprobs, vocabulary);
+            let logprobs = all_logprobs(&heard_logprobs, self.answers.vocabulary());
             chunks += &self.chunk(heard.choice, delta.into(), logprobs, Value::Null);
         }
         match end {
             None => {}
             Some(Ok(end)) => {
-                let end = finish_reason(&end).into();
-                chunks += &self.chunk(heard.choice, json!({}), Value::Null, end);
+                let end: Value = finish_reason(&end).into();
+                let choice = json!({
+                    "index": heard.choice, "delta": {}, "logprobs": null, "finish_reason": end,
+                });
+                let told = self.answers.told();
+                chunks += &self.envelope(vec![choice], Value::Null, told);
             }
             Some(Err(failed)) => {
                 chunks += &stream::data(&error(&failed));
@@ -160,17 +164,17 @@ fn more_arguments(delta: &mut Map<String, Value>, index: u32, text: &str) {
     }
 }
 
-fn all_logprobs(tokens: &[TokenLogprob], vocabulary: &Vocabulary) -> Value {
-    match tokens.is_empty() {
-        true => Value::Null,
-        false => {
+fn all_logprobs(tokens: &[TokenLogprob], vocabulary: Option<&Vocabulary>) -> Value {
+    match vocabulary.filter(|_| !tokens.is_empty()) {
+        None => Value::Null,
+        Some(vocabulary) => {
             let content = tokens.iter().map(|token| logprobs::chat(token, vocabulary));
             json!({ "content": content.collect::<Vec<Value>>(), "refusal": null })
         }
     }
 }
 
-fn choice(index: usize, answer: &Choice, vocabulary: &Vocabulary) -> Value {
+fn choice(index: usize, answer: &Choice, vocabulary: Option<&Vocabulary>) -> Value {
     let content = answer.content();
     let calls: Vec<Value> = answer
         .calls()
@@ -219,7 +223,7 @@ impl Events for Chat {
                     self.state = State::Done;
                     if self.sent.include_usage {
                         let usage = usage(&self.answers.usage());
-                        return Some(self.envelope(Vec::new(), usage));
+                        return Some(self.envelope(Vec::new(), usage, None));
                     }
                 }
                 State::Done => {

@@ -61,35 +61,34 @@ impl Writing {
 
     async fn whole(self) -> Result<Value, ApiError> {
         let echoes: Vec<String> = (0..self.answers.choices()).map(|i| self.echo(i)).collect();
-        let (model, n) = (Arc::clone(self.answers.model()), self.answers.n());
-        let whole = self.answers.whole().await?;
+        let n = self.answers.n();
+        let (whole, given) = self.answers.whole().await?;
         let mut answers: Vec<(String, Choice)> = echoes.into_iter().zip(whole.choices).collect();
-        if let Some(given) = self.shown.best {
+        if let Some(best_of) = self.shown.best {
             let best = answers.chunks_mut(n).flat_map(|of_prompt| {
                 of_prompt.sort_by(|a, b| mean(&b.1).total_cmp(&mean(&a.1)));
-                of_prompt.iter().take(given).cloned()
+                of_prompt.iter().take(best_of).cloned()
             });
             answers = best.collect();
         }
-        let vocabulary = model.prompter.vocabulary();
         let choices = answers.iter().enumerate().map(|(i, (echo, answer))| {
-            let logprobs = self.shown.logprobs;
-            let logprobs = logprobs.then(|| logprobs::legacy(vocabulary, &answer.logprobs, 0));
+            let vocabulary = given.vocabulary().filter(|_| self.shown.logprobs);
+            let logprobs = vocabulary.map(|v| logprobs::legacy(v, &answer.logprobs, 0));
             let text = format!("{echo}{}", answer.content());
             choice(i, text, logprobs, answer.end.as_ref().map(finish_reason))
         });
         Ok(json!({
             "id": self.id, "object": "text_completion", "created": self.created,
-            "model": model.id, "system_fingerprint": model.fingerprint,
+            "model": given.model(), "system_fingerprint": given.fingerprint(),
             "choices": choices.collect::<Vec<Value>>(), "usage": usage(&whole.usage),
         }))
     }
 
     fn chunk(&self, choices: Vec<Value>, usage: Value) -> String {
-        let model = self.answers.model();
         let mut chunk = json!({
             "id": self.id, "object": "text_completion", "created": self.created,
-            "model": model.id, "system_fingerprint": model.fingerprint, "choices": choices,
+            "model": self.answers.model(), "system_fingerprint": self.answers.fingerprint(),
+            "choices": choices,
         });
         if self.shown.sent.include_usage {
             chunk = with(chunk, "usage", usage);
@@ -136,8 +135,8 @@ impl Writing {
     }
 
     fn new_logprobs(&mut self, index: usize, tokens: &[TokenLogprob]) -> Value {
-        let vocabulary = self.answers.model().prompter.vocabulary();
-        let Some(sent) = self.sent.get_mut(index) else {
+        let (Some(vocabulary), Some(sent)) = (self.answers.vocabulary(), self.sent.get_mut(index))
+        else {
             return Value::Null;
         };
         let value = logprobs::legacy(vocabulary, tokens, *sent);

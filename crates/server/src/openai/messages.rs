@@ -3,7 +3,8 @@
 use super::forms::missing;
 use crate::error::ApiError;
 use crate::fields::{Fields, wrong};
-use crate::talk::{Call, MAX_MESSAGES, Message, Role};
+use crate::talk::picture::{MAX_PICTURES, of_url, unread};
+use crate::talk::{Call, MAX_MESSAGES, Message, Picture, Role};
 use serde_json::Value;
 
 /// More than any message has.
@@ -56,7 +57,13 @@ fn message(fields: &Fields<'_>) -> Result<Message, ApiError> {
     };
     fields.refuse("audio", |_| false, "audio is not supported")?;
     fields.refuse("function_call", |_| false, "use `tool_calls`")?;
+    let mut images = Vec::new();
     let content = match fields.get("content") {
+        Some(content) if role == Role::User => {
+            let read = parts(content, &fields.path("content"), true)?;
+            images = read.1;
+            Some(read.0)
+        }
         Some(content) => Some(text(content, &fields.path("content"))?),
         None => fields.str("refusal")?.map(str::to_owned),
     };
@@ -82,25 +89,39 @@ fn message(fields: &Fields<'_>) -> Result<Message, ApiError> {
         calls,
         call_id: named("tool_call_id")?,
         name: named("name")?,
+        images,
     })
 }
 
 /// A text, or the texts of a list of parts one behind the other.
 pub fn text(content: &Value, path: &str) -> Result<String, ApiError> {
+    parts(content, path, false).map(|(text, _)| text)
+}
+
+/// A text, or the texts and pictures of a list of parts.
+pub fn parts(
+    content: &Value,
+    path: &str,
+    pictures: bool,
+) -> Result<(String, Vec<Picture>), ApiError> {
     let parts = match content {
-        Value::String(text) => return Ok(text.clone()),
+        Value::String(text) => return Ok((text.clone(), Vec::new())),
         Value::Array(parts) if parts.len() <= MAX_PARTS => parts,
         other => {
             let what = format!("a string or a list of at most {MAX_PARTS} text parts");
             return Err(wrong(path, &what, other));
         }
     };
-    let mut all = String::new();
+    let (mut all, mut images) = (String::new(), Vec::new());
     for (i, part) in parts.iter().enumerate() {
         let part = Fields::at(part, format!("{path}[{i}]"))?;
         let name = match part.str("type")?.unwrap_or_default() {
             "text" | "input_text" | "output_text" => "text",
             "refusal" => "refusal",
+            "image_url" | "input_image" if pictures && images.len() < MAX_PICTURES => {
+                images.push(picture(&part, all.len())?);
+                continue;
+            }
             other => {
                 let path = part.path("type");
                 let what = match other {
@@ -116,7 +137,16 @@ pub fn text(content: &Value, path: &str) -> Result<String, ApiError> {
         let text = part.str(name)?.ok_or_else(|| missing(part.path(name)))?;
         all.push_str(text);
     }
-    Ok(all)
+    Ok((all, images))
+}
+
+/// A picture: `{"image_url": {"url": ...}}`, as chat completions have it, or `{"image_url": ...}`.
+fn picture(part: &Fields<'_>, at: usize) -> Result<Picture, ApiError> {
+    let path = part.path("type");
+    let url = part.get("image_url");
+    let url = url.and_then(|url| url.as_str().or_else(|| url.get("url")?.as_str()));
+    let image = url.and_then(of_url).ok_or_else(|| unread(&path))?;
+    Ok(Picture { at, path, image })
 }
 
 /// Calls of tools that the assistant made.

@@ -5,6 +5,7 @@ pub mod chat_request;
 mod completions;
 pub mod completions_request;
 mod embeddings;
+mod feedback;
 mod forms;
 mod logprobs;
 mod messages;
@@ -32,6 +33,7 @@ pub enum Path {
     Completions,
     Embeddings,
     Rerank,
+    Feedback,
     Responses,
     InputTokens,
     InputItems,
@@ -48,6 +50,7 @@ pub const ROUTES: &[(&str, &str, Path)] = &[
     ("POST", "/v1/completions", Path::Completions),
     ("POST", "/v1/embeddings", Path::Embeddings),
     ("POST", "/v1/rerank", Path::Rerank),
+    ("POST", "/v1/feedback", Path::Feedback),
     ("POST", "/v1/responses", Path::Responses),
     ("POST", "/v1/responses/input_tokens", Path::InputTokens),
     ("GET", "/v1/responses/{id}/input_items", Path::InputItems),
@@ -65,6 +68,7 @@ pub async fn answer(path: Path, call: Arc<Call>) -> Result<Response<Body>, ApiEr
         Path::Completions => completions::answer(call).await,
         Path::Embeddings => embeddings::answer(call).await,
         Path::Rerank => rerank::answer(call).await,
+        Path::Feedback => feedback::answer(call).await,
         Path::Responses => responses::answer(call).await,
         Path::InputTokens => responses::input_tokens(call).await,
         Path::InputItems => responses::input_items(&call),

@@ -48,6 +48,28 @@ fn all(call: &Call) -> Vec<Value> {
         .chain(others.map(|other| (other.id.as_str(), offered(other))))
         .filter(|(id, _)| call.caller.may_use(id))
         .map(|(_, value)| value)
+        .chain(elsewhere(call))
+        .collect()
+}
+
+/// What providers answer, and the name by which the gateway chooses.
+fn elsewhere(call: &Call) -> Vec<Value> {
+    let gateway = call
+        .app
+        .gateway
+        .as_ref()
+        .filter(|gateway| gateway.has_cloud());
+    let names = gateway.map(|gateway| gateway.cloud.names());
+    let names = names.map(|names| std::iter::once("auto".to_owned()).chain(names));
+    let names = names.into_iter().flatten();
+    names
+        .filter(|name| call.caller.may_use(name) || call.caller.may_use("auto"))
+        .map(|name| {
+            let owner = name
+                .split_once('/')
+                .map_or("ingle", |(provider, _)| provider);
+            json!({ "id": name, "object": "model", "created": 0, "owned_by": owner })
+        })
         .collect()
 }
 

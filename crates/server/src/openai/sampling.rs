@@ -22,7 +22,9 @@ pub fn common(fields: &Fields<'_>, wanted: &mut Wanted) -> Result<Sent, ApiError
         penalty_last_n: None,
         ..Sampling::default()
     };
+    wanted.usual = usual.clone();
     (wanted.sampling, wanted.seeded) = read::sampling(fields, usual)?;
+    wanted.route = read::route(fields)?;
     wanted.model = fields.str("model")?.map(str::to_owned);
     wanted.stop = read::stop(fields, "stop")?;
     wanted.n = fields.u32("n", 1, MAX_CHOICES)?.unwrap_or(1);
@@ -32,7 +34,9 @@ pub fn common(fields: &Fields<'_>, wanted: &mut Wanted) -> Result<Sent, ApiError
         usual,
         "there is one tier here: leave it out",
     )?;
-    sent(fields)
+    let sent = sent(fields)?;
+    wanted.streams = sent.stream;
+    Ok(sent)
 }
 
 /// Whether and how it is streamed.

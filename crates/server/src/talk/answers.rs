@@ -1,38 +1,57 @@
-//! Answers while they come.
+//! Answers while they come, whoever gives them.
 
+use super::computed::Computed;
 use super::end::End;
-use super::prepare::Ready;
 use super::usage::Usage;
-use super::voice::Voice;
+use crate::call::Call;
 use crate::error::ApiError;
-use crate::reply::Reply;
+use crate::routing::told;
 use crate::served::Served;
-use ingle_engine::Event;
+use http::StatusCode;
 use ingle_formats::TokenId;
-use ingle_formats::prompt::Prompt;
-use std::future::poll_fn;
+use ingle_formats::vocabulary::Vocabulary;
+use ingle_gateway::chat::{self, Finish, Piece};
+use ingle_gateway::decide::{Account, CloudAnswer, HomeAnswer, Note};
+use ingle_gateway::ledger::{Outcome, Route};
+use serde_json::Value;
 use std::sync::Arc;
-use std::task::Poll;
+use std::time::Duration;
 use tokio::time::Instant;
 
 /// The answers to one request, `n` to each of its prompts. Dropping it cancels them.
 #[derive(Debug)]
 pub struct Answers {
-    model: Arc<Served>,
-    answers: Vec<Option<Reply>>,
-    voices: Vec<Voice>,
-    prompts: Vec<Prompt>,
-    /// The tokens of each answer.
-    written: Vec<Vec<TokenId>>,
-    /// What each answer took, where it is over.
-    each: Vec<Usage>,
-    /// Whose turn it is.
-    turn: usize,
-    /// Answers to each prompt.
-    n: usize,
-    usage: Usage,
+    call: Arc<Call>,
+    /// The model, as answers name it.
+    model: String,
+    /// What says how it was computed, of what was computed here.
+    fingerprint: Option<String>,
+    source: Source,
+    /// Answers that are not over.
+    open: usize,
+}
+
+/// Who gives them.
+#[derive(Debug)]
+enum Source {
+    /// This machine, and nobody writes it down.
+    Here(Computed),
+    /// This machine.
+    Home(HomeAnswer<Computed>),
+    /// A provider.
+    Cloud(Box<Far>),
+}
+
+/// An answer from elsewhere.
+#[derive(Debug)]
+struct Far {
+    answer: CloudAnswer,
+    /// The call whose arguments come.
+    calling: Option<u32>,
+    called: bool,
     asked: Instant,
     first: Option<Instant>,
+    over: bool,
 }
 
 /// What a token, or the end, of one answer brought.
@@ -95,170 +114,321 @@ pub struct TokenLogprob {
 }
 
 impl Answers {
-    /// Answers that the engine has taken, with a voice for each.
-    pub(super) fn new(
-        ready: Ready,
-        answers: Vec<Reply>,
-        voices: Vec<Voice>,
-        n: usize,
-        asked: Instant,
-    ) -> Self {
-        Self {
-            model: ready.model,
-            prompts: ready.prompts,
-            written: vec![Vec::new(); answers.len()],
-            each: vec![Usage::default(); answers.len()],
-            answers: answers.into_iter().map(Some).collect(),
-            voices,
-            turn: 0,
-            n: n.max(1),
-            usage: Usage::default(),
+    /// What was computed here, and nobody writes down.
+    pub(super) fn here(call: &Arc<Call>, computed: Computed) -> Self {
+        Self::new(
+            call,
+            Some(Arc::clone(computed.model())),
+            Source::Here(computed),
+        )
+    }
+
+    /// What was computed here.
+    pub(super) fn home(call: &Arc<Call>, answer: HomeAnswer<Computed>) -> Self {
+        let model = Arc::clone(answer.answer().model());
+        Self::new(call, Some(model), Source::Home(answer))
+    }
+
+    /// What a provider answers.
+    pub(super) fn cloud(call: &Arc<Call>, answer: CloudAnswer, asked: Instant) -> Self {
+        let far = Far {
+            answer,
+            calling: None,
+            called: false,
             asked,
             first: None,
+            over: false,
+        };
+        Self::new(call, None, Source::Cloud(Box::new(far)))
+    }
+
+    fn new(call: &Arc<Call>, model: Option<Arc<Served>>, source: Source) -> Self {
+        let answers = Self {
+            call: Arc::clone(call),
+            model: match (&model, &source) {
+                (Some(model), _) => model.id.clone(),
+                (None, Source::Cloud(far)) => far.answer.account().note().model.clone(),
+                (None, _) => String::new(),
+            },
+            fingerprint: model.map(|model| model.fingerprint.clone()),
+            open: 0,
+            source,
+        };
+        answers.tell();
+        let open = answers.choices();
+        Self { open, ..answers }
+    }
+
+    /// The model, as answers name it.
+    pub fn model(&self) -> &str {
+        &self.model
+    }
+
+    /// How it was computed, where that was here.
+    pub fn fingerprint(&self) -> Option<&str> {
+        self.fingerprint.as_deref()
+    }
+
+    fn computed(&self) -> Option<&Computed> {
+        match &self.source {
+            Source::Here(computed) => Some(computed),
+            Source::Home(answer) => Some(answer.answer()),
+            Source::Cloud(_) => None,
         }
     }
 
-    /// The model that answers.
-    pub fn model(&self) -> &Arc<Served> {
-        &self.model
+    /// The model's vocabulary, where it is one of ours.
+    pub fn vocabulary(&self) -> Option<&Vocabulary> {
+        let computed = self.computed();
+        computed.map(|computed| computed.model().prompter.vocabulary())
+    }
+
+    /// Positions of a sequence of the model, where it is one of ours.
+    pub fn context(&self) -> u32 {
+        self.computed()
+            .map_or(0, |computed| computed.model().context)
+    }
+
+    /// What the end of a streamed answer says of who gave it, where a provider could have.
+    pub fn told(&self) -> Option<Value> {
+        let gateway = self.call.app.gateway.as_ref();
+        gateway.filter(|gateway| gateway.has_cloud())?;
+        Some(told(self.note()?, &self.call.name))
     }
 
     /// How many answers there are.
     pub fn choices(&self) -> usize {
-        self.voices.len()
+        self.computed().map_or(1, Computed::choices)
     }
 
     /// How many there are to each prompt.
     pub fn n(&self) -> usize {
-        self.n
+        self.computed().map_or(1, Computed::n)
     }
 
     /// The prompt of an answer; of a text with a hole, what stands before the hole.
     pub fn prompt(&self, choice: usize) -> Option<&str> {
-        self.prompts.get(choice / self.n).map(|p| p.text.as_str())
+        self.computed().and_then(|computed| computed.prompt(choice))
     }
 
-    /// The tokens of the prompt of an answer.
+    /// The tokens of the prompt of an answer; none of one that a provider gives.
     pub fn prompt_tokens(&self, choice: usize) -> &[TokenId] {
-        let prompt = self.prompts.get(choice / self.n);
-        prompt.map_or(&[], |prompt| prompt.tokens.as_slice())
+        let computed = self.computed();
+        computed.map_or(&[], |computed| computed.prompt_tokens(choice))
     }
 
-    /// The tokens of an answer so far; the one that ends it is none of them.
+    /// How many tokens the prompt of an answer has, as far as is known.
+    pub fn prompt_len(&self, choice: usize) -> u64 {
+        match &self.source {
+            Source::Cloud(far) => far.answer.usage().input,
+            _ => self.prompt_tokens(choice).len() as u64,
+        }
+    }
+
+    /// The tokens of an answer so far; the one that ends it is none of them. None of one that a provider
+    /// gives.
     pub fn written(&self, choice: usize) -> &[TokenId] {
-        self.written.get(choice).map_or(&[], Vec::as_slice)
+        let computed = self.computed();
+        computed.map_or(&[], |computed| computed.written(choice))
     }
 
     /// What one answer took.
     pub fn usage_of(&self, choice: usize) -> Usage {
-        let each = self.each.get(choice).copied().unwrap_or_default();
-        Usage {
-            reasoning: self.voices.get(choice).map_or(0, |v| v.reasoning_tokens),
-            ..each
+        match self.computed() {
+            Some(computed) => computed.usage_of(choice),
+            None => self.usage(),
         }
     }
 
     /// Nobody wants the rest of an answer.
     pub fn cancel(&mut self, choice: usize) {
-        if let Some(answer) = self.answers.get_mut(choice) {
-            *answer = None;
+        match &mut self.source {
+            Source::Here(computed) => computed.cancel(choice),
+            Source::Home(answer) => answer.parts_mut().0.cancel(choice),
+            Source::Cloud(far) => far.over = true,
         }
     }
 
     /// What those that are over took.
     pub fn usage(&self) -> Usage {
-        let reasoning = self.voices.iter().map(|v| v.reasoning_tokens).sum();
-        Usage {
-            reasoning,
-            ..self.usage
+        match &self.source {
+            Source::Here(computed) => computed.usage(),
+            Source::Home(answer) => answer.answer().usage(),
+            Source::Cloud(far) => far.usage(),
         }
     }
 
     /// What is new of any answer, in turn; none when all are over. What it gave is never lost: a future
     /// of it may be dropped and made again.
     pub async fn next(&mut self) -> Option<Heard> {
-        loop {
-            let (choice, event) = self.event().await?;
-            let now = Instant::now();
-            let first = *self.first.get_or_insert(now);
-            self.usage.first = first - self.asked;
-            self.usage.rest = now - first;
-            let (first, rest) = (self.usage.first, self.usage.rest);
-            if let Some(each) = self.each.get_mut(choice) {
-                if each.first.is_zero() {
-                    each.first = first + rest;
-                }
-                each.rest = (first + rest).saturating_sub(each.first);
-            }
-            let news = self.news(choice, event);
-            if !news.is_empty() {
-                return Some(Heard { choice, news });
-            }
-        }
-    }
-
-    async fn event(&mut self) -> Option<(usize, Event)> {
-        let (answers, turn) = (&mut self.answers, self.turn);
-        let (index, event) = poll_fn(|context| {
-            let mut waits = false;
-            let (first, last) = answers.split_at_mut(turn);
-            let last = last.iter_mut().enumerate().map(|(i, a)| (i + turn, a));
-            for (index, slot) in last.chain(first.iter_mut().enumerate()) {
-                match slot.as_mut().map(|answer| answer.poll_next(context)) {
-                    Some(Poll::Ready(Some(event))) => return Poll::Ready(Some((index, event))),
-                    Some(Poll::Pending) => waits = true,
-                    _ => *slot = None,
-                }
-            }
-            if waits {
-                Poll::Pending
-            } else {
-                Poll::Ready(None)
-            }
-        })
-        .await?;
-        self.turn = (index + 1) % self.answers.len();
-        Some((index, event))
-    }
-
-    fn news(&mut self, choice: usize, event: Event) -> Vec<News> {
-        let Some(voice) = self.voices.get_mut(choice) else {
-            return Vec::new();
+        let heard = match &mut self.source {
+            Source::Here(computed) => computed.next().await,
+            Source::Home(answer) => answer.next().await,
+            Source::Cloud(far) => far.next().await,
         };
-        match event {
-            Event::Token {
-                token,
-                text,
-                logprob,
-                top,
-                ..
-            } => {
-                let vocabulary = self.model.prompter.vocabulary();
-                let ends = vocabulary.is_end_of_generation(token);
-                if let Some(written) = self.written.get_mut(choice).filter(|_| !ends) {
-                    written.push(token);
-                }
-                let logprob = logprob.filter(|_| !ends);
-                let logprob = logprob.map(|logprob| TokenLogprob {
-                    token,
-                    logprob,
-                    top,
-                });
-                voice.push(&text, logprob)
+        let heard = heard?;
+        if let Source::Home(answer) = &mut self.source {
+            let (_, account) = answer.parts_mut();
+            if account.listens() && heard.choice == 0 {
+                heard
+                    .news
+                    .iter()
+                    .filter_map(piece)
+                    .for_each(|piece| account.says(&piece));
             }
-            Event::Finished { reason, usage, .. } => {
-                self.usage.add(&usage, choice.is_multiple_of(self.n));
-                if let Some(each) = self.each.get_mut(choice) {
-                    each.add(&usage, true);
-                }
-                let mut news = voice.finish();
-                news.push(match End::new(&reason, voice.calls > 0) {
-                    Ok(end) => News::End(end),
-                    Err(error) => News::Failed(error),
-                });
-                news
-            }
-            Event::Embedded { .. } => Vec::new(),
         }
+        let end = heard.news.iter().find_map(|news| match news {
+            News::End(_) => Some(Outcome::Completed),
+            News::Failed(_) => Some(Outcome::Failed),
+            _ => None,
+        });
+        if let Some(outcome) = end {
+            self.open = self.open.saturating_sub(1);
+            if self.open == 0 || outcome == Outcome::Failed {
+                self.finish(outcome);
+            }
+        }
+        Some(heard)
+    }
+
+    /// The answer is over: its row is written.
+    fn finish(&mut self, outcome: Outcome) {
+        if let Source::Home(answer) = &mut self.source {
+            let usage = ours(&answer.answer().usage());
+            let (_, account) = answer.parts_mut();
+            account.finish(outcome, &usage, None);
+        }
+        self.tell();
+    }
+
+    fn account(&self) -> Option<&Account> {
+        match &self.source {
+            Source::Here(_) => None,
+            Source::Home(answer) => Some(answer.account()),
+            Source::Cloud(far) => Some(far.answer.account()),
+        }
+    }
+
+    /// How it was decided who answers, where anybody decides.
+    pub fn note(&self) -> Option<&Note> {
+        self.account().map(Account::note)
+    }
+
+    /// What headers say of it.
+    fn tell(&self) {
+        match self.note() {
+            Some(note) => self.call.tell(note.clone()),
+            None => self.call.tell(Note {
+                route: Route::Local,
+                model: self.model.clone(),
+                reason: "no provider is configured".into(),
+                fallback: false,
+                confidence: None,
+                cost: None,
+            }),
+        }
+    }
+}
+
+impl Far {
+    fn usage(&self) -> Usage {
+        let usage = self.answer.usage();
+        let first = self.first.unwrap_or(self.asked);
+        Usage {
+            prompt: usage.input,
+            cached: usage.cached,
+            generated: usage.output,
+            reasoning: usage.reasoning,
+            first: first - self.asked,
+            rest: if self.first.is_some() {
+                first.elapsed()
+            } else {
+                Duration::ZERO
+            },
+        }
+    }
+
+    async fn next(&mut self) -> Option<Heard> {
+        if self.over {
+            return None;
+        }
+        let mut news = Vec::new();
+        match self.answer.next().await {
+            None => self.over = true,
+            Some(Ok(piece)) => self.take(piece, &mut news),
+            Some(Err(fault)) => {
+                self.over = true;
+                news.push(News::Failed(failed(&fault.why)));
+            }
+        }
+        self.first.get_or_insert_with(Instant::now);
+        (!news.is_empty()).then_some(Heard { choice: 0, news })
+    }
+
+    fn take(&mut self, piece: Piece, news: &mut Vec<News>) {
+        let goes_on = matches!(piece, Piece::CallArguments { .. } | Piece::Usage(_));
+        if !goes_on && let Some(index) = self.calling.take() {
+            // One that was cut has no end.
+            if !matches!(piece, Piece::Finish(Finish::Length)) {
+                news.push(News::CallEnd { index, whole: true });
+                self.called = true;
+            }
+        }
+        match piece {
+            Piece::Reasoning(text) => news.push(News::Reasoning(text)),
+            Piece::Text(text) => news.push(News::Content(text)),
+            Piece::CallBegin { index, id, name } => {
+                self.calling = Some(index);
+                news.push(News::CallBegin { index, id, name });
+            }
+            Piece::CallArguments { index, text } => {
+                news.push(News::CallArguments { index, text });
+            }
+            Piece::Finish(finish) => {
+                self.over = true;
+                news.push(match finish {
+                    Finish::Stop if self.called => News::End(End::Calls),
+                    Finish::Stop => News::End(End::Stop),
+                    Finish::StopText(text) => News::End(End::StopText(text)),
+                    Finish::Length => News::End(End::Length),
+                    Finish::Calls => News::End(End::Calls),
+                    Finish::Refused => News::Failed(refused()),
+                });
+            }
+            Piece::Usage(_) => {}
+        }
+    }
+}
+
+/// What is new, as the gateway knows it.
+fn piece(news: &News) -> Option<Piece> {
+    match news.clone() {
+        News::Content(text) => Some(Piece::Text(text)),
+        News::CallBegin { index, id, name } => Some(Piece::CallBegin { index, id, name }),
+        News::CallArguments { index, text } => Some(Piece::CallArguments { index, text }),
+        _ => None,
+    }
+}
+
+/// The provider's answer broke off.
+fn failed(why: &str) -> ApiError {
+    let message = format!("the provider's answer could not be finished: {why}");
+    ApiError::new(StatusCode::BAD_GATEWAY, "provider_failed", message)
+}
+
+/// The provider's filter ended the answer.
+fn refused() -> ApiError {
+    let message = "the provider ended its answer by a filter of its own; ask in other words, or with `route` local";
+    ApiError::new(StatusCode::BAD_GATEWAY, "provider_refused", message)
+}
+
+/// As the gateway counts.
+fn ours(usage: &Usage) -> chat::Usage {
+    chat::Usage {
+        input: usage.prompt,
+        cached: usage.cached,
+        cache_writes: 0,
+        output: usage.generated,
+        reasoning: usage.reasoning,
     }
 }

@@ -1,8 +1,10 @@
 //! Handing a request to the engine.
 
 use super::answers::Answers;
+use super::computed::Computed;
 use super::names::Names;
 use super::prepare::{Ready, prepare};
+use super::routed::routed;
 use super::voice::Voice;
 use super::wanted::Wanted;
 use crate::call::Call;
@@ -25,6 +27,9 @@ pub(crate) async fn ask<T: Send + 'static>(
     read: impl FnOnce(&Call) -> Result<(Wanted, T), ApiError> + Send + 'static,
 ) -> Result<(Answers, T), ApiError> {
     let asked = Instant::now();
+    if let Some(gateway) = call.app.gateway.clone() {
+        return routed(call, names, &gateway, read).await;
+    }
     let prepared = {
         let (call, span) = (Arc::clone(call), Span::current());
         // Reading, rendering and tokenizing may take long: not where connections are served.
@@ -44,6 +49,19 @@ pub(crate) async fn ask<T: Send + 'static>(
         .await
     };
     let (wanted, ready, rest) = prepared.map_err(|_| ApiError::internal("a fault in Ingle"))??;
+    let computed = submit(call, &wanted, ready, names, false, asked).await?;
+    Ok((Answers::here(call, computed), rest))
+}
+
+/// Hands a request that is ready to the engine; `signals`: with how sure the model is.
+pub(super) async fn submit(
+    call: &Arc<Call>,
+    wanted: &Wanted,
+    ready: Ready,
+    names: &'static Names,
+    signals: bool,
+    asked: Instant,
+) -> Result<Computed, ApiError> {
     let random = call.app.config.random;
     let seed = match wanted.seeded {
         true => wanted.sampling.seed,
@@ -52,13 +70,14 @@ pub(crate) async fn ask<T: Send + 'static>(
     let mut answers = Vec::new();
     let mut voices = Vec::new();
     for prompt in &ready.prompts {
-        let max_tokens = limit(&wanted, prompt.tokens.len(), ready.model.context, names)?;
+        let max_tokens = limit(wanted, prompt.tokens.len(), ready.model.context, names)?;
         for i in 0..wanted.n {
             // The first answer is the one that a client gets who asks for one.
             let seed = seed.wrapping_add(u64::from(i));
             let request = Request {
                 max_tokens,
-                ..request(&wanted, &ready, prompt, seed)
+                signals,
+                ..request(wanted, &ready, prompt, seed)
             };
             let answer = call.submit(&ready.model, request);
             answers.push(answer.map_err(|e| refused(&e, names))?);
@@ -69,7 +88,7 @@ pub(crate) async fn ask<T: Send + 'static>(
         answer.taken().await.map_err(|e| refused(&e, names))?;
     }
     let n = wanted.n as usize;
-    Ok((Answers::new(ready, answers, voices, n, asked), rest))
+    Ok(Computed::new(ready, answers, voices, n, asked))
 }
 
 /// Tokens that an answer may have, of what is asked for and what the context has room for.

@@ -1,6 +1,7 @@
 //! Conversations: what was said, and what may be called.
 
 use ingle_formats::TokenId;
+use ingle_gateway::chat::Image;
 use serde_json::{Map, Value, json};
 
 /// What was said so far, and what may be called.
@@ -84,6 +85,19 @@ pub struct Message {
     pub call_id: Option<String>,
     /// A name: of the tool that answers, or of one speaker among several.
     pub name: Option<String>,
+    /// Pictures, which no model here reads: a provider's may.
+    pub images: Vec<Picture>,
+}
+
+/// A picture in a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Picture {
+    /// Bytes of the content that stand before it.
+    pub at: usize,
+    /// Where in the request it stands, for errors.
+    pub path: String,
+    /// The picture.
+    pub image: Image,
 }
 
 impl Message {
@@ -96,6 +110,7 @@ impl Message {
             calls: Vec::new(),
             call_id: None,
             name: None,
+            images: Vec::new(),
         }
     }
 

@@ -11,14 +11,18 @@
 
 mod answers;
 mod ask;
+mod computed;
 mod conversation;
 mod end;
 mod grammars;
 mod infill;
+mod leaving;
 mod names;
 pub(crate) mod numbers;
+pub(crate) mod picture;
 mod prepare;
 pub(crate) mod read;
+mod routed;
 mod switches;
 mod usage;
 mod voice;
@@ -27,7 +31,7 @@ mod whole;
 
 pub use answers::{Answers, Heard, News, TokenLogprob};
 pub(crate) use ask::ask;
-pub use conversation::{Call, Conversation, Message, Role, Tool, ToolChoice};
+pub use conversation::{Call, Conversation, Message, Picture, Role, Tool, ToolChoice};
 pub use end::End;
 pub use grammars::Grammars;
 pub use infill::Infill;

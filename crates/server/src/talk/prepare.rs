@@ -3,6 +3,7 @@
 use super::conversation::{Conversation, Message, ToolChoice};
 use super::grammars::constraint;
 use super::names::Names;
+use super::picture;
 use super::switches::switches;
 use super::voice::{nine, nine_characters};
 use super::wanted::{Form, Input, Text, Wanted};
@@ -43,6 +44,11 @@ pub struct Ready {
 /// 404: there is no such model. 400: a field asks for what this model, or Ingle, does not do; `names`
 /// says what the field is called.
 pub(crate) fn prepare(call: &Call, wanted: &Wanted, names: &Names) -> Result<Ready, ApiError> {
+    if let Input::Chat(conversation) = &wanted.input {
+        for message in &conversation.messages {
+            picture::refuse(&message.images)?;
+        }
+    }
     let mut ready = Ready {
         model: call.model_blocking(wanted.model.as_deref())?,
         prompts: Vec::new(),

@@ -5,6 +5,7 @@ use crate::fields::{Fields, wrong};
 use ingle_engine::MAX_STOPS;
 use ingle_engine::sampler::{Dry, Sampling};
 use ingle_formats::TokenId;
+use ingle_gateway::decide::Asked;
 use serde_json::Value;
 
 /// The most alternatives of a token.
@@ -59,6 +60,16 @@ pub fn sampling(fields: &Fields<'_>, usual: Sampling) -> Result<(Sampling, bool)
     let off = |v: &Value| v.as_f64() == Some(1.0);
     fields.refuse("tfs_z", off, "this way of sampling is not supported here")?;
     Ok((sampling, seed.is_some()))
+}
+
+/// `route`: where a request is to be answered.
+pub fn route(fields: &Fields<'_>) -> Result<Option<Asked>, ApiError> {
+    let Some(word) = fields.str("route")? else {
+        return Ok(None);
+    };
+    let asked = Asked::of_word(word);
+    let wrong = || ApiError::invalid("route", "`route` must be local, auto or cloud");
+    asked.ok_or_else(wrong).map(Some)
 }
 
 /// How far back something looks: -1 is the whole text.

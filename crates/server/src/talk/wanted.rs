@@ -4,6 +4,7 @@ use super::conversation::Conversation;
 use super::infill::Infill;
 use ingle_engine::sampler::Sampling;
 use ingle_formats::TokenId;
+use ingle_gateway::decide::Asked;
 use serde_json::Value;
 
 /// A request, whoever asked in whatever words.
@@ -33,6 +34,16 @@ pub struct Wanted {
     pub context: Option<u32>,
     /// Answers to each prompt.
     pub n: u32,
+    /// How tokens are chosen in this dialect where a request says nothing.
+    pub usual: Sampling,
+    /// The answer is sent while it comes.
+    pub streams: bool,
+    /// Where it is to be answered, if the request says.
+    pub route: Option<Asked>,
+    /// The response that it follows.
+    pub previous: Option<String>,
+    /// The name that its own response has.
+    pub response: Option<String>,
 }
 
 impl Wanted {
@@ -50,6 +61,11 @@ impl Wanted {
             ends_with_context: false,
             context: None,
             n: 1,
+            usual: Sampling::default(),
+            streams: false,
+            route: None,
+            previous: None,
+            response: None,
         }
     }
 }

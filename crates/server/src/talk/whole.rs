@@ -94,7 +94,7 @@ impl Answers {
     ///
     /// # Errors
     /// One of the answers could not be finished.
-    pub async fn whole(mut self) -> Result<Whole, ApiError> {
+    pub async fn whole(mut self) -> Result<(Whole, Self), ApiError> {
         let mut choices = vec![Choice::default(); self.choices()];
         while let Some(heard) = self.next().await {
             let Some(choice) = choices.get_mut(heard.choice) else {
@@ -107,9 +107,7 @@ impl Answers {
                 }
             }
         }
-        Ok(Whole {
-            choices,
-            usage: self.usage(),
-        })
+        let usage = self.usage();
+        Ok((Whole { choices, usage }, self))
     }
 }

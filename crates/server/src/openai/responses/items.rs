@@ -3,7 +3,7 @@
 use crate::error::ApiError;
 use crate::fields::{Fields, wrong};
 use crate::openai::forms::missing;
-use crate::openai::messages::{arguments, role, text};
+use crate::openai::messages::{arguments, parts, role, text};
 use crate::talk::{Call, Message, Role};
 use serde_json::{Value, json};
 
@@ -95,7 +95,8 @@ impl Gathered {
         let role = role(item)?;
         let path = item.path("content");
         let content = item.get("content");
-        let content = text(content.ok_or_else(|| missing(path.clone()))?, &path)?;
+        let content = content.ok_or_else(|| missing(path.clone()))?;
+        let (content, images) = parts(content, &path, role == Role::User)?;
         match role {
             Role::Assistant => {
                 let own = self.own(|own| own.content.is_empty() && own.calls.is_empty());
@@ -108,7 +109,10 @@ impl Gathered {
             }
             role => {
                 self.flush();
-                self.messages.push(Message::new(role, content));
+                self.messages.push(Message {
+                    images,
+                    ..Message::new(role, content)
+                });
             }
         }
         Ok(())

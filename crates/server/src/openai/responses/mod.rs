@@ -23,10 +23,16 @@ use store::Stored;
 
 /// `POST /v1/responses`.
 pub async fn answer(call: Arc<Call>) -> Result<Response<Body>, ApiError> {
-    let (answers, request) = talk::ask(&call, &NAMES, read).await?;
     let (random, now) = (call.app.config.random, (call.app.config.unix_time)());
     let id = format!("resp_{:016x}{:016x}", random(), random());
-    let head = head(&id, now, &answers.model().id, &request.echo);
+    let name = id.clone();
+    let read = move |call: &Call| {
+        let (mut wanted, request) = read(call)?;
+        wanted.response = Some(name);
+        Ok((wanted, request))
+    };
+    let (answers, request) = talk::ask(&call, &NAMES, read).await?;
+    let head = head(&id, now, answers.model(), &request.echo);
     let response = Responding {
         script: Script::new(head, random),
         logprobs: request.logprobs,
@@ -132,9 +138,9 @@ impl Responding {
         let last = heard
             .news
             .pop_if(|news| matches!(news, News::End(_) | News::Failed(_)));
-        let vocabulary = self.answers.model().prompter.vocabulary();
+        let vocabulary = self.answers.vocabulary().filter(|_| self.logprobs);
         let shown = heard.news.iter().filter_map(|news| match news {
-            News::Logprob(token) if self.logprobs => Some(logprobs::chat(token, vocabulary)),
+            News::Logprob(token) => vocabulary.map(|v| logprobs::chat(token, v)),
             _ => None,
         });
         let shown = shown.collect();
@@ -146,6 +152,7 @@ impl Responding {
         };
         self.over = true;
         let now = (self.call.app.config.unix_time)();
+        self.script.tells(self.answers.told());
         events.extend(self.script.end(end, &self.answers.usage(), now));
         if let Some(Keep { input, previous }) = self.keep.take() {
             let stored = Stored {

@@ -74,7 +74,11 @@ impl ResponsesRequest {
             penalty_last_n: None,
             ..Sampling::default()
         };
+        wanted.usual = usual.clone();
         (wanted.sampling, wanted.seeded) = read::sampling(&fields, usual)?;
+        wanted.route = read::route(&fields)?;
+        wanted.streams = fields.bool("stream")?.unwrap_or(false);
+        wanted.previous = fields.str("previous_response_id")?.map(str::to_owned);
         wanted.model = fields.str("model")?.map(str::to_owned);
         wanted.stop = read::stop(&fields, "stop")?;
         wanted.max_tokens = fields.u32("max_output_tokens", 1, u32::MAX)?;
@@ -87,9 +91,9 @@ impl ResponsesRequest {
         let request = Self {
             instructions: instructions(&fields)?,
             input: items::list(&fields)?,
-            previous: fields.str("previous_response_id")?.map(str::to_owned),
+            previous: wanted.previous.clone(),
             store: fields.bool("store")?.unwrap_or(true),
-            stream: fields.bool("stream")?.unwrap_or(false),
+            stream: wanted.streams,
             conversation,
             wanted,
             logprobs,

@@ -102,6 +102,13 @@ impl Script {
         }
     }
 
+    /// Its last event says who gave it.
+    pub fn tells(&mut self, told: Option<Value>) {
+        if let Some(told) = told {
+            self.head.insert("ingle".into(), told);
+        }
+    }
+
     /// The events with which it begins.
     pub fn begin(&mut self) -> Vec<Event> {
         let mut events = Vec::new();
