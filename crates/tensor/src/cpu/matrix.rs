@@ -191,6 +191,11 @@ impl Matrix {
         }
     }
 
+    /// Has the system find memory for it now. False: this system cannot.
+    pub(super) fn populate(&self) -> bool {
+        self.data.populate()
+    }
+
     /// The same matrix, multiplied as was chosen for its type.
     pub(super) fn choosing(mut self, choice: &Choice) -> Self {
         self.unpack_from = choice.unpack_from(self.ty);

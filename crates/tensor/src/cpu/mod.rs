@@ -7,7 +7,10 @@ mod experts;
 mod foresight;
 mod matrix;
 mod rope;
+mod rows;
+mod shelf;
 mod stream;
+mod touch;
 
 pub use activations::Buf;
 pub use cache::Memory;

@@ -6,17 +6,18 @@
 //! read into slots, without a lock: a slot that is being filled or computed with is pinned, and only the
 //! one who pinned it touches it.
 
-use super::foresight::Foresight;
 use super::matrix::{Matrix, Spot};
+use super::rows::Rows;
+use super::shelf::{Kind, Shape, Shelf, Slot, State, Unit, Where};
+use super::touch::Touching;
 use crate::SourceError;
 use crate::fetch::{Fetched, Fetcher, Sink, TensorRange, Urgency};
 use crate::kernel::choice::Choice;
 use crate::memory::Arena;
 use crate::pack::Layout;
 use crate::policy::NextUse;
-use ingle_formats::TensorType;
 use std::ops::Range;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::Duration;
 
 /// Where all is used in turn, so many units are looked at to find what is to be read next, and so many
@@ -91,6 +92,8 @@ pub(super) struct Stream {
     shelf: Arc<Shelf>,
     /// The same as `shelf`, as the fetcher knows it.
     sink: Sinks,
+    /// There once there are slots.
+    touching: Arc<OnceLock<Option<Touching>>>,
 }
 
 #[derive(Clone)]
@@ -126,134 +129,6 @@ enum Action {
     Withdraw(u32),
 }
 
-/// What the computing thread and those of the fetcher share.
-#[derive(Debug, Default)]
-struct Shelf {
-    /// The matrices of a unit: gate, up and down of an expert, or one.
-    slots: OnceLock<Vec<Vec<Matrix>>>,
-    state: Mutex<State>,
-    came: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    kinds: Vec<Kind>,
-    units: Vec<Unit>,
-    slots: Vec<Slot>,
-    /// Units that were asked for early, and whose group has not begun since.
-    guessed: Vec<u32>,
-    foresight: Foresight,
-    /// Says who leaves; there once there are slots.
-    policy: Option<NextUse>,
-    /// Counts what came.
-    arrivals: u64,
-    stats: Streamed,
-}
-
-/// Units of the same types and shapes.
-#[derive(Debug)]
-struct Kind {
-    matrices: Vec<Shape>,
-    bytes: usize,
-    n_units: u64,
-    /// Slots that hold nothing.
-    free: Vec<u32>,
-}
-
-/// Type, rows and columns.
-type Shape = (TensorType, usize, usize);
-
-#[derive(Debug)]
-struct Unit {
-    group: u32,
-    kind: usize,
-    ranges: Vec<TensorRange>,
-    place: Where,
-}
-
-#[derive(Debug)]
-enum Where {
-    OnDisk,
-    /// Asked for. Where somebody waits it has a slot already.
-    Coming {
-        slot: Option<u32>,
-        awaited: bool,
-    },
-    Here(u32),
-    Failed(SourceError),
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Slot {
-    /// It is being filled, or is needed by the batch that is computed.
-    pinned: bool,
-    /// It was asked for early, and its group has not begun since.
-    guessed: bool,
-}
-
-impl Shelf {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // Every change under this lock is complete before anything can panic.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn slot(&self, slot: u32) -> Option<&[Matrix]> {
-        Some(self.slots.get()?.get(slot as usize)?)
-    }
-}
-
-impl State {
-    /// A slot for `unit`, pinned: a free one, or that of a unit that is not pinned and is the least
-    /// likely to be needed soon. Guesses whose layer is still to come are spared: what they have been so
-    /// far says little of them. Only for what somebody waits for do they go where nothing else can.
-    fn take_slot(&mut self, unit: u32, awaited: bool) -> Option<u32> {
-        let policy = self.policy.as_mut()?;
-        let kind = self.units[unit as usize].kind;
-        let slot = match self.kinds[kind].free.pop() {
-            Some(slot) => slot,
-            None => {
-                let (units, slots) = (&self.units, &self.slots);
-                let may_go = |other: u32, guesses: bool| match &units[other as usize] {
-                    Unit {
-                        kind: of,
-                        place: Where::Here(slot),
-                        ..
-                    } => {
-                        let slot = slots[*slot as usize];
-                        *of == kind && !slot.pinned && (guesses || !slot.guessed)
-                    }
-                    _ => false,
-                };
-                let others = policy.victim(&|other| may_go(other, false));
-                let any = || policy.victim(&|other| awaited && may_go(other, true));
-                let old = others.or_else(any)?;
-                let place = &mut self.units[old as usize].place;
-                let Where::Here(slot) = std::mem::replace(place, Where::OnDisk) else {
-                    return None; // not reached: only such may go
-                };
-                policy.remove(old);
-                slot
-            }
-        };
-        policy.insert(unit);
-        self.slots[slot as usize] = Slot {
-            pinned: true,
-            guessed: false,
-        };
-        Some(slot)
-    }
-
-    /// Takes the slot of a unit that did not come.
-    fn free(&mut self, unit: u32, slot: u32) {
-        if let Some(policy) = &mut self.policy {
-            policy.remove(unit);
-        }
-        self.slots[slot as usize] = Slot::default();
-        let kind = self.units[unit as usize].kind;
-        self.kinds[kind].free.push(slot);
-    }
-}
-
 impl Stream {
     pub(super) fn new(streaming: Streaming, choice: Choice) -> Self {
         let shelf = Arc::new(Shelf::default());
@@ -262,6 +137,7 @@ impl Stream {
             choice,
             sink: Sinks(Arc::<Shelf>::clone(&shelf)),
             shelf,
+            touching: Arc::default(),
         }
     }
 
@@ -287,6 +163,8 @@ impl Stream {
                     matrices,
                     n_units: 0,
                     free: Vec::new(),
+                    untouched: 0,
+                    end: 0,
                 });
                 state.kinds.len() - 1
             });
@@ -306,30 +184,38 @@ impl Stream {
         Group(first..state.units.len() as u32)
     }
 
-    /// Makes the slots, before the first batch.
+    /// Makes the slots, before the first batch, and has memory found for them.
     fn slots(&self) -> &[Vec<Matrix>] {
-        self.shelf.slots.get_or_init(|| {
-            let mut state = self.shelf.lock();
-            let state = &mut *state;
-            let all: u64 = state.kinds.iter().map(|k| k.n_units * k.bytes as u64).sum();
-            let (arena, mut slots) = (Arena::default(), Vec::new());
-            for kind in &mut state.kinds {
-                let share = u128::from(self.streaming.cache_bytes) * u128::from(kind.n_units);
-                let n = (share / u128::from(all.max(1))) as u64;
-                let first = slots.len() as u32;
-                for _ in 0..n.clamp(1, kind.n_units) {
-                    let matrix = |&(ty, rows, columns): &Shape| {
-                        Matrix::empty(ty, (rows, columns), &arena).choosing(&self.choice)
-                    };
-                    slots.push(kind.matrices.iter().map(matrix).collect());
-                }
-                kind.free = (first..slots.len() as u32).rev().collect();
+        let slots = self.shelf.slots.get_or_init(|| self.empty_slots());
+        self.touching.get_or_init(|| {
+            let bell = Arc::clone(&self.shelf.lock().handed_out);
+            Touching::begin(Arc::clone(&self.shelf), &bell)
+        });
+        slots
+    }
+
+    fn empty_slots(&self) -> Vec<Vec<Matrix>> {
+        let mut state = self.shelf.lock();
+        let state = &mut *state;
+        let all: u64 = state.kinds.iter().map(|k| k.n_units * k.bytes as u64).sum();
+        let (arena, mut slots) = (Arena::default(), Vec::new());
+        for kind in &mut state.kinds {
+            let share = u128::from(self.streaming.cache_bytes) * u128::from(kind.n_units);
+            let n = (share / u128::from(all.max(1))) as u64;
+            let first = slots.len() as u32;
+            for _ in 0..n.clamp(1, kind.n_units) {
+                let matrix = |&(ty, rows, columns): &Shape| {
+                    Matrix::empty(ty, (rows, columns), &arena).choosing(&self.choice)
+                };
+                slots.push(kind.matrices.iter().map(matrix).collect());
             }
-            state.slots = vec![Slot::default(); slots.len()];
-            let layers: Vec<u32> = state.units.iter().map(|unit| unit.group).collect();
-            state.policy = Some(NextUse::new(&layers, slots.len()));
-            slots
-        })
+            (kind.untouched, kind.end) = (first, slots.len() as u32);
+            kind.free = (first..kind.end).rev().collect();
+        }
+        state.slots = vec![Slot::default(); slots.len()];
+        let layers: Vec<u32> = state.units.iter().map(|unit| unit.group).collect();
+        state.policy = Some(NextUse::new(&layers, slots.len()));
+        slots
     }
 
     /// What came of it so far.
@@ -618,95 +504,5 @@ impl Stream {
         }
         drop(state);
         self.act(&mut actions);
-    }
-}
-
-/// The bytes of a row.
-type Outcome = Result<Vec<u8>, SourceError>;
-
-/// Rows that were asked for by themselves.
-#[derive(Default)]
-struct Rows {
-    came: Mutex<Vec<(u64, Outcome)>>,
-    bell: Condvar,
-}
-
-impl Rows {
-    /// Waits for `n` rows; answers them in order.
-    fn wait(&self, n: usize, clock: &Clock, shelf: &Shelf) -> Result<Vec<Vec<u8>>, SourceError> {
-        let since = clock();
-        let mut came = self.came.lock().unwrap_or_else(PoisonError::into_inner);
-        while came.len() < n {
-            came = self.bell.wait(came).unwrap_or_else(PoisonError::into_inner);
-        }
-        let mut rows = std::mem::take(&mut *came);
-        shelf.lock().stats.waited += clock().saturating_sub(since);
-        rows.sort_unstable_by_key(|(ticket, _)| *ticket);
-        rows.into_iter().map(|(_, row)| row).collect()
-    }
-}
-
-impl Sink for Rows {
-    fn arrived(&self, ticket: u64, outcome: Result<&[&[u8]], SourceError>) {
-        let row = outcome.map(|parts| parts.concat());
-        let mut came = self.came.lock().unwrap_or_else(PoisonError::into_inner);
-        came.push((ticket, row));
-        drop(came);
-        self.bell.notify_all();
-    }
-}
-
-impl Sink for Shelf {
-    fn arrived(&self, ticket: u64, outcome: Result<&[&[u8]], SourceError>) {
-        let unit = ticket as u32;
-        let mut state = self.lock();
-        let Where::Coming { slot, awaited } = state.units[unit as usize].place else {
-            return;
-        };
-        // One that was only guessed gets a slot if there is one that nobody needs now.
-        let slot = match (slot, &outcome) {
-            (None, Ok(_)) => state.take_slot(unit, awaited),
-            (slot, _) => slot,
-        };
-        let packed = match (slot, outcome) {
-            (Some(slot), Ok(parts)) => {
-                // Somebody may begin to wait for it meanwhile.
-                state.units[unit as usize].place = Where::Coming {
-                    slot: Some(slot),
-                    awaited,
-                };
-                drop(state);
-                for (matrix, rows) in self.slot(slot).into_iter().flatten().zip(parts) {
-                    // SAFETY: this thread fills the slot, which stays pinned until then.
-                    unsafe { matrix.fill(rows) }
-                }
-                state = self.lock();
-                Ok(slot)
-            }
-            (slot, outcome) => {
-                slot.into_iter().for_each(|slot| state.free(unit, slot));
-                Err(outcome.err())
-            }
-        };
-        let awaited = matches!(
-            state.units[unit as usize].place,
-            Where::Coming { awaited: true, .. }
-        );
-        state.units[unit as usize].place = match packed {
-            Ok(slot) => {
-                let guessed = !awaited && state.guessed.contains(&unit);
-                state.slots[slot as usize] = Slot {
-                    pinned: awaited,
-                    guessed,
-                };
-                Where::Here(slot)
-            }
-            // A guess that failed is no error of anybody: if it is needed it will be asked for.
-            Err(Some(error)) if awaited => Where::Failed(error),
-            Err(_) => Where::OnDisk,
-        };
-        state.arrivals += 1;
-        drop(state);
-        self.came.notify_all();
     }
 }
