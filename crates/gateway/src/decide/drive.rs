@@ -90,7 +90,7 @@ pub struct Ask {
 /// An answer, from here or from there.
 pub enum Routed<A: AtHome> {
     /// From here.
-    Home(HomeAnswer<A>),
+    Home(Box<HomeAnswer<A>>),
     /// From a provider.
     Cloud(Box<CloudAnswer>),
 }
@@ -111,7 +111,7 @@ enum Came<A: AtHome, E> {
     /// The local answer, with what was held back of it.
     Kept(A, VecDeque<A::News>),
     /// A provider's answer.
-    Sent(Call),
+    Sent(Box<Call>),
     /// The model at home cannot.
     Unable { why: String, error: E },
     /// The model at home does not, and nobody else is asked.
@@ -248,7 +248,7 @@ impl<'g, H: Hearth> Way<'g, H> {
             Plan::Home => self.home(false).await,
             Plan::Attempt { prefix } => self.attempt(prefix).await,
             Plan::Cloud { or_home } => match self.cloud().await {
-                Ok(call) => Came::Sent(call),
+                Ok(call) => Came::Sent(Box::new(call)),
                 Err(failed) if or_home => {
                     self.fall_back(&failed.why);
                     self.home(false).await
@@ -277,13 +277,15 @@ impl<'g, H: Hearth> Way<'g, H> {
                     note.reason = reason;
                 }
                 note.cost = note.cost.or(Some(Money::zero(Currency::USD)));
-                return Ok(Routed::Home(HomeAnswer::new(answer, held, account)));
+                return Ok(Routed::Home(Box::new(HomeAnswer::new(
+                    answer, held, account,
+                ))));
             }
             Came::Sent(call) => {
                 note.route = Route::Cloud;
                 note.model = call.upstream();
                 note.reason = reason;
-                return Ok(Routed::Cloud(Box::new(CloudAnswer::new(call, account))));
+                return Ok(Routed::Cloud(Box::new(CloudAnswer::new(*call, account))));
             }
             Came::Unable { error, .. } | Came::Wrong(error) => {
                 note.reason = reason;
@@ -334,7 +336,7 @@ impl<'g, H: Hearth> Way<'g, H> {
         self.account
             .steps(steps.into_iter().next_back().into_iter().collect());
         match self.cloud().await {
-            Ok(call) => Came::Sent(call),
+            Ok(call) => Came::Sent(Box::new(call)),
             Err(failed) => {
                 self.fall_back(&failed.why);
                 Came::Unable { why, error }
@@ -383,7 +385,7 @@ impl<'g, H: Hearth> Way<'g, H> {
         }
         // It goes on here meanwhile, in case the provider fails.
         match beside(&mut answer, &mut held, self.cloud()).await {
-            Ok(call) => Came::Sent(call),
+            Ok(call) => Came::Sent(Box::new(call)),
             Err(failed) => {
                 self.fall_back(&failed.why);
                 Came::Kept(answer, held)

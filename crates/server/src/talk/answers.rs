@@ -35,9 +35,9 @@ pub struct Answers {
 #[derive(Debug)]
 enum Source {
     /// This machine, and nobody writes it down.
-    Here(Computed),
+    Here(Box<Computed>),
     /// This machine.
-    Home(HomeAnswer<Computed>),
+    Home(Box<HomeAnswer<Computed>>),
     /// A provider.
     Cloud(Box<Far>),
 }
@@ -119,12 +119,12 @@ impl Answers {
         Self::new(
             call,
             Some(Arc::clone(computed.model())),
-            Source::Here(computed),
+            Source::Here(Box::new(computed)),
         )
     }
 
     /// What was computed here.
-    pub(super) fn home(call: &Arc<Call>, answer: HomeAnswer<Computed>) -> Self {
+    pub(super) fn home(call: &Arc<Call>, answer: Box<HomeAnswer<Computed>>) -> Self {
         let model = Arc::clone(answer.answer().model());
         Self::new(call, Some(model), Source::Home(answer))
     }
