@@ -21,6 +21,7 @@ mod layers;
 mod ledger;
 mod line;
 mod load;
+mod log;
 mod machine;
 mod metadata_view;
 mod model_file;

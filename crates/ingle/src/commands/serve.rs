@@ -8,7 +8,7 @@ use crate::line::Line;
 use crate::load::{BUILT_IN_NAME, LoadArgs};
 use crate::prefix_store::PrefixArgs;
 use crate::shelf::{Catalog, Puller, Shelf, Spec, answers, progress};
-use crate::{Command, Usage, clock, crash, keep_alive, ollama, out, routing, sockets};
+use crate::{Command, Usage, clock, crash, keep_alive, log, ollama, out, routing, sockets};
 use anyhow::Context;
 use ingle::engine::Plan;
 use ingle_server::{
@@ -104,6 +104,22 @@ pub struct Args {
     #[arg(long, help_heading = "Server", action = clap::ArgAction::Set, num_args = 0..=1, require_equals = true,
           default_missing_value = "true", default_value = "false", hide_default_value = true, value_name = "BOOL")]
     ollama: bool,
+    /// What is written of requests to standard error; never a word of them
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        default_value = "lines",
+        help_heading = "Server"
+    )]
+    log: log::Format,
+    /// How much of it, where --log is text or json
+    #[arg(
+        long,
+        value_name = "LEVEL",
+        default_value = "info",
+        help_heading = "Server"
+    )]
+    log_level: log::Detail,
     /// Do not write a line for each request to standard error
     #[arg(long, help_heading = "Server", action = clap::ArgAction::Set, num_args = 0..=1, require_equals = true,
           default_missing_value = "true", default_value = "false", hide_default_value = true, value_name = "BOOL")]
@@ -182,6 +198,9 @@ pub fn run(args: &Args, line: &Line) -> anyhow::Result<()> {
     let args = &args.in_ollamas_place(line)?;
     crash::say_nothing_of_requests();
     crash::leave_no_image();
+    if !args.quiet {
+        log::begin(args.log, args.log_level);
+    }
     let keys = KeyFile::of_user();
     let known = match &keys {
         Ok(keys) => keys.read()?,
@@ -289,7 +308,7 @@ fn watch(file: KeyFile, app: Arc<App>) -> anyhow::Result<()> {
 }
 
 fn config(args: &Args) -> Config {
-    let quiet = args.quiet;
+    let quiet = args.quiet || args.log != log::Format::Lines;
     let transcript: Transcript = Arc::new(|id: &str, side: Side, bytes: &[u8]| {
         let arrow = match side {
             Side::Request => ">",
