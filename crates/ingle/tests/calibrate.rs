@@ -1,4 +1,5 @@
 //! `ingle calibrate` with the model that is built in: a smaller version of the tables in bench/README.md.
+#![allow(clippy::unwrap_used, reason = "a test")]
 
 mod support;
 

@@ -154,7 +154,8 @@ fn leaves(line: &str) -> bool {
     let sends = sends.iter().any(|call| line.contains(call));
     let v4 = line.match_indices("inet_addr(\"").any(|(at, found)| {
         let address = &line[at + found.len()..];
-        !address.starts_with("127.") && !(line.contains("bind(") && address.starts_with("0.0.0.0"))
+        let listens = line.contains("bind(") && address.starts_with("0.0.0.0");
+        !(listens || address.starts_with("127."))
     });
     let v6 = line.match_indices("AF_INET6, \"").any(|(at, found)| {
         let address = &line[at + found.len()..];

@@ -74,7 +74,7 @@ pub(super) fn read(table: Table, source: &Source<'_>, route: &mut Route, faults:
         }
         if let Err(message) = one(key, &value, route, &mut aims) {
             let message = match message {
-                Wrong::Key => unknown("key in [route]:", key, nearest(key, KEYS.into_iter())),
+                Wrong::Key => unknown("key in [route]:", key, nearest(key, KEYS)),
                 Wrong::Value(what) => format!("`{key}` must be {what}, not {}", value.it.kind()),
             };
             let at = if KEYS.contains(&key) {
