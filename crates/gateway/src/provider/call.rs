@@ -60,7 +60,7 @@ pub(super) struct Stream {
 /// Sends the request and waits for the first piece.
 pub(super) async fn begin(call: Call<'_>) -> Result<Stream, Fault> {
     let times = call.provider.settings.timeouts;
-    let first = times.first.min(call.left);
+    let first = first(&call);
     let until = Instant::now() + first;
     let response = call.door.send(sent(&call)?).await.map_err(late)?;
     let (response, streamed) = judge(response, call.provider).await?;
@@ -84,13 +84,21 @@ pub(super) async fn begin(call: Call<'_>) -> Result<Stream, Fault> {
     Ok(stream)
 }
 
+/// How long the first piece may take. Of an answer that comes whole it is the last one too.
+fn first(call: &Call<'_>) -> Duration {
+    match call.provider.settings.stream {
+        true => call.provider.settings.timeouts.first.min(call.left),
+        false => call.left,
+    }
+}
+
 fn sent(call: &Call<'_>) -> Result<Sent, Fault> {
     let provider = call.provider;
     if let Key::Missing(why) = &provider.settings.key {
         return Err(Fault::NoKey(why.clone()));
     }
     let times = provider.settings.timeouts;
-    let first = times.first.min(call.left);
+    let first = first(call);
     let limits = Limits {
         connect: times.connect.min(call.left),
         answer: first,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::breaker::{Breaker, Leave, Verdict};
 use super::error::Fault;
-use super::settings::Provider;
+use super::settings::{Key, Provider};
 
 /// Time since whenever it began, from whoever may read a clock. It never goes back.
 pub type Clock = Arc<dyn Fn() -> Duration + Send + Sync>;
@@ -61,7 +61,8 @@ impl Site {
     /// Whether a request may go there now.
     pub(super) fn is_ready(&self) -> bool {
         let (now, state) = (self.now(), self.state());
-        state.failed_checks < FAILED_CHECKS
+        !matches!(self.provider.settings.key, Key::Missing(_))
+            && state.failed_checks < FAILED_CHECKS
             && state.alone <= now
             && state.breaker.rests(now).is_none()
             && self.load.load(Ordering::Relaxed) < self.provider.settings.concurrent

@@ -74,8 +74,8 @@ impl Providers {
         self.0.targets.get(name)
     }
 
-    /// Whether somebody could be asked under that name just now: one of its upstreams is well, has a place
-    /// free, and the network is not switched off.
+    /// Whether somebody could be asked under that name just now: one of its upstreams is well, has its key
+    /// and a place free, and the network is not switched off.
     #[must_use]
     pub fn is_ready(&self, name: &str) -> bool {
         let upstreams = self.target(name).map(|target| target.upstreams.iter());

@@ -196,3 +196,124 @@ pub(super) fn count(object: &Value, path: &[&str]) -> Result<Option<u64>, Wrong>
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    /// Something that may stand in an answer, right or wrong.
+    fn value() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            "[a-z{}\"]{0,8}".prop_map(Value::from),
+            prop_oneof![
+                Just("text"),
+                Just("tool_use"),
+                Just("text_delta"),
+                Just("input_json_delta"),
+                Just("message_start"),
+                Just("content_block_start"),
+                Just("content_block_delta"),
+                Just("content_block_stop"),
+                Just("message_delta"),
+                Just("stop"),
+                Just("tool_calls"),
+                Just("length"),
+                Just("{}"),
+            ]
+            .prop_map(Value::from),
+        ];
+        let name = prop_oneof![
+            Just("type"),
+            Just("choices"),
+            Just("delta"),
+            Just("message"),
+            Just("index"),
+            Just("content"),
+            Just("content_block"),
+            Just("tool_calls"),
+            Just("function"),
+            Just("name"),
+            Just("id"),
+            Just("arguments"),
+            Just("partial_json"),
+            Just("text"),
+            Just("finish_reason"),
+            Just("stop_reason"),
+            Just("usage"),
+            Just("prompt_tokens"),
+            Just("completion_tokens"),
+            Just("input_tokens"),
+            Just("output_tokens"),
+            Just("error"),
+        ];
+        leaf.prop_recursive(5, 40, 6, move |inner| {
+            let members = proptest::collection::vec((name.clone(), inner.clone()), 0..6);
+            prop_oneof![
+                proptest::collection::vec(inner, 0..4).prop_map(Value::from),
+                members.prop_map(|members| {
+                    let members = members.into_iter();
+                    Value::Object(members.map(|(k, v)| (k.to_owned(), v)).collect())
+                }),
+            ]
+        })
+    }
+
+    fn dialect() -> impl Strategy<Value = Dialect> {
+        prop_oneof![Just(Dialect::OpenAi), Just(Dialect::Anthropic)]
+    }
+
+    proptest! {
+        /// Whatever comes, it is read or refused; a call begins before its arguments, and nothing follows
+        /// an end.
+        #[test]
+        fn any_answer_is_read_or_refused(
+            dialect in dialect(), begins: bool, values in proptest::collection::vec(value(), 0..12),
+        ) {
+            let mut reader = Reader::new(dialect);
+            let start = json!({ "type": "message_start", "message": {} });
+            let first = begins.then_some(start);
+            let (mut calls, mut finished) = (0, false);
+            for value in first.into_iter().chain(values) {
+                let event = Event { name: String::new(), data: value.to_string() };
+                let read = reader.event(&event);
+                for piece in reader.take() {
+                    prop_assert!(!finished);
+                    match piece {
+                        Piece::CallBegin { index, .. } => {
+                            prop_assert_eq!(index, calls);
+                            calls += 1;
+                        }
+                        Piece::CallArguments { index, .. } => prop_assert_eq!(index + 1, calls),
+                        Piece::Finish(_) | Piece::Usage(_) => prop_assert!(false, "not here"),
+                        Piece::Text(_) | Piece::Reasoning(_) => {}
+                    }
+                }
+                finished = reader.finish().is_some();
+                if let Ok(usage) = reader.usage(1000, 100) {
+                    prop_assert!(usage.output <= 100 && usage.cached <= usage.input);
+                }
+                if read.is_err() {
+                    break;
+                }
+            }
+            let mut whole = Reader::new(dialect);
+            let _ = whole.whole(&[]);
+        }
+
+        #[test]
+        fn any_whole_answer_is_read_or_refused(dialect in dialect(), value in value()) {
+            let body = json!({ "choices": [{ "message": value, "finish_reason": "stop" }],
+                "content": [value], "stop_reason": "end_turn", "usage": value });
+            let mut reader = Reader::new(dialect);
+            if reader.whole(body.to_string().as_bytes()).is_ok() {
+                prop_assert!(reader.finish().is_some() && reader.is_over());
+            }
+        }
+    }
+}
