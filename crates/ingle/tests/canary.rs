@@ -316,7 +316,7 @@ fn a_server_that_the_system_ends_leaves_no_word() {
     let home = home();
     let (key, secret) = key(home.path());
     let words = [CANARY, secret.as_str()];
-    for signal in [Signal::ABORT, Signal::QUIT] {
+    for signal in [Signal::ABORT, Signal::TRAP] {
         let mut command = at_home(home.path());
         command.current_dir(home.path());
         // Whoever starts it has images of ended processes written.
