@@ -7,13 +7,15 @@
 For each budget the page cache is dropped and a control group of the budget and 64 MiB is made (see group.py). In it run
 `ingle plan` (what is expected), `ingle bench` (a prompt of 512 tokens, then 64 tokens), and llama.cpp with the file
 mapped (the same prompt, then a few tokens; PYTHON has llama-cpp-python). What ran so far is kept in --json, and
---resume goes on from there. Python 3.9, no packages.
+--resume goes on from there. With --disk the disk gives each group no more than that: how a slower one would do.
+Python 3.9, no packages.
 """
 import argparse
 import json
 import os
 import pathlib
 import sys
+import tempfile
 
 import group
 
@@ -32,6 +34,7 @@ def arguments():
     parser.add_argument("--generate", type=int, default=64)
     parser.add_argument("--repeat", type=int, default=1)
     parser.add_argument("--peer-generate", type=int, default=4, help="tokens that llama.cpp generates [4]")
+    parser.add_argument("--disk", type=group.size, metavar="RATE", help="as 300MB: bytes a second that the disk gives at most")
     parser.add_argument("--timeout", type=float, default=1800, metavar="SECONDS", help="of each program [1800]")
     parser.add_argument("--json", type=pathlib.Path, default=HERE / "memory.json", help="what was measured")
     parser.add_argument("--resume", action="store_true", help="keep what --json holds already")
@@ -40,7 +43,11 @@ def arguments():
 
 def in_group(command, budget, args):
     """What the command took in a group, and the JSON object that it printed, if it came so far."""
-    result = group.run([str(part) for part in command], budget + SPARE, [args.model], args.timeout)
+    with tempfile.TemporaryDirectory() as folder:
+        # What was remembered of the disk does not hold for a slower one.
+        env = {f"XDG_{name}_HOME": folder for name in ("CACHE", "STATE")} if args.disk else None
+        command = [str(part) for part in command]
+        result = group.run(command, budget + SPARE, [args.model], args.timeout, env, args.disk)
     output, errors = result.pop("output"), result.pop("errors")
     result["answer"] = None
     if result["code"] == 0:
@@ -85,13 +92,16 @@ def generation_row(budget, results):
     plan, peer = results["plan"]["answer"] or {}, results.get("peer")
     cells = [f"{budget / 2**30:g} GiB"]
     if not ours:
-        return [*cells, f"failed: {results['ingle'].get('last', [''])[0][:80]}"] + [""] * 8
+        return [*cells, f"failed: {results['ingle'].get('last', [''])[0][:80]}"] + [""] * 11
     stream = ours.get("stream") or {}
+    disk = ((results["ingle"]["answer"].get("stream")) or {}).get("disk_bytes_per_second")
+    missing = (stream.get("missing_bytes_per_token") or 0) / disk if disk else 0
+    both = 1 / (1 / ours["limit_tps"] + missing)
     cells += [number(ours["tps"]), number(stream.get("hit_rate"), "{:.1%}"),
               number((stream.get("disk_bytes_per_token") or 0) / 2**20, "{:.0f}"),
               number((stream.get("kernel_disk_bytes_per_token") or 0) / 2**20, "{:.0f}"),
-              f"{ours['limit_tps']:.2f} ({ours['bound']})", number(ours["share"], "{:.0%}"),
-              number(plan.get("tokens_per_second"))]
+              number(stream.get("waiting_share"), "{:.0%}"), f"{ours['limit_tps']:.1f}", number(both, "{:.1f}"),
+              number(ours["tps"] / both, "{:.0%}"), number(plan.get("tokens_per_second"))]
     if theirs:
         cells += [number(theirs["tps"], "{:.3f}"), number(ours["tps"] / max(theirs["tps"], 1e-9), "{:.0f}")]
     elif peer:
@@ -144,8 +154,8 @@ def main():
     print(f"{args.model.stem}, {size:.1f} GB; {args.threads} threads; page cache cold, control group (version "
           f"{rows[0][1]['ingle']['version']}) of the budget and 64 MiB.\n\nGeneration, {args.generate} tokens "
           f"(llama.cpp: {args.peer_generate}):\n")
-    table(["budget", "Ingle, tokens/s", "found in the cache", "MiB read a token", "by the kernel's count", "bound",
-           "share of it", "`ingle plan` said", "llama.cpp", "ratio"], [generation_row(*row) for row in rows])
+    table(["budget", "Ingle, tokens/s", "found in the cache", "MiB read a token", "by the kernel's count",
+           "waiting for the disk", "bound: memory alone", "memory, then what is missing from disk", "share of it", "`ingle plan` said", "llama.cpp", "ratio"], [generation_row(*row) for row in rows])
     print(f"\nA prompt of {args.prompt} tokens, and memory:\n")
     table(["budget", "Ingle, s", "one read of what is not held, s", "ratio", "llama.cpp, s", "peak, GiB", "within",
            "killed, major faults", "llama.cpp's"], [prompt_row(*row) for row in rows])
