@@ -258,9 +258,13 @@ impl Sampler {
         if self.sampling.temperature == 0.0 {
             return argmax(logits);
         }
-        self.truncate(logits);
+        let temperature = self.sampling.temperature;
         let key = noise::position_key(self.sampling.seed, position);
-        noise::draw(key, self.sampling.temperature, &self.candidates)
+        if self.sampling.keeps_all() {
+            return noise::draw_any(key, temperature, logits);
+        }
+        self.truncate(logits);
+        noise::draw(key, temperature, &self.candidates)
     }
 
     fn looks_back(&self) -> bool {
@@ -278,6 +282,10 @@ impl Sampler {
     /// Fills `candidates` with the tokens that may be drawn.
     fn truncate(&mut self, logits: &[f32]) {
         let s = &self.sampling;
+        if s.top_k == 0 && s.typical >= 1.0 {
+            truncate::likely(logits, s.top_p, s.min_p, &mut self.candidates);
+            return;
+        }
         let k = if s.top_k == 0 {
             usize::MAX
         } else {

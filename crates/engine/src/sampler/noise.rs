@@ -29,39 +29,122 @@ pub(super) fn position_key(seed: u64, position: u32) -> u64 {
     at(mix(seed ^ GOLDEN), position)
 }
 
-/// Uniform, strictly between 0 and 1.
-fn uniform(key: u64, token: u32) -> f64 {
-    const STEP: f64 = 1.0 / (1_u64 << 53) as f64;
-    ((at(key, token) >> 11) as f64 + 0.5) * STEP
+/// The upper 53 bits of a token's noise.
+fn steps(key: u64, token: u32) -> u64 {
+    at(key, token) >> 11
 }
 
-/// The winner of the race among `candidates`: the smallest `-ln(u) / exp(logit / temperature)`,
-/// the lowest id among equals; `None` where there is no candidate.
-pub(super) fn draw(key: u64, temperature: f32, candidates: &[Candidate]) -> Option<u32> {
-    let max = candidates
-        .iter()
-        .map(|c| c.logit)
-        .fold(f32::NEG_INFINITY, f32::max);
-    // What a cheap exponential of a rounded argument may be too small by.
-    const ROUNDING: f32 = 1.0001;
-    let cooled = 1.0 / temperature;
-    let temperature = f64::from(temperature);
-    let mut best: Option<(f64, u32)> = None;
-    for c in candidates {
-        let u = uniform(key, c.id);
-        // -ln(u) >= 1 - u: most candidates are out before a logarithm or an exact weight is taken.
-        let at_most = f64::from(weights::exp((c.logit - max) * cooled) * ROUNDING);
-        if best.is_some_and(|(time, _)| 1.0 - u > time * at_most) {
-            continue;
-        }
-        let weight = libm::exp((f64::from(c.logit) - f64::from(max)) / temperature);
+/// Uniform, strictly between 0 and 1.
+fn uniform(steps: u64) -> f64 {
+    const STEP: f64 = 1.0 / (1_u64 << 53) as f64;
+    (steps as f64 + 0.5) * STEP
+}
+
+/// The smallest `u` that a token needs to have a chance, in steps of 2^-53 and rounded down, where no
+/// time above `time` wins and no weight is above `at_most`: `-ln(u) >= 1 - u`.
+fn needed(time: f64, at_most: f64) -> u64 {
+    const STEPS: f64 = (1_u64 << 53) as f64;
+    const ROUNDING: f64 = 4.0; // more than the three roundings below can make of one step
+    // A float that is negative or not a number becomes 0: all have a chance.
+    ((1.0 - time * at_most) * STEPS - ROUNDING) as u64
+}
+
+/// A race: the smallest `-ln(u) / exp(logit / temperature)` wins, the lowest id among equals.
+struct Race {
+    key: u64,
+    /// The largest logit, whose weight is 1.
+    max: f32,
+    temperature: f64,
+    cooled: f32,
+    /// The time of who leads, and who that is.
+    best: (f64, u32),
+}
+
+impl Race {
+    /// `id` has the largest logit, and leads.
+    fn new(key: u64, temperature: f32, id: u32, max: f32) -> Self {
+        let mut race = Self {
+            key,
+            max,
+            temperature: temperature.into(),
+            cooled: (1.0 / temperature).min(f32::MAX),
+            best: (f64::INFINITY, id),
+        };
+        race.run(id, max, steps(key, id));
+        race
+    }
+
+    /// What the weight of a logit is at most.
+    fn at_most(&self, logit: f32) -> f64 {
+        // What a cheap exponential of a rounded argument may be too small by.
+        const ROUNDING: f32 = 1.0001;
+        f64::from(weights::exp((logit - self.max) * self.cooled) * ROUNDING)
+    }
+
+    /// The steps that tokens of no larger logit need: most are out before a logarithm or an exact
+    /// weight is taken.
+    fn needed(&self, logit: f32) -> u64 {
+        needed(self.best.0, self.at_most(logit))
+    }
+
+    fn run(&mut self, id: u32, logit: f32, steps: u64) {
+        let weight = libm::exp((f64::from(logit) - f64::from(self.max)) / self.temperature);
         // A weight that underflowed to 0 gives an infinite time: it loses to the most probable.
-        let time = -libm::log(u) / weight;
-        if best.is_none_or(|(t, id)| time < t || (time == t && c.id < id)) {
-            best = Some((time, c.id));
+        let time = -libm::log(uniform(steps)) / weight;
+        let (best, first) = self.best;
+        if time < best || (time == best && id < first) {
+            self.best = (time, id);
         }
     }
-    best.map(|(_, id)| id)
+}
+
+/// The winner among `candidates`; `None` where there is none.
+pub(super) fn draw(key: u64, temperature: f32, candidates: &[Candidate]) -> Option<u32> {
+    let by_logit = |a: &&Candidate, b: &&Candidate| a.logit.total_cmp(&b.logit);
+    let largest = candidates.iter().max_by(by_logit)?;
+    let mut race = Race::new(key, temperature, largest.id, largest.logit);
+    for c in candidates {
+        let steps = steps(key, c.id);
+        if steps >= race.needed(c.logit) {
+            race.run(c.id, c.logit, steps);
+        }
+    }
+    Some(race.best.1)
+}
+
+/// Tokens that are ruled out by the largest of their logits.
+const BLOCK: usize = 64;
+
+/// The winner among all tokens of a vocabulary but those of negative infinity.
+pub(super) fn draw_any(key: u64, temperature: f32, logits: &[f32]) -> Option<u32> {
+    let first = super::argmax(logits)?;
+    let mut race = Race::new(key, temperature, first, logits[first as usize]);
+    let firsts = (0_u32..).step_by(BLOCK);
+    for (first, block) in firsts.zip(logits.chunks(BLOCK)) {
+        let largest = super::largest(block);
+        let mut needed = race.needed(largest);
+        for (id, &logit) in (first..).zip(block) {
+            let steps = steps(race.key, id);
+            if steps >= needed && logit > f32::NEG_INFINITY {
+                race.run(id, logit, steps);
+                needed = race.needed(largest);
+            }
+        }
+    }
+    Some(race.best.1)
+}
+
+/// [`draw_any`] by its definition.
+#[cfg(test)]
+pub(super) fn plain_draw(key: u64, temperature: f32, logits: &[f32]) -> Option<u32> {
+    let first = super::argmax(logits)?;
+    let mut race = Race::new(key, temperature, first, logits[first as usize]);
+    for (id, &logit) in (0..).zip(logits) {
+        if logit > f32::NEG_INFINITY {
+            race.run(id, logit, steps(key, id));
+        }
+    }
+    Some(race.best.1)
 }
 
 #[cfg(test)]
@@ -91,7 +174,7 @@ mod tests {
     #[test]
     fn uniform_is_strictly_inside() {
         for token in 0..10_000 {
-            let u = uniform(position_key(1, token), token);
+            let u = uniform(steps(position_key(1, token), token));
             assert!(u > 0.0 && u < 1.0);
         }
     }

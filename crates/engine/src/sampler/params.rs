@@ -72,6 +72,11 @@ impl Sampling {
         }
     }
 
+    /// Whether every token may be drawn.
+    pub(super) fn keeps_all(&self) -> bool {
+        self.top_k == 0 && self.top_p >= 1.0 && self.min_p <= 0.0 && self.typical >= 1.0
+    }
+
     /// Checks every parameter against its range.
     ///
     /// # Errors

@@ -107,6 +107,51 @@ proptest! {
     }
 
     #[test]
+    fn a_draw_from_all_is_a_draw_from_all_candidates(
+        logits in prop_oneof![
+            logits(),
+            prop::collection::vec(prop_oneof![
+                9 => -40.0_f32..40.0, 1 => Just(f32::NEG_INFINITY), 1 => Just(f32::MIN), 1 => Just(f32::MAX),
+            ], 1..700),
+        ],
+        temperature in prop_oneof![Just(1e-45_f32), Just(1e-30), 0.01_f32..3.0, Just(100.0)],
+        key: u64,
+    ) {
+        let mut all = Vec::new();
+        truncate::top_k(&logits, usize::MAX, &mut all);
+        let found = noise::draw_any(key, temperature, &logits);
+        prop_assert_eq!(found, noise::draw(key, temperature, &all));
+        prop_assert_eq!(found, noise::plain_draw(key, temperature, &logits));
+    }
+
+    #[test]
+    fn what_is_likely_is_what_the_stages_keep(
+        logits in logits(),
+        scale in prop_oneof![Just(1.0_f32), Just(1e-3), Just(1e30)],
+        p in prop_oneof![Just(1.0_f32), Just(0.0), 0.0_f32..1.0],
+        min_p in prop_oneof![Just(0.0_f32), Just(1.0), 0.0_f32..1.0],
+    ) {
+        let logits: Vec<f32> = logits.iter().map(|l| l * scale).collect();
+        let (mut likely, mut staged) = (Vec::new(), Vec::new());
+        truncate::likely(&logits, p, min_p, &mut likely);
+        truncate::top_k(&logits, usize::MAX, &mut staged);
+        if p < 1.0 {
+            truncate::top_p(&mut staged, p);
+        }
+        if min_p > 0.0 {
+            truncate::min_p(&mut staged, min_p);
+        }
+        truncate::sort_by_logit(&mut likely);
+        truncate::sort_by_logit(&mut staged);
+        let ids = |all: &[Candidate]| all.iter().map(|c| c.id).collect::<Vec<_>>();
+        let (likely, staged) = (ids(&likely), ids(&staged));
+        // The sums are rounded differently: one more or less at the edge.
+        let edge = likely.len().abs_diff(staged.len());
+        prop_assert!(edge <= usize::from(p < 1.0), "{likely:?} {staged:?}");
+        prop_assert!(likely.starts_with(&staged) || staged.starts_with(&likely));
+    }
+
+    #[test]
     fn anything_in_is_no_panic(
         logits in prop::collection::vec(prop_oneof![
             any::<f32>(), Just(f32::NAN), Just(f32::INFINITY), Just(f32::NEG_INFINITY), -5.0_f32..5.0,

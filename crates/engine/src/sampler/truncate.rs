@@ -65,51 +65,97 @@ pub(super) fn top_k(logits: &[f32], k: usize, out: &mut Vec<Candidate>) {
     }
 }
 
+/// Top-p and min-p over a whole vocabulary: fills `out` with what both keep. What is too improbable for
+/// either is not gathered.
+pub(super) fn likely(logits: &[f32], p: f32, min_p: f32, out: &mut Vec<Candidate>) {
+    out.clear();
+    let max = super::largest(logits);
+    let mut floor = f32::MIN;
+    let mut wanted = None;
+    if p < 1.0 {
+        let total = weights::sum_exp(logits, max);
+        wanted = Some(f64::from(p) * total);
+        // All below it together have less than half of what may be left out, however many they are.
+        let spare = (1.0 - f64::from(p)) * total / 2.0;
+        floor = floor.max((f64::from(max) + libm::log(spare / logits.len() as f64)) as f32);
+    }
+    if min_p > 0.0 {
+        floor = floor.max((least_logit(max, min_p) as f32).next_down());
+    }
+    let gathered = (0_u32..).zip(logits).filter(|(_, logit)| **logit >= floor);
+    out.extend(gathered.map(|(id, &logit)| Candidate {
+        id,
+        logit,
+        key: -logit,
+        weight: 0.0,
+    }));
+    if let Some(wanted) = wanted {
+        weigh(out);
+        keep_mass(out, wanted);
+    }
+    if min_p > 0.0 {
+        self::min_p(out, min_p);
+    }
+}
+
 /// Keeps the fewest most probable candidates whose mass is at least `p`.
 pub(super) fn top_p(candidates: &mut Vec<Candidate>, p: f32) {
     for c in candidates.iter_mut() {
         c.key = -c.logit;
     }
-    keep_mass(candidates, p);
+    let mass = weigh(candidates);
+    keep_mass(candidates, f64::from(p) * mass);
 }
 
 /// Keeps the candidates whose information `-ln p` is nearest to the entropy, up to mass `p`.
 pub(super) fn typical(candidates: &mut Vec<Candidate>, p: f32) {
     let max = max_logit(candidates);
-    let (mut sum, mut weighted) = (0.0_f64, 0.0_f64);
-    for c in candidates.iter() {
-        let weight = f64::from(weights::exp(c.logit - max));
-        sum += weight;
-        weighted += weight * (f64::from(c.logit) - f64::from(max));
-    }
+    let sum = weigh(candidates);
+    let below = |c: &Candidate| f64::from(c.logit) - f64::from(max);
+    let weighted: f64 = candidates
+        .iter()
+        .map(|c| f64::from(c.weight) * below(c))
+        .sum();
     // entropy = ln(sum) - weighted / sum; information = ln(sum) - z: ln(sum) cancels.
     let mean = weighted / sum;
     for c in candidates.iter_mut() {
         let z = f64::from(c.logit) - f64::from(max);
         c.key = (z - mean).abs() as f32;
     }
-    keep_mass(candidates, p);
+    keep_mass(candidates, f64::from(p) * sum);
 }
 
 /// Keeps candidates at least `min_p` times as probable as the most probable one.
 pub(super) fn min_p(candidates: &mut Vec<Candidate>, min_p: f32) {
     let max = max_logit(candidates);
-    let floor = f64::from(max) + libm::log(f64::from(min_p));
+    let floor = least_logit(max, min_p);
     candidates.retain(|c| c.logit == max || f64::from(c.logit) >= floor);
 }
 
-/// Keeps the candidates of smallest key until their mass is at least `p`; at least one stays.
-///
-/// The one at which the mass is reached is found by dividing the keys into bins of equal width, and
-/// the bin in which it lies again, until there are few enough to sort.
-fn keep_mass(candidates: &mut Vec<Candidate>, p: f32) {
+/// The logit of what is `min_p` times as probable as the most probable one.
+fn least_logit(max: f32, min_p: f32) -> f64 {
+    f64::from(max) + libm::log(f64::from(min_p))
+}
+
+/// Sets the weights of candidates; answers their sum.
+fn weigh(candidates: &mut [Candidate]) -> f64 {
     let max = max_logit(candidates);
     for c in candidates.iter_mut() {
         c.weight = weights::exp(c.logit - max);
     }
-    let mass = |all: &[Candidate]| all.iter().map(|c| f64::from(c.weight)).sum::<f64>();
-    // How many are kept for certain, and what is to be reached by those behind them.
-    let (mut kept, mut wanted) = (0, f64::from(p) * mass(candidates));
+    mass(candidates)
+}
+
+fn mass(candidates: &[Candidate]) -> f64 {
+    candidates.iter().map(|c| f64::from(c.weight)).sum()
+}
+
+/// Keeps the candidates of smallest key until their mass is at least `wanted`; at least one stays.
+///
+/// The one at which the mass is reached is found by dividing the keys into bins of equal width, and
+/// the bin in which it lies again, until there are few enough to sort.
+fn keep_mass(candidates: &mut Vec<Candidate>, mut wanted: f64) {
+    let mut kept = 0; // for certain; `wanted` is to be reached by those behind them
     for _ in 0..ROUNDS {
         let rest = &mut candidates[kept..];
         let Some(bins) = Bins::new(rest).filter(|_| rest.len() > FEW) else {
