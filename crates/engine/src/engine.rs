@@ -112,6 +112,8 @@ pub struct Engine<O: Ops> {
     pub(crate) preemptions: u64,
     pub(crate) speculated: Speculated,
     pub(crate) step: Scratch,
+    /// Whether another engine waits for the threads that compute.
+    pub(crate) in_company: bool,
     _lease: Lease,
 }
 
@@ -237,6 +239,7 @@ impl<O: Ops + 'static> Engine<O> {
             preemptions: 0,
             speculated: Speculated::default(),
             step: Scratch::default(),
+            in_company: false,
             _lease: parts.lease,
         }
     }

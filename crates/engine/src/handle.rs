@@ -11,6 +11,7 @@ use crate::engine::Engine;
 use crate::mailbox::{Mailbox, Then};
 use crate::request::{Event, FinishReason, Refusal, Request, RequestId, Times, Usage};
 use crate::stats::{Histogram, Stats};
+use crate::turns::{Turn, Turns};
 use ingle_formats::TokenId;
 use ingle_tensor::ops::Ops;
 use std::collections::HashMap;
@@ -117,12 +118,14 @@ impl Desk {
 }
 
 impl EngineHandle {
-    /// Starts the thread. `clock` is the time since any fixed moment.
+    /// Starts the thread. `turns` are those of all engines that compute with the same threads; `clock`
+    /// is the time since any fixed moment.
     ///
     /// # Errors
     /// The system starts no thread.
     pub fn start<O: Ops + 'static>(
         engine: Engine<O>,
+        turns: Turns,
         patience: Patience,
         clock: impl Fn() -> Duration + Send + 'static,
     ) -> std::io::Result<Self> {
@@ -133,6 +136,8 @@ impl EngineHandle {
         });
         let worker = Worker {
             engine,
+            turns,
+            turn: None,
             desk: Arc::clone(&desk),
             live: HashMap::new(),
             requests: HashMap::new(),
@@ -286,6 +291,9 @@ impl Drop for Answer {
 /// The engine's side.
 struct Worker<O: Ops + 'static> {
     engine: Engine<O>,
+    turns: Turns,
+    /// Its turn, while there is something to do.
+    turn: Option<Turn>,
     desk: Arc<Desk>,
     live: HashMap<RequestId, Live>,
     requests: HashMap<Ticket, RequestId>,
@@ -330,14 +338,29 @@ impl<O: Ops + 'static> Worker<O> {
                 self.engine.settle_store();
                 return;
             }
-            let events = self.engine.step(now);
-            let begun = std::mem::replace(&mut now, clock());
-            self.busy += now.saturating_sub(begun);
+            let events = self.step(&clock);
+            now = clock();
             self.count(); // before anybody can have read of it
             for event in events {
                 self.deliver(event, now);
             }
         }
+    }
+
+    /// One step, when it is this engine's turn.
+    fn step(&mut self, clock: &impl Fn() -> Duration) -> Vec<Event> {
+        let turn = self.turn.get_or_insert_with(|| self.turns.take());
+        self.engine.in_company(turn.others() > 0);
+        let begun = clock();
+        let events = self.engine.step(begun);
+        let now = clock();
+        let took = now.saturating_sub(begun);
+        self.busy += took;
+        if turn.is_over(took) || self.engine.is_idle() || self.engine.is_stalled() {
+            self.engine.rest(now);
+            self.turn = None;
+        }
+        events
     }
 
     fn count(&self) {

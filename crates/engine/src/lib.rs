@@ -42,6 +42,7 @@ mod streamed;
 mod tests;
 mod thinking;
 pub mod tools;
+mod turns;
 mod warm;
 mod writer;
 
@@ -63,4 +64,5 @@ pub use speculate::{Draft, Speculated};
 pub use stats::{Histogram, Stats};
 pub use streamed::{ReadBuffers, StreamPlan};
 pub use thinking::Thinking;
+pub use turns::Turns;
 pub use warm::namespace;

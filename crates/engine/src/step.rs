@@ -49,6 +49,21 @@ impl<O: Ops + 'static> Engine<O> {
         events
     }
 
+    /// Whether another engine waits for the threads that compute: steps are shorter then.
+    pub(crate) fn in_company(&mut self, waits: bool) {
+        self.in_company = waits;
+    }
+
+    /// The latest step ended at `now`, and others compute until the next one.
+    pub(crate) fn rest(&mut self, now: Duration) {
+        self.pace.note(now);
+        self.chunk.note(now);
+        if let Some(guesser) = &mut self.guesser {
+            guesser.begin(now, 0);
+            guesser.filled(1, 0); // what comes until the next batch says nothing of one
+        }
+    }
+
     /// Puts a batch together of the sequences that are in none.
     fn gather(&mut self, lane: Lane, now: Duration) {
         self.admit(now);
@@ -226,7 +241,7 @@ impl<O: Ops + 'static> Engine<O> {
         let goes_on = |(s, behind): (&Sequence, &usize)| *behind == 1 && !s.computed().is_empty();
         let company = match running.iter().zip(&step.behind).any(goes_on) {
             true => Company::Answers,
-            false if shares.requests() > 1 => Company::Prompts,
+            false if shares.requests() > 1 || self.in_company => Company::Prompts,
             false => Company::None,
         };
         let whole = !self.plan.needs.causal;

@@ -7,7 +7,7 @@ mod support;
 use ingle_engine::sampler::Sampling;
 use ingle_engine::{
     Answer, Budget, Engine, EngineHandle, Event, FinishReason, LoadOptions, Patience, Plan,
-    Refusal, Request,
+    Refusal, Request, Turns,
 };
 use ingle_formats::TokenId;
 use ingle_tensor::cpu::Cpu;
@@ -59,7 +59,10 @@ fn start(context: u32, max_waiting: u32) -> (EngineHandle, Arc<AtomicU64>) {
     let hand = Arc::clone(&clock);
     let now = move || Duration::from_millis(hand.load(Ordering::Relaxed));
     let patience = Patience(Duration::from_secs(30));
-    (EngineHandle::start(engine, patience, now).unwrap(), clock)
+    (
+        EngineHandle::start(engine, Turns::default(), patience, now).unwrap(),
+        clock,
+    )
 }
 
 fn request(text: &str, max_tokens: Option<u32>) -> Request {

@@ -8,6 +8,7 @@ use crate::{Usage, model_file, out};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use ingle::engine::Budget;
 use ingle::engine::Pooling;
+use ingle::engine::Turns;
 use ingle::store::quantize::{QuantizeError, Recipe};
 use ingle::store::{CachePolicy, Layers, Place, ReadSetup};
 use ingle::tensor::team::Team;
@@ -456,6 +457,7 @@ impl LoadArgs {
         let options = self.options()?;
         Ok(Shared {
             team: Arc::new(Team::new(options.threads)),
+            turns: Turns::default(),
             budget: Budget::new(options.memory),
         })
     }

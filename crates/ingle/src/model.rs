@@ -2,7 +2,8 @@
 
 use crate::Chat;
 use ingle_engine::{
-    Budget, Draft, Engine, EngineError, LoadOptions, Plan, PlanError, ReadBuffers, Refusal, Request,
+    Budget, Draft, Engine, EngineError, LoadOptions, Plan, PlanError, ReadBuffers, Refusal,
+    Request, Turns,
 };
 use ingle_formats::TokenId;
 use ingle_formats::prompt::{Prompt, PromptError, Prompter};
@@ -40,6 +41,8 @@ pub struct Options {
 pub struct Shared {
     /// The threads.
     pub team: Arc<Team>,
+    /// Whose turn it is to compute with them.
+    pub turns: Turns,
     /// The memory. [`Options::memory`] says how much of it a plan may count on.
     pub budget: Budget,
 }
@@ -109,8 +112,9 @@ impl Loader {
     /// # Errors
     /// [`Error::Plan`]: the model cannot be run or does not fit, and what would.
     pub fn new(files: ModelFiles, options: &Options) -> Result<Self, Error> {
-        let Shared { team, budget } = options.shared.clone().unwrap_or_else(|| Shared {
+        let Shared { team, budget, .. } = options.shared.clone().unwrap_or_else(|| Shared {
             team: Arc::new(Team::new(options.threads)),
+            turns: Turns::default(),
             budget: Budget::new(options.memory),
         });
         let start = Instant::now();

@@ -4,7 +4,7 @@
 #[path = "../../model/tests/support/mod.rs"]
 mod support;
 
-use ingle_engine::{Budget, Engine, EngineHandle, LoadOptions, Patience, Plan};
+use ingle_engine::{Budget, Engine, EngineHandle, LoadOptions, Patience, Plan, Turns};
 use ingle_formats::prompt::Prompter;
 use ingle_server::{
     Allowed, ApiError, App, Config, Details, InMemory, Later, Limits, LogLine, Models, Offer,
@@ -48,7 +48,10 @@ fn start_with<R: Room + 'static>(limits: Limits, room: impl Fn(Models) -> R) -> 
     let engine = Engine::load(&metadata, &source, ops, plan, &budget, &mut |_, _| {}).unwrap();
     let (plan, vocabulary) = (engine.plan().clone(), engine.vocabulary().clone());
     let begun = Instant::now();
-    let engine = EngineHandle::start(engine, Patience::default(), move || begun.elapsed()).unwrap();
+    let engine = EngineHandle::start(engine, Turns::default(), Patience::default(), move || {
+        begun.elapsed()
+    })
+    .unwrap();
     let prompter = Prompter::new(vocabulary).unwrap();
     let log = Arc::new(Mutex::new(Vec::new()));
     let lines = Arc::clone(&log);

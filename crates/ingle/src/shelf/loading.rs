@@ -52,7 +52,9 @@ impl Inner {
         let (engine, prompter) = loaded.model.into_parts();
         let start = Instant::now();
         let plan = engine.plan().clone();
-        let engine = EngineHandle::start(engine, Patience::default(), move || start.elapsed())?;
+        let turns = self.catalog.shared().turns;
+        let patience = Patience::default();
+        let engine = EngineHandle::start(engine, turns, patience, move || start.elapsed())?;
         let model = Served {
             fingerprint,
             identity,
