@@ -63,12 +63,7 @@ pub fn gateway(config: &Config, offline: bool) -> anyhow::Result<Option<Arc<Gate
 
 fn rules_of(config: &Config, environment: &Environment) -> anyhow::Result<Policies> {
     let (policy, taint) = policy::open(config, environment)?;
-    Ok(Policies {
-        policy,
-        taint,
-        clock: ledger::clock(),
-        patience: PATIENCE,
-    })
+    Ok(Policies::new(policy, taint, ledger::clock(), PATIENCE)?)
 }
 
 fn remote(

@@ -60,13 +60,19 @@ pub fn message_digest(message: &Message) -> Digest {
 ///
 /// System texts count where they stand: the same turns under another system text are another conversation.
 pub fn prefix_digests(tenant: &str, messages: &[Message]) -> Vec<Digest> {
+    let digests: Vec<Digest> = messages.iter().map(message_digest).collect();
+    prefixes_of(tenant, &digests)
+}
+
+/// The same of messages whose digests are known.
+pub fn prefixes_of(tenant: &str, messages: &[Digest]) -> Vec<Digest> {
     let mut hash = Sha256::new();
     put(&mut hash, "tenant", tenant);
     let mut before: [u8; 32] = hash.finalize().into();
     let digests = messages.iter().map(|message| {
         let mut hash = Sha256::new();
         hash.update(before);
-        hash.update(message_digest(message).0);
+        hash.update(message.0);
         before = hash.finalize().into();
         Digest(before)
     });

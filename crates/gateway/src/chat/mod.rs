@@ -12,7 +12,7 @@
 mod digest;
 mod texts;
 
-pub use digest::{Digest, message_digest, prefix_digests};
+pub use digest::{Digest, message_digest, prefix_digests, prefixes_of};
 pub use texts::{Place, Text};
 
 use serde::Serialize;

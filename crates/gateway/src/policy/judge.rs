@@ -1,11 +1,12 @@
 //! The way in: what becomes of a request.
 
 use super::kind::{Class, Find, Kind};
+use super::read::{REMEMBERED, Reading, Spot, first_of};
 use super::redact::{Mapping, Writing};
 use super::rules::{Action, BUILT_IN, Rule, Ruling, by_content, by_subject};
-use super::scan::{Late, Limits, ScanError, Scanner, Unclassified, apart};
+use super::scan::{Late, Limits, ScanError, Scanner, apart};
 use super::taint::{Held, Taint};
-use crate::chat::{Leave, Part, Place, Request, Role, Text};
+use crate::chat::{Leave, Place, Request, Text};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use std::sync::Arc;
 #[derive(Debug, Clone)]
 pub struct Policy {
     rules: Arc<Vec<Rule>>,
-    scanner: Arc<Scanner>,
+    reading: Arc<Reading>,
 }
 
 /// How much of a kind was found.
@@ -53,24 +54,21 @@ pub struct Verdict {
     pub held: Option<Held>,
 }
 
-/// Bytes of each side of a cut between two texts that are read together.
-const SEAM: usize = 160;
-
-/// A find and where it was.
-struct Spot<'a> {
-    text: &'a str,
-    place: Place,
-    find: Find,
-    /// It cannot be replaced: a name, a number, or something cut in two.
-    fixed: bool,
-}
-
 impl Policy {
     /// Rules, with what reads texts.
     pub fn new(rules: Vec<Rule>, scanner: impl Into<Arc<Scanner>>) -> Self {
         Self {
             rules: Arc::new(rules),
-            scanner: scanner.into(),
+            reading: Arc::new(Reading::new(scanner.into(), REMEMBERED)),
+        }
+    }
+
+    /// The same, reading everything anew each time.
+    #[cfg(test)]
+    pub(super) fn forgetful(rules: Vec<Rule>, scanner: Arc<Scanner>) -> Self {
+        Self {
+            rules: Arc::new(rules),
+            reading: Arc::new(Reading::new(scanner, 0)),
         }
     }
 
@@ -89,7 +87,7 @@ impl Policy {
 
     /// What reads texts.
     pub fn scanner(&self) -> &Scanner {
-        &self.scanner
+        self.reading.scanner()
     }
 
     /// What the rules say of one thing in such a request, and which of them; `None`: it is nothing that they
@@ -117,7 +115,7 @@ impl Policy {
         }
         let whole = by_subject(&self.rules, request);
         let texts = request.texts();
-        let read = self.read(request, &texts, late);
+        let read = self.reading.request(request, &texts, late);
         // A store that cannot say lets nothing leave, but is still told what it may be able to keep.
         let (known, closed) = match taint.first_held(request) {
             Ok(known) => (known, None),
@@ -219,120 +217,6 @@ impl Policy {
         spots.iter().filter(says).collect()
     }
 
-    /// Reads every text of a request, and what is cut between them.
-    ///
-    /// # Errors
-    /// In which message what could not be read stands, and why it could not.
-    fn read<'a>(
-        &self,
-        request: &Request,
-        texts: &'a [Text<'a>],
-        late: Late<'_>,
-    ) -> Result<Vec<Spot<'a>>, (usize, Unclassified)> {
-        let image = |part: &Part| !matches!(part, Part::Text(_));
-        let with_image = (request.messages.iter()).position(|m| m.parts.iter().any(image));
-        if let Some(first) = with_image {
-            return Err((first, Unclassified::NotText("an image in it")));
-        }
-        let most = self.scanner.limits().request;
-        let bytes: usize = texts.iter().map(|text| text.text.len()).sum();
-        if bytes > most {
-            return Err((0, Unclassified::TooLong { bytes, most }));
-        }
-        let mut spots = Vec::new();
-        for text in texts {
-            let finds = self.scanner.scan(&text.text, late);
-            let finds = finds.map_err(|why| (first_of(text.place), why))?;
-            spots.extend(finds.into_iter().map(|find| Spot {
-                text: &text.text,
-                place: text.place,
-                find,
-                fixed: text.is_name,
-            }));
-        }
-        self.seams(request, late, &mut spots)
-            .map_err(|why| (0, why))?;
-        Ok(spots)
-    }
-
-    /// Reads across the cuts: a number whose halves stand in two parts, or in two messages.
-    fn seams(
-        &self,
-        request: &Request,
-        late: Late<'_>,
-        spots: &mut Vec<Spot<'_>>,
-    ) -> Result<(), Unclassified> {
-        for (i, message) in request.messages.iter().enumerate() {
-            let parts = message.parts.iter().filter_map(|part| match part {
-                Part::Text(text) => Some((i, text.as_str())),
-                Part::Image(_) => None,
-            });
-            let parts: Vec<(usize, &str)> = parts.collect();
-            if parts.len() > 1 {
-                self.seam(&parts, "", late, spots)?;
-            }
-        }
-        let contents: Vec<String> = request.messages.iter().map(|m| m.content()).collect();
-        let of = |role: Option<Role>| -> Vec<(usize, &str)> {
-            let messages = request.messages.iter().zip(&contents).enumerate();
-            let messages = messages.filter(|(_, (m, _))| role.is_none_or(|role| m.role == role));
-            messages.map(|(i, (_, text))| (i, text.as_str())).collect()
-        };
-        for (texts, joint) in [
-            (of(Some(Role::User)), ""),
-            (of(Some(Role::User)), "\n"),
-            (of(None), "\n"),
-        ] {
-            if texts.len() > 1 {
-                self.seam(&texts, joint, late, spots)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn seam(
-        &self,
-        texts: &[(usize, &str)],
-        joint: &str,
-        late: Late<'_>,
-        spots: &mut Vec<Spot<'_>>,
-    ) -> Result<(), Unclassified> {
-        let mut joined = String::new();
-        let mut cuts = Vec::new();
-        for (i, text) in texts {
-            if !joined.is_empty() {
-                cuts.push((joined.len(), *i));
-                joined.push_str(joint);
-            }
-            let (head, tail) = ends(text);
-            joined.push_str(head);
-            if let Some(tail) = tail {
-                // Nothing is found across what was left out.
-                joined.push('\0');
-                joined.push_str(tail);
-            }
-        }
-        let checked = |find: &Find| match find.kind {
-            Kind::Card | Kind::Iban | Kind::Email | Kind::NationalId | Kind::Term => true,
-            Kind::HighEntropy => false,
-            kind => kind.class() == Class::Secret,
-        };
-        for find in self.scanner.scan(&joined, late)? {
-            let across = cuts
-                .iter()
-                .find(|(at, _)| find.start < *at && find.end > at + joint.len());
-            if let Some((_, i)) = across.filter(|_| checked(&find)) {
-                spots.push(Spot {
-                    text: "",
-                    place: Place::Message(i.saturating_sub(1)),
-                    find,
-                    fixed: true,
-                });
-            }
-        }
-        Ok(())
-    }
-
     /// The request with placeholders for these spots.
     fn redacted(
         &self,
@@ -392,7 +276,7 @@ impl Policy {
         let json = |text: &str| serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok();
         let whole = writing(old) == Writing::Text || json(new);
         let kinds: Vec<Kind> = finds.iter().map(|find| find.kind).collect();
-        let left = self.scanner.scan(new, late);
+        let left = self.reading.text(new, late);
         whole && left.is_ok_and(|left| !left.iter().any(|find| kinds.contains(&find.kind)))
     }
 }
@@ -436,14 +320,6 @@ fn content_stays(spot: &Spot<'_>, ruling: &Ruling) -> Verdict {
         Place::Rest => String::new(),
     };
     stays(&ruling.rule, format!("{reason}{place}"))
-}
-
-/// The message from which on a place counts.
-fn first_of(place: Place) -> usize {
-    match place {
-        Place::Message(i) => i,
-        Place::Tool(_) | Place::Rest => 0,
-    }
 }
 
 /// Remembers that a conversation stays.
@@ -491,23 +367,4 @@ fn counted(spots: &[Spot<'_>]) -> Vec<Counted> {
             count,
         })
         .collect()
-}
-
-/// A text, or the beginning and the end of a long one.
-fn ends(text: &str) -> (&str, Option<&str>) {
-    if text.len() <= 2 * SEAM {
-        return (text, None);
-    }
-    let mut head = SEAM;
-    while !text.is_char_boundary(head) {
-        head -= 1;
-    }
-    let mut tail = text.len() - SEAM;
-    while !text.is_char_boundary(tail) {
-        tail += 1;
-    }
-    (
-        text.get(..head).unwrap_or_default(),
-        Some(text.get(tail..).unwrap_or_default()),
-    )
 }

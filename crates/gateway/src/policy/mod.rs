@@ -13,16 +13,20 @@
 
 mod judge;
 mod kind;
+mod memory;
+mod read;
 mod redact;
 mod rules;
 mod scan;
 mod taint;
+#[cfg(test)]
+mod tests;
 
 pub use judge::{Counted, Policy, Redacted, Verdict};
 pub use kind::{Class, Find, KINDS, Kind};
 pub use redact::{LONGEST_PLACEHOLDER, Mapping, Pieces, Restorer, Writing};
 pub use rules::{Action, BUILT_IN, Content, LONGEST_PATTERN, Pattern, Rule};
 pub use scan::{
-    LONGEST_WORD, Late, Limits, MOST_WORDS, Names, ScanError, Scanner, Term, Unclassified, apart,
+    LONGEST_WORD, Late, Limits, MOST_WORDS, ScanError, Scanner, Term, Unclassified, apart,
 };
 pub use taint::{Bounds, Held, Taint, TaintError};

@@ -9,8 +9,9 @@
 //! The store holds keyed hashes and times, no text. It is bounded; where it is full of conversations that
 //! are not old yet, or cannot be read or written, nothing leaves the machine.
 
+use super::memory::{Memory, name_of};
 use super::scan::fold;
-use crate::chat::{Message, Request, Role, message_digest, prefix_digests};
+use crate::chat::{Digest, Message, Request, Role, message_digest, prefix_digests, prefixes_of};
 use rusqlite::{Connection, OpenFlags, params};
 use sha2::{Digest as _, Sha256};
 use std::collections::HashSet;
@@ -32,6 +33,10 @@ const SHORTEST_SPAN: usize = 7;
 const SHORTEST_ANSWER: usize = 24;
 /// The same of what a user says.
 const SHORTEST_WORDS: usize = 8;
+/// Seconds for which a mark need not be told that its conversation goes on.
+const FRESH: u64 = 3600;
+/// Messages that are remembered as holding no span.
+const REMEMBERED: usize = 50_000;
 /// Marks of one request at most; more of it than that is not told apart from all of it.
 const MOST_MARKS: usize = 8192;
 
@@ -85,6 +90,8 @@ pub struct Taint {
     keyed: Sha256,
     bounds: Bounds,
     state: Mutex<State>,
+    /// Messages that hold no span, and the last span that they were held against.
+    clear: Memory<i64>,
 }
 
 enum State {
@@ -100,6 +107,8 @@ struct Open {
     lengths: HashSet<usize>,
     /// The last row that `spans` knows.
     seen: i64,
+    /// Marks that may be added before they are counted again.
+    room: u64,
 }
 
 impl std::fmt::Debug for Taint {
@@ -134,12 +143,22 @@ impl Taint {
         Self::with(Connection::open_in_memory()?, secret, bounds)
     }
 
+    /// The same, looking through everything anew each time.
+    #[cfg(test)]
+    pub(super) fn forgetful(self) -> Self {
+        Self {
+            clear: Memory::new(0),
+            ..self
+        }
+    }
+
     /// What stands in for a store that cannot be used: every conversation stays.
     pub fn closed(why: TaintError) -> Self {
         Self {
             keyed: Sha256::new(),
             bounds: Bounds::default(),
             state: Mutex::new(State::Closed(why)),
+            clear: Memory::new(0),
         }
     }
 
@@ -174,12 +193,14 @@ impl Taint {
             spans: HashSet::new(),
             lengths: HashSet::new(),
             seen: 0,
+            room: 0,
         };
         open.refresh()?;
         Ok(Self {
             keyed,
             bounds,
             state: Mutex::new(State::Open(open)),
+            clear: Memory::new(REMEMBERED),
         })
     }
 
@@ -202,6 +223,15 @@ impl Taint {
             return Err(TaintError::Full);
         }
         open.refresh()?;
+        // One look at the file for all that follows.
+        let open = &*open;
+        let look = open.db.unchecked_transaction()?;
+        let first = self.first_known(open, request);
+        drop(look);
+        first
+    }
+
+    fn first_known(&self, open: &Open, request: &Request) -> Result<Option<usize>, TaintError> {
         let user = request.user.as_str();
         let of = |kind: &str, bytes: &[u8]| mark(&self.keyed, kind, user, bytes);
         let session = request.session.as_deref();
@@ -216,11 +246,13 @@ impl Taint {
                 return Ok(Some(0));
             }
         }
-        let prefixes = prefix_digests(user, &request.messages);
+        let digests: Vec<Digest> = request.messages.iter().map(message_digest).collect();
+        let prefixes = prefixes_of(user, &digests);
         let mut weak = HashSet::new();
         let mut first_weak = None;
-        for (i, (message, prefix)) in request.messages.iter().zip(&prefixes).enumerate() {
-            let alone = of("message", &message_digest(message).0);
+        let names = digests.iter().zip(&prefixes);
+        for (i, (message, (digest, prefix))) in request.messages.iter().zip(names).enumerate() {
+            let alone = of("message", &digest.0);
             let weight = open.weight(&alone)?;
             if open.weight(&of("prefix", &prefix.0))? > 0
                 || weight >= KNOWN
@@ -249,8 +281,12 @@ impl Taint {
             text.push('\n');
             text.push_str(&call.arguments);
         }
+        let name = name_of(&format!("{user}\0{text}"));
+        if self.clear.get(&name, |_| 1) == Some(open.seen) {
+            return false;
+        }
         let words = words(&text);
-        (0..words.len()).any(|first| {
+        let holds = (0..words.len()).any(|first| {
             let mut joined = String::new();
             let ahead = words.iter().skip(first).take(MOST_WORDS);
             ahead.into_iter().any(|word| {
@@ -261,7 +297,11 @@ impl Taint {
                         .spans
                         .contains(&mark(&self.keyed, "span", user, joined.as_bytes()))
             })
-        })
+        });
+        if !holds {
+            self.clear.put(name, open.seen, 1);
+        }
+        holds
     }
 
     /// Keeps a conversation here from its message number `first` on. `spans` are the sensitive texts in it,
@@ -295,11 +335,13 @@ impl Taint {
         } else {
             first.max(begun.unwrap_or(usize::MAX))
         };
-        let prefixes = prefix_digests(user, &request.messages);
+        let digests: Vec<Digest> = request.messages.iter().map(message_digest).collect();
+        let prefixes = prefixes_of(user, &digests);
         let prefixes = prefixes.iter().skip(first_prefix);
         marks.extend(prefixes.map(|prefix| Row::strong(of("prefix", &prefix.0))));
-        for (i, message) in request.messages.iter().enumerate().skip(first) {
-            let digest = of("message", &message_digest(message).0);
+        let messages = request.messages.iter().zip(&digests).enumerate();
+        for (i, (message, digest)) in messages.skip(first) {
+            let digest = of("message", &digest.0);
             if alone.contains(&i) {
                 marks.push(Row::strong(digest));
             } else {
@@ -433,6 +475,38 @@ impl Open {
         Ok(u64::try_from(n).unwrap_or(0))
     }
 
+    /// Whether a mark was kept not long ago, and says as much.
+    fn is_kept(&self, row: &Row, fresh: i64) -> Result<bool, TaintError> {
+        let mut find = self
+            .db
+            .prepare_cached("SELECT weight >= ?2 AND seen >= ?3 FROM marks WHERE mark = ?1")?;
+        let mut rows = find.query(params![row.mark.as_slice(), row.weight, fresh])?;
+        Ok(rows.next()?.map_or(Ok(false), |row| row.get(0))?)
+    }
+
+    /// Lets old marks go where there is no room for so many more.
+    fn make_room(&mut self, marks: usize, now: u64, bounds: &Bounds) -> Result<(), TaintError> {
+        let more = u64::try_from(marks).unwrap_or(u64::MAX);
+        if let Some(left) = self.room.checked_sub(more) {
+            self.room = left;
+            return Ok(());
+        }
+        if self.count()?.saturating_add(more) > bounds.most {
+            let old = i64::try_from(now.saturating_sub(bounds.seconds)).unwrap_or(i64::MAX);
+            self.db
+                .execute("DELETE FROM marks WHERE seen < ?1", [old])?;
+            if self.count()?.saturating_add(more) > bounds.most {
+                return Err(TaintError::Full);
+            }
+        }
+        // To count them takes as long as there are many. Other processes add marks too.
+        let left = bounds
+            .most
+            .saturating_sub(self.count()?.saturating_add(more));
+        self.room = left / 4;
+        Ok(())
+    }
+
     /// Learns the spans that were kept since, by whichever process.
     fn refresh(&mut self) -> Result<(), TaintError> {
         let mut new = self
@@ -451,15 +525,18 @@ impl Open {
     fn keep(&mut self, marks: &[Row], now: u64, bounds: &Bounds) -> Result<(), TaintError> {
         let signed = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
         let size = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
-        let more = u64::try_from(marks.len()).unwrap_or(u64::MAX);
-        if self.count()?.saturating_add(more) > bounds.most {
-            let old = signed(now.saturating_sub(bounds.seconds));
-            self.db
-                .execute("DELETE FROM marks WHERE seen < ?1", [old])?;
-            if self.count()?.saturating_add(more) > bounds.most {
-                return Err(TaintError::Full);
+        let fresh = signed(now.saturating_sub(FRESH.min(bounds.seconds / 4)));
+        let mut new = Vec::new();
+        for row in marks {
+            if !self.is_kept(row, fresh)? {
+                new.push(row);
             }
         }
+        let marks = new;
+        if marks.is_empty() {
+            return Ok(());
+        }
+        self.make_room(marks.len(), now, bounds)?;
         let all = self
             .db
             .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;

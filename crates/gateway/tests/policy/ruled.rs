@@ -197,28 +197,3 @@ fn what_cannot_be_classified_stays() {
         Leave::LocalOnly
     );
 }
-
-#[test]
-fn a_model_adds_names_and_may_not_know() {
-    use ingle_gateway::policy::{Find, Names};
-    struct Model(bool);
-    impl Names for Model {
-        fn find(&self, text: &str) -> Option<Vec<Find>> {
-            let found = text.match_indices("Bo").map(|(start, name)| Find {
-                kind: Kind::Name,
-                detail: String::new(),
-                start,
-                end: start + name.len(),
-            });
-            self.0.then(|| found.collect())
-        }
-    }
-    let with = |knows| {
-        let scanner = scanner().with_names(Box::new(Model(knows)));
-        let policy = Policy::new(vec![rule("all", Action::Redact)], scanner);
-        judge(&policy, &asked(&["Ask Bo about it"]), &taint())
-    };
-    let sent = with(true).redacted.unwrap().request;
-    assert_eq!(sent.messages[0].content(), "Ask [NAME_1] about it");
-    assert_eq!(with(false).leave, Leave::LocalOnly);
-}

@@ -6,6 +6,8 @@ use std::ops::Range;
 
 /// The shortest run of base64 or hexadecimal digits that is read.
 const SHORTEST: usize = 16;
+/// Places in a run at which digits may begin.
+const MOST_STARTS: usize = 3;
 /// The longest one that is read whole; of a longer one (an image, a key) this much is.
 const LONGEST: usize = 64 << 10;
 
@@ -117,7 +119,18 @@ fn escape(text: &str) -> Option<(char, usize)> {
             .then(|| u32::from_str_radix(digits, 16).ok())
             .flatten()
     };
+    let code = |digits: &str| {
+        let right = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_hexdigit());
+        let code = right.then(|| u32::from_str_radix(digits, 16).ok())?;
+        char::from_u32(code?)
+    };
     match body.chars().next()? {
+        // As Rust and JavaScript, and as Python write them.
+        'u' if body.get(1..2) == Some("{") => {
+            let end = body.bytes().take(9).position(|b| b == b'}')?;
+            Some((code(body.get(2..end)?)?, end.saturating_add(2)))
+        }
+        'U' => Some((code(body.get(1..9)?)?, 10)),
         'n' => Some(('\n', 2)),
         'r' => Some(('\r', 2)),
         't' => Some(('\t', 2)),
@@ -137,32 +150,69 @@ fn escape(text: &str) -> Option<(char, usize)> {
     }
 }
 
+/// A line of so many digits may go on in the next one, as in mails and in PEM.
+const WRAPPED: usize = 60;
+
 /// Every run of base64 or hexadecimal digits that holds a text.
 fn blocks(text: &str) -> Vec<View<'static>> {
     let mut views = Vec::new();
-    let mut start = None;
-    let in_block = |b: u8| b.is_ascii_alphanumeric() || b"+/-_".contains(&b);
-    for (at, byte) in text.bytes().chain([b' ']).enumerate() {
-        match (in_block(byte), start) {
-            (true, None) => start = Some(at),
-            (false, Some(begun)) => {
-                views.extend(block(text, begun..at));
-                start = None;
-            }
-            _ => {}
+    let bytes = text.as_bytes();
+    let in_block = |at: usize| {
+        let byte = bytes.get(at);
+        byte.is_some_and(|b| b.is_ascii_alphanumeric() || b"+/-_".contains(b))
+    };
+    let mut at = 0_usize;
+    while at < bytes.len() {
+        if !in_block(at) {
+            at = at.saturating_add(1);
+            continue;
         }
+        let (start, mut line) = (at, at);
+        loop {
+            while in_block(at) {
+                at = at.saturating_add(1);
+            }
+            let broken = match text.get(at..) {
+                Some(rest) if rest.starts_with("\r\n") => 2,
+                Some(rest) if rest.starts_with('\n') => 1,
+                _ => 0,
+            };
+            let next = at.saturating_add(broken);
+            if broken == 0 || at.saturating_sub(line) < WRAPPED || !in_block(next) {
+                break;
+            }
+            (at, line) = (next, next);
+        }
+        views.extend(block(text, start..at));
     }
     views
 }
 
 fn block(text: &str, range: Range<usize>) -> Option<View<'static>> {
-    let shown = text.get(range.start..range.end.min(range.start.saturating_add(LONGEST)))?;
+    let end = range.end.min(range.start.saturating_add(LONGEST));
+    let shown = text.get(range.start..end)?;
     if shown.len() < SHORTEST {
         return None;
     }
-    let bytes = match unhex(shown) {
+    let whole: String = shown
+        .chars()
+        .filter(|c| !matches!(c, '\r' | '\n'))
+        .collect();
+    // What stands before it may have signs of the alphabet too: `file/`, `key-`.
+    let signs = whole.match_indices(['/', '-', '_', '+']).take(MOST_STARTS);
+    let starts = std::iter::once(0).chain(signs.map(|(at, _)| at.saturating_add(1)));
+    let mut written = starts.filter_map(|start| whole.get(start..));
+    written.find_map(|digits| decoded(digits, &range))
+}
+
+/// What digits say, if it is a text.
+fn decoded(digits: &str, range: &Range<usize>) -> Option<View<'static>> {
+    if digits.len() < SHORTEST {
+        return None;
+    }
+    let bytes = match unhex(digits) {
         Some(bytes) => bytes,
-        None => unbase64(shown)?,
+        None => unbase64(digits)?,
     };
     let end = bytes.len();
     let read = match std::str::from_utf8(&bytes) {

@@ -92,12 +92,6 @@ pub enum ScanError {
     Internal(String),
 }
 
-/// Finds names and the like with a model, beyond what has a form.
-pub trait Names: Send + Sync {
-    /// What it finds in a text; `None`: it could not say, and the text is not classified.
-    fn find(&self, text: &str) -> Option<Vec<Find>>;
-}
-
 /// A find of a detector, in places of the view.
 #[derive(Debug, Clone)]
 struct Raw {
@@ -128,7 +122,6 @@ pub struct Scanner {
     numbers: Numbers,
     places: Places,
     terms: Terms,
-    names: Option<Box<dyn Names>>,
 }
 
 impl std::fmt::Debug for Scanner {
@@ -157,15 +150,7 @@ impl Scanner {
             numbers: Numbers::new().map_err(|e| internal(&e))?,
             places: Places::new().map_err(|e| internal(&e))?,
             terms: Terms::new(terms)?,
-            names: None,
         })
-    }
-
-    /// The same with a model for names.
-    #[must_use]
-    pub fn with_names(mut self, names: Box<dyn Names>) -> Self {
-        self.names = Some(names);
-        self
     }
 
     /// What is looked through.
@@ -194,16 +179,6 @@ impl Scanner {
             if finds.len() > self.limits.finds.saturating_mul(4) {
                 return Err(Unclassified::TooMany(self.limits.finds));
             }
-        }
-        if let Some(names) = &self.names {
-            let found = names
-                .find(text)
-                .ok_or(Unclassified::NotText("what the model said of it"))?;
-            let inside = |find: &Find| {
-                text.get(find.start..find.end)
-                    .is_some_and(|t| !t.is_empty())
-            };
-            finds.extend(found.into_iter().filter(inside));
         }
         if late() {
             return Err(Unclassified::Late);

@@ -223,7 +223,7 @@ fn is_card(digits: &[u8]) -> bool {
         19 => matches!(two, 62 | 63 | 50 | 56..=69) || two / 10 == 4,
         _ => false,
     };
-    network && checks::luhn(digits) && !checks::all_same(digits.get(1..).unwrap_or_default())
+    network && checks::luhn(digits)
 }
 
 fn card(window: &Window<'_>) -> Option<Raw> {
