@@ -21,8 +21,8 @@ impl Cause {
             return Err(EgressError::NoCause);
         }
         Ok(Self {
-            request: origin::plain(request.trim()),
-            rule: origin::plain(rule.trim()),
+            request: origin::plain(request.trim(), origin::SHOWN),
+            rule: origin::plain(rule.trim(), origin::SHOWN),
         })
     }
 

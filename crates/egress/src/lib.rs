@@ -79,7 +79,7 @@ pub use dial::{Resolve, Resolving, SystemResolver};
 pub use door::{Door, DoorOptions, Limits, Slowest};
 pub use error::{EgressError, Wait};
 pub use log::{Clock, Event, FileLog, Log, Row};
-pub use origin::{Origin, parse_url};
+pub use origin::{Origin, parse_url, plain};
 pub use proxy::Proxy;
 pub use request::{Follow, Method, Request, Token};
 pub use response::{Head, Response};

@@ -138,7 +138,7 @@ pub fn parse_url(text: &str) -> Result<Url, EgressError> {
 }
 
 /// Characters of a text from outside that are shown.
-const SHOWN: usize = 200;
+pub(crate) const SHOWN: usize = 200;
 
 /// A text from outside for a message: what follows `?` may be a secret, control characters may not
 /// reach a terminal, and the rest is cut where it is long.
@@ -156,17 +156,15 @@ pub(crate) fn shown(text: &str) -> String {
         }
         None => text.to_owned(),
     };
-    plain(&text)
+    plain(&text, SHOWN)
 }
 
-/// A text without control characters, cut where it is long.
-pub(crate) fn plain(text: &str) -> String {
-    let mut plain: String = text
-        .chars()
-        .take(SHOWN)
-        .flat_map(char::escape_debug)
-        .collect();
-    if text.chars().nth(SHOWN).is_some() {
+/// A text without control characters, cut where it has more than `most` characters.
+#[must_use]
+pub fn plain(text: &str, most: usize) -> String {
+    let shown = text.chars().take(most);
+    let mut plain: String = shown.flat_map(char::escape_debug).collect();
+    if text.chars().nth(most).is_some() {
         plain.push_str("...");
     }
     plain

@@ -1,6 +1,5 @@
 //! One try at one upstream: a request goes out, pieces come back.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,9 +9,9 @@ use ingle_egress::{
 use tokio::time::{Instant, timeout_at};
 
 use super::error::{Charged, Fault};
+use super::incoming::{Incoming, Most};
 use super::said;
 use super::settings::{Dialect, Key, Provider, RemoteModel};
-use super::wire::{Events, Reader, Wrong};
 use crate::chat::Piece;
 
 /// For what follows behind the end of an answer: how many tokens it took.
@@ -21,10 +20,6 @@ const AFTER_END: Duration = Duration::from_secs(5);
 const REFUSAL: Duration = Duration::from_secs(5);
 /// Bytes of a refusal that are read.
 const MOST_REFUSAL: u64 = 64 << 10;
-/// Bytes that a token of an answer takes at most, with all that is written around it.
-const BYTES_A_TOKEN: u64 = 2 << 10;
-/// Bytes of an answer beside its tokens.
-const BYTES_BESIDE: u64 = 1 << 20;
 
 /// What is asked of whom.
 pub(super) struct Call<'a> {
@@ -41,20 +36,10 @@ pub(super) struct Call<'a> {
 
 /// An answer under way.
 pub(super) struct Stream {
-    response: Response,
-    /// None: it comes whole, into `whole`.
-    events: Option<Events>,
-    whole: Vec<u8>,
-    reader: Reader,
-    ready: VecDeque<Piece>,
-    read: u64,
-    most: u64,
+    /// None: all of it is here.
+    response: Option<Response>,
+    incoming: Incoming,
     between: Duration,
-    over: bool,
-    context: u32,
-    limit: u32,
-    charged: Charged,
-    usage_fault: Option<&'static str>,
 }
 
 /// Sends the request and waits for the first piece.
@@ -64,21 +49,14 @@ pub(super) async fn begin(call: Call<'_>) -> Result<Stream, Fault> {
     let until = Instant::now() + first;
     let response = call.door.send(sent(&call)?).await.map_err(late)?;
     let (response, streamed) = judge(response, call.provider).await?;
-    let tokens = u64::from(call.limit).saturating_mul(BYTES_A_TOKEN);
-    let mut stream = Stream {
-        response,
-        events: streamed.then(Events::default),
-        whole: Vec::new(),
-        reader: Reader::new(call.provider.dialect()),
-        ready: VecDeque::new(),
-        read: 0,
-        most: tokens.saturating_add(BYTES_BESIDE),
-        between: times.between,
-        over: false,
+    let most = Most {
         context: call.model.context,
-        limit: call.limit,
-        charged: Charged::Unknown,
-        usage_fault: None,
+        answer: call.limit,
+    };
+    let mut stream = Stream {
+        response: Some(response),
+        incoming: Incoming::new(call.provider.dialect(), streamed, most),
+        between: times.between,
     };
     stream.fill(until, first, "the first piece").await?;
     Ok(stream)
@@ -174,21 +152,7 @@ async fn refusal(mut response: Response, provider: &Provider) -> Fault {
         // The status says enough.
         Ok(Err(_)) | Err(_) => Vec::new(),
     };
-    let (message, code) = said::message(&body, provider);
-    let spent = code.as_deref() == Some("insufficient_quota");
-    match status {
-        504 | 520 | 524 => Fault::Busy {
-            status,
-            after,
-            message,
-        },
-        408 | 429 | 500..=599 if again && !spent => Fault::Busy {
-            status,
-            after,
-            message,
-        },
-        _ => Fault::Refused { status, message },
-    }
+    said::no(status, &body, provider, after, again)
 }
 
 /// The door's errors of patience are ours.
@@ -217,22 +181,22 @@ fn late(error: EgressError) -> Fault {
 impl Stream {
     /// The next piece; none: that was all.
     pub(super) async fn next(&mut self) -> Result<Option<Piece>, Fault> {
-        if let Some(piece) = self.ready.pop_front() {
+        if let Some(piece) = self.incoming.piece() {
             return Ok(Some(piece));
         }
         let until = Instant::now() + self.between;
         self.fill(until, self.between, "the next piece").await?;
-        Ok(self.ready.pop_front())
+        Ok(self.incoming.piece())
     }
 
     /// Whether money may be asked for, as far as is known by now.
     pub(super) fn charged(&self) -> Charged {
-        self.charged
+        self.incoming.charged()
     }
 
     /// What is wrong with what it says it took, where something is.
     pub(super) fn usage_fault(&self) -> Option<&'static str> {
-        self.usage_fault
+        self.incoming.usage_fault()
     }
 
     /// Reads until a piece is there, or the end. What holds no piece does not count as one: a server that
@@ -243,81 +207,32 @@ impl Stream {
         limit: Duration,
         wait: &'static str,
     ) -> Result<(), Fault> {
-        while self.ready.is_empty() && !self.over {
-            let ended = self.reader.finish().is_some();
+        while !self.incoming.is_ready()
+            && let Some(response) = &mut self.response
+        {
+            let ended = self.incoming.has_ended();
             let until = match ended {
                 true => until.min(Instant::now() + AFTER_END),
                 false => until,
             };
-            let got = match timeout_at(until, self.response.chunk()).await {
+            let got = match timeout_at(until, response.chunk()).await {
                 Ok(got) => got.map_err(late),
                 Err(_) => Err(Fault::Late { wait, limit }),
             };
             match got {
-                Ok(Some(bytes)) => self.take(&bytes)?,
-                Ok(None) => self.end()?,
+                Ok(Some(bytes)) => self.incoming.take(&bytes)?,
+                Ok(None) => self.incoming.end()?,
                 // It was complete; only what it took is not known.
-                Err(_) if ended => self.end()?,
+                Err(_) if ended => self.incoming.end()?,
                 Err(fault) => return Err(fault),
             }
-        }
-        Ok(())
-    }
-
-    fn take(&mut self, bytes: &[u8]) -> Result<(), Fault> {
-        self.read = self.read.saturating_add(bytes.len() as u64);
-        if self.read > self.most {
-            return Err(Fault::TooLarge { limit: self.most });
-        }
-        let Some(events) = &mut self.events else {
-            self.whole.extend_from_slice(bytes);
-            return Ok(());
-        };
-        let events = events
-            .push(bytes)
-            .map_err(|why| Fault::BadAnswer(why.into()))?;
-        for event in events {
-            let read = self.reader.event(&event);
-            self.ready.extend(self.reader.take());
-            read.map_err(wrong)?;
-        }
-        match self.reader.is_over() {
-            true => self.end(),
-            false => Ok(()),
-        }
-    }
-
-    /// All has come that will come.
-    fn end(&mut self) -> Result<(), Fault> {
-        if self.events.is_none() {
-            let whole = std::mem::take(&mut self.whole);
-            self.reader.whole(&whole).map_err(wrong)?;
-            self.ready.extend(self.reader.take());
-        }
-        let Some(finish) = self.reader.finish() else {
-            return Err(match self.reader.is_over() {
-                true => Fault::BadAnswer("it does not say how it ended".into()),
-                false => Fault::Cut,
-            });
-        };
-        self.ready.push_back(Piece::Finish(finish.clone()));
-        match self.reader.usage(self.context, self.limit) {
-            Ok(usage) => {
-                self.charged = Charged::Yes(usage);
-                self.ready.push_back(Piece::Usage(usage));
+            if self.incoming.is_over()
+                && let Some(response) = self.response.take()
+            {
+                response.finish();
             }
-            Err(why) => self.usage_fault = Some(why),
         }
-        self.response.finish();
-        self.over = true;
         Ok(())
-    }
-}
-
-fn wrong(wrong: Wrong) -> Fault {
-    match wrong {
-        Wrong::Bad(reason) => Fault::BadAnswer(reason),
-        Wrong::GaveUp(reason) => Fault::GaveUp(reason),
     }
 }
 

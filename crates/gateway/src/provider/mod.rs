@@ -33,6 +33,7 @@ mod balance;
 mod breaker;
 mod call;
 mod error;
+mod incoming;
 mod retry;
 mod said;
 mod settings;
@@ -45,7 +46,9 @@ mod wire;
 
 pub use breaker::BreakerSettings;
 pub use error::{CallError, Charged, Fault, Misfit};
+pub use incoming::{Most, recorded};
 pub use retry::Retries;
+pub use said::refusal;
 pub use settings::{
     Dialect, Key, LimitField, Provider, ProviderSettings, RemoteModel, Secret, SettingsError,
     Thinking, Timeouts,

@@ -5,6 +5,7 @@ use std::time::Duration;
 use ingle_egress::Head;
 use serde_json::Value;
 
+use super::error::Fault;
 use super::settings::{Key, Provider};
 use super::wire::error_message;
 
@@ -15,15 +16,42 @@ const TELLING: usize = 8;
 
 /// Without control characters, and cut where it is long.
 pub(super) fn plain(text: &str) -> String {
-    let mut plain: String = text
-        .chars()
-        .take(SHOWN)
-        .flat_map(char::escape_debug)
-        .collect();
-    if text.chars().nth(SHOWN).is_some() {
-        plain.push_str("...");
+    ingle_egress::plain(text, SHOWN)
+}
+
+/// What a status that says no means, with what stands behind it. `again`: it does not say that it would say so
+/// again.
+pub(super) fn no(
+    status: u16,
+    body: &[u8],
+    provider: &Provider,
+    after: Option<Duration>,
+    again: bool,
+) -> Fault {
+    let (message, code) = message(body, provider);
+    let spent = code.as_deref() == Some("insufficient_quota");
+    let busy = match status {
+        504 | 520 | 524 => true,
+        408 | 429 | 500..=599 => again && !spent,
+        _ => false,
+    };
+    match busy {
+        true => Fault::Busy {
+            status,
+            after,
+            message,
+        },
+        false => Fault::Refused { status, message },
     }
-    plain
+}
+
+/// What a refusal that was recorded means.
+pub fn refusal(status: u16, body: &[u8], provider: &Provider) -> Fault {
+    match status {
+        // What it says may hold the key.
+        401 | 403 => Fault::KeyRefused { status },
+        _ => no(status, body, provider, None, true),
+    }
 }
 
 /// The message and the code of a refusal's body.

@@ -319,6 +319,10 @@ fn figures_that_cannot_be_are_not_believed() {
         "{\"prompt_tokens\":100001,\"completion_tokens\":3}",
         "{\"prompt_tokens\":12,\"completion_tokens\":3,\"prompt_tokens_details\":{\"cached_tokens\":13}}",
         "{\"prompt_tokens\":12,\"completion_tokens\":3,\"completion_tokens_details\":{\"reasoning_tokens\":4}}",
+        "{\"prompt_tokens\":-1,\"completion_tokens\":3}",
+        "{\"prompt_tokens\":\"many\",\"completion_tokens\":3}",
+        "{\"prompt_tokens\":1e30,\"completion_tokens\":3}",
+        "{\"prompt_tokens\":12,\"completion_tokens\":2.5}",
     ] {
         let ending = STOP.replace("{\"prompt_tokens\":12,\"completion_tokens\":3}", usage);
         let answered = begun(
@@ -338,23 +342,6 @@ fn figures_that_cannot_be_are_not_believed() {
         );
         assert_eq!(answered.charged, Charged::Unknown);
         assert!(answered.usage_fault.is_some(), "{usage}");
-    }
-    for usage in [
-        "{\"prompt_tokens\":-1}",
-        "{\"prompt_tokens\":\"many\"}",
-        "{\"prompt_tokens\":1e30}",
-    ] {
-        let ending = STOP.replace("{\"prompt_tokens\":12,\"completion_tokens\":3}", usage);
-        let answered = begun(
-            |_| {},
-            move |_, line| {
-                stream(line);
-                more(line, delta("Hello!"));
-                more(line, &ending);
-                end(line);
-            },
-        );
-        assert_eq!(answered.charged, Charged::Unknown);
     }
 }
 
@@ -825,4 +812,93 @@ fn no_more_at_a_time_than_is_allowed() {
     assert_eq!(server.count(), 2);
     // The places are free again.
     assert!(world.providers.is_ready("p/m"));
+}
+
+#[test]
+fn odd_answers_are_still_answers() {
+    let piece = "{\"choices\":[{\"index\":0,\"delta\":{\"content\":\"Hello!\"}}]}";
+    let stop = "{\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}";
+    let took = |n| {
+        format!("{{\"choices\":[],\"usage\":{{\"prompt_tokens\":12,\"completion_tokens\":{n}}}}}")
+    };
+    let lines = piece.replace("\"delta\"", "\ndata: \"delta\"");
+    for (name, text) in [
+        (
+            "CRLF",
+            format!(
+                "data: {piece}\r\n\r\ndata: {stop}\r\n\r\ndata: {}\r\n\r\n",
+                took(3)
+            ),
+        ),
+        (
+            "comments, names and ids",
+            format!(
+                ": hi\n\n: there\nid: 4\nevent: message\nretry: 5\ndata:{piece}\n\n:\n\ndata: {stop}\n\ndata: {}\n\n",
+                took(3)
+            ),
+        ),
+        (
+            "data in lines",
+            format!("data: {lines}\n\ndata: {stop}\n\ndata: {}\n\n", took(3)),
+        ),
+        (
+            "no last end of line",
+            format!("data: {piece}\n\ndata: {stop}\n\ndata: {}", took(3)),
+        ),
+        (
+            "the end without one",
+            format!("data: {piece}\n\ndata: {}\n\ndata: {stop}", took(3)),
+        ),
+        (
+            "figures twice",
+            format!(
+                "data: {piece}\n\ndata: {}\n\ndata: {stop}\n\ndata: {}\n\ndata: [DONE]\n\n",
+                took(1),
+                took(3)
+            ),
+        ),
+        (
+            "a mark at the beginning",
+            format!(
+                "\u{feff}data: {piece}\n\ndata: {stop}\n\ndata: {}\n\n",
+                took(3)
+            ),
+        ),
+    ] {
+        // Of an old server: the end of the connection is the end of the answer.
+        let head = "HTTP/1.0 200 OK\r\nContent-Type: Text/Event-Stream; charset=utf-8\r\n\r\n";
+        let answered = begun(
+            |_| {},
+            move |_, line| {
+                tell(line, head);
+                for byte in text.as_bytes().chunks(7) {
+                    tell(line, byte);
+                }
+            },
+        );
+        assert!(answered.error.is_none(), "{name}: {answered:?}");
+        assert_eq!(answered.text(), "Hello!", "{name}");
+        let usage = match answered.charged {
+            Charged::Yes(usage) => (usage.input, usage.output),
+            other => panic!("{name}: {other:?}"),
+        };
+        assert_eq!(usage, (12, 3), "{name}");
+    }
+}
+
+#[test]
+fn what_is_cut_within_an_event_is_no_answer() {
+    let (error, _) = error(soon, |_, line| {
+        tell(
+            line,
+            "HTTP/1.0 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: {\"choices\":[{\"ind",
+        );
+    });
+    assert_eq!(error.charged, Charged::Unknown, "{error}");
+    // Lengths that are none.
+    let (error, _) = self::error(soon, |_, line| {
+        stream(line);
+        tell(line, "zz\r\ndata: {}\r\n");
+    });
+    assert_eq!(error.charged, Charged::Unknown, "{error}");
 }

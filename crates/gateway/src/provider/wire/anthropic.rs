@@ -184,18 +184,22 @@ fn usage(usage: Option<&Value>, known: &mut Known) -> Read {
         return Ok(());
     };
     let before = known.usage.unwrap_or_default();
+    known.took(counted(usage, before));
+    Ok(())
+}
+
+fn counted(usage: &Value, before: Usage) -> Result<Usage, Wrong> {
     let part = |name: &str| count(usage, &[name]);
     let cached = part("cache_read_input_tokens")?.unwrap_or(before.cached);
     let cache_writes = part("cache_creation_input_tokens")?.unwrap_or(before.cache_writes);
     let parts_before = before.cached.saturating_add(before.cache_writes);
     let fresh = part("input_tokens")?.unwrap_or(before.input.saturating_sub(parts_before));
-    known.usage = Some(Usage {
+    Ok(Usage {
         input: fresh.saturating_add(cached).saturating_add(cache_writes),
         cached,
         cache_writes,
         output: part("output_tokens")?.unwrap_or(before.output),
         reasoning: count(usage, &["output_tokens_details", "thinking_tokens"])?
             .unwrap_or(before.reasoning),
-    });
-    Ok(())
+    })
 }

@@ -180,12 +180,16 @@ fn gave_up(body: &Value) -> Read {
 }
 
 fn usage(body: &Value, known: &mut Known) -> Read {
-    let Some(usage) = body.get("usage").filter(|usage| !usage.is_null()) else {
-        return Ok(());
-    };
+    if let Some(usage) = body.get("usage").filter(|usage| !usage.is_null()) {
+        known.took(counted(usage));
+    }
+    Ok(())
+}
+
+fn counted(usage: &Value) -> Result<Usage, Wrong> {
     let one = |path: &[&str]| count(usage, path);
     let details = "prompt_tokens_details";
-    known.usage = Some(Usage {
+    Ok(Usage {
         input: one(&["prompt_tokens"])?.unwrap_or(0),
         // DeepSeek's own name for it, where the usual one is not there.
         cached: match one(&[details, "cached_tokens"])? {
@@ -195,6 +199,5 @@ fn usage(body: &Value, known: &mut Known) -> Read {
         cache_writes: one(&[details, "cache_write_tokens"])?.unwrap_or(0),
         output: one(&["completion_tokens"])?.unwrap_or(0),
         reasoning: one(&["completion_tokens_details", "reasoning_tokens"])?.unwrap_or(0),
-    });
-    Ok(())
+    })
 }

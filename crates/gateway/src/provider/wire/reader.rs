@@ -31,6 +31,8 @@ pub(super) struct Known {
     pub(super) pieces: Vec<Piece>,
     pub(super) finish: Option<Finish>,
     pub(super) usage: Option<Usage>,
+    /// Something that it said of what it took is no number of tokens.
+    pub(super) strange: bool,
     /// No event may follow.
     pub(super) over: bool,
     /// Bytes of text, reasoning and arguments.
@@ -38,6 +40,14 @@ pub(super) struct Known {
 }
 
 impl Known {
+    /// What it says it took. The answer stands where that cannot be.
+    pub(super) fn took(&mut self, usage: Result<Usage, Wrong>) {
+        match usage {
+            Ok(usage) => self.usage = Some(usage),
+            Err(_) => self.strange = true,
+        }
+    }
+
     pub(super) fn text(&mut self, text: &str) {
         self.add(text, Piece::Text);
     }
@@ -130,6 +140,9 @@ impl Reader {
     /// # Errors
     /// What is wrong with it.
     pub(crate) fn usage(&self, context: u32, limit: u32) -> Result<Usage, &'static str> {
+        if self.known.strange {
+            return Err("it says something of its tokens that is no number of them");
+        }
         let usage = self
             .known
             .usage
