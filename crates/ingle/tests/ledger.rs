@@ -49,8 +49,6 @@ fn row(request: &str, user: Option<&str>, route: Route) -> Row {
     };
     let local = route == Route::Local;
     Row {
-        at: NOON,
-        request: request.into(),
         user: user.map(str::to_owned),
         asked_model: "auto".into(),
         model: if local { "small" } else { "big" }.into(),
@@ -75,10 +73,8 @@ fn row(request: &str, user: Option<&str>, route: Route) -> Row {
         }),
         first_ms: Some(12),
         total_ms: 340,
-        energy_uj: None,
         cost: (!local).then(|| priced.clone()),
         instead: local.then_some(priced),
-        reservation: None,
         decision: Decision {
             wanted: "auto, by the setting".into(),
             steps: vec![Step {
@@ -89,7 +85,7 @@ fn row(request: &str, user: Option<&str>, route: Route) -> Row {
             }],
         },
         prompt: Some("a marked prompt".into()),
-        answer: None,
+        ..Row::new(request, NOON)
     }
 }
 

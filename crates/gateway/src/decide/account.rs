@@ -1,5 +1,6 @@
 //! The row of one request, while it is being answered.
 
+use super::home::Taken;
 use super::parts::{Books, Offer, Rules};
 use crate::chat::{Message, Part, Piece, Request, Role, ToolCall, Usage};
 use crate::confidence::Confidence;
@@ -33,6 +34,8 @@ pub struct Account {
     begun: Instant,
     /// Who `auto` would have asked.
     instead: Option<Offer>,
+    /// What the local answer took, where nobody wants more of it.
+    taken: Taken,
     written: bool,
     energy: Option<Share>,
     /// The conversation stays: to whom its answer is told, and what it says.
@@ -58,25 +61,11 @@ impl Account {
             texts.join("\n")
         });
         let mut row = Row {
-            at,
-            request: request.id.clone(),
             user: (request.user != "-").then(|| request.user.clone()),
             asked_model: request.model.clone().unwrap_or_default(),
-            model: String::new(),
-            route: Route::None,
-            reason: String::new(),
-            outcome: Outcome::Cancelled,
-            tokens: Tokens::default(),
-            provider_tokens: None,
-            first_ms: None,
-            total_ms: 0,
-            energy_uj: None,
-            cost: None,
-            instead: None,
-            reservation: None,
-            decision: crate::ledger::Decision::default(),
             prompt,
             answer: keeps.then(String::new),
+            ..Row::new(&request.id, at)
         };
         row.decision.wanted = wanted;
         let note = Note {
@@ -93,6 +82,7 @@ impl Account {
             note,
             begun: Instant::now(),
             instead: None,
+            taken: Taken::default(),
             written: false,
             energy,
             held: None,
@@ -154,6 +144,11 @@ impl Account {
         let cost = sum.unwrap_or(cost);
         self.note.cost = Some(cost);
         self.row.cost = Some(priced(upstream, prices, cost));
+    }
+
+    /// Where a local answer is to say what it took.
+    pub(super) fn taken(&self) -> Taken {
+        self.taken.clone()
     }
 
     /// The first piece of the answer has come.
@@ -224,7 +219,8 @@ impl Account {
 
 impl Drop for Account {
     fn drop(&mut self) {
-        self.finish(Outcome::Cancelled, &Usage::default(), None);
+        let taken = self.taken.get();
+        self.finish(Outcome::Cancelled, &taken, None);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::account::{Account, Note};
 use super::cloud::{Call, CloudAnswer};
-use super::home::HomeAnswer;
+use super::home::{HomeAnswer, Tallied};
 use super::judge::{Escalation, Verdict, judge};
 use super::parts::{
     AtHome, Books, Grant, Hearth, Looked, Offer, Ruled, Rules, Sureness, Unable, Upstreams,
@@ -109,7 +109,7 @@ pub enum Denied<E> {
 /// What a part of the way came to.
 enum Came<A: AtHome, E> {
     /// The local answer, with what was held back of it.
-    Kept(A, VecDeque<A::News>),
+    Kept(Tallied<A>, VecDeque<A::News>),
     /// A provider's answer.
     Sent(Box<Call>),
     /// The model at home cannot.
@@ -313,7 +313,10 @@ impl<'g, H: Hearth> Way<'g, H> {
     /// Answers here, whatever comes of it.
     async fn home(&mut self, looked_at: bool) -> Came<H::Answer, H::Error> {
         match self.hearth.begin(looked_at).await {
-            Ok(answer) => Came::Kept(answer, VecDeque::new()),
+            Ok(answer) => {
+                let answer = Tallied::new(answer, self.account.taken());
+                Came::Kept(answer, VecDeque::new())
+            }
             Err(Unable::Cannot { why, error }) => Came::Unable { why, error },
             Err(Unable::Wrong(error)) => {
                 self.account.step("local attempt", "refused", WRONG);
@@ -384,7 +387,7 @@ impl<'g, H: Hearth> Way<'g, H> {
             return Came::Kept(answer, held);
         }
         // It goes on here meanwhile, in case the provider fails.
-        match beside(&mut answer, &mut held, self.cloud()).await {
+        match beside(&mut *answer, &mut held, self.cloud()).await {
             Ok(call) => Came::Sent(Box::new(call)),
             Err(failed) => {
                 self.fall_back(&failed.why);

@@ -2,18 +2,67 @@
 
 use super::account::Account;
 use super::parts::AtHome;
+use crate::chat::Usage;
 use std::collections::VecDeque;
+use std::ops::{Deref, DerefMut};
+use std::sync::{Arc, Mutex, PoisonError};
 
-/// A local answer: what was held back of it, and what comes.
+/// What an answer has taken, when nobody wants more of it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Taken(Arc<Mutex<Usage>>);
+
+impl Taken {
+    pub fn get(&self) -> Usage {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An answer that says what it took when it is dropped, whoever drops it when.
+#[derive(Debug)]
+pub(super) struct Tallied<A: AtHome> {
+    answer: A,
+    taken: Taken,
+}
+
+impl<A: AtHome> Tallied<A> {
+    pub fn new(answer: A, taken: Taken) -> Self {
+        Self { answer, taken }
+    }
+}
+
+impl<A: AtHome> Deref for Tallied<A> {
+    type Target = A;
+
+    fn deref(&self) -> &A {
+        &self.answer
+    }
+}
+
+impl<A: AtHome> DerefMut for Tallied<A> {
+    fn deref_mut(&mut self) -> &mut A {
+        &mut self.answer
+    }
+}
+
+impl<A: AtHome> Drop for Tallied<A> {
+    fn drop(&mut self) {
+        let taken = self.answer.taken();
+        *self.taken.0.lock().unwrap_or_else(PoisonError::into_inner) = taken;
+    }
+}
+
+/// A local answer: what was held back of it, and what comes. Dropped before its end, its row says how far it
+/// came.
 #[derive(Debug)]
 pub struct HomeAnswer<A: AtHome> {
     held: VecDeque<A::News>,
-    answer: A,
+    // Dropped before the account, which it tells what it took.
+    answer: Tallied<A>,
     account: Account,
 }
 
 impl<A: AtHome> HomeAnswer<A> {
-    pub(super) fn new(answer: A, held: VecDeque<A::News>, account: Account) -> Self {
+    pub(super) fn new(answer: Tallied<A>, held: VecDeque<A::News>, account: Account) -> Self {
         Self {
             held,
             answer,

@@ -2,7 +2,7 @@
 
 use super::real::Feedback;
 use super::situation::{Door, Ruling};
-use crate::chat::{Message, Piece, Request};
+use crate::chat::{Message, Piece, Request, Usage};
 use crate::confidence::outcomes::OutcomeError;
 use crate::confidence::{Confidence, Stage};
 use crate::ledger::{Money, Prices, Row, Share};
@@ -266,4 +266,6 @@ pub trait AtHome: Send {
     fn text(&self) -> &str;
     /// Why it could not be finished, if it could not.
     fn failed(&self) -> Option<String>;
+    /// What it took so far, for whoever wants no more of it.
+    fn taken(&mut self) -> Usage;
 }

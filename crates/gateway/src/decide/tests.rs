@@ -7,6 +7,7 @@ use crate::confidence::{Confidence, Stage};
 use crate::ledger::{Currency, Money, Outcome, Prices, Route, Row, Share};
 use crate::policy::{Find, Held, Kind, Mapping, Redacted, Writing};
 use crate::provider::Charged;
+use futures_util::FutureExt;
 use ingle_engine::Signals;
 use proptest::prelude::*;
 use std::collections::VecDeque;
@@ -334,6 +335,8 @@ enum AtHearth {
     Cannot,
     Wrong,
     FailsInTheMiddle,
+    /// After two words it says nothing more.
+    Hangs,
 }
 
 #[derive(Debug)]
@@ -342,12 +345,16 @@ struct Words {
     tokens: u32,
     said: String,
     fails: bool,
+    hangs: bool,
 }
 
 impl AtHome for Words {
     type News = &'static str;
 
     async fn next(&mut self) -> Option<&'static str> {
+        if self.hangs && self.left.len() == 1 {
+            std::future::pending::<()>().await;
+        }
         let word = self.left.pop_front()?;
         self.tokens += 1;
         self.said.push_str(word);
@@ -372,6 +379,14 @@ impl AtHome for Words {
 
     fn failed(&self) -> Option<String> {
         (self.fails && self.left.is_empty()).then(|| "weights are gone".into())
+    }
+
+    fn taken(&mut self) -> Usage {
+        Usage {
+            input: 5,
+            output: self.tokens.into(),
+            ..Usage::default()
+        }
     }
 }
 
@@ -400,6 +415,7 @@ impl Hearth for AtHearth {
                 tokens: 0,
                 said: String::new(),
                 fails: *says == Self::FailsInTheMiddle,
+                hangs: *says == Self::Hangs,
             }),
         }
     }
@@ -532,6 +548,28 @@ fn an_unsure_answer_is_escalated_and_a_sure_one_kept() {
     let world = world.lock().unwrap();
     assert!(world.asked.is_empty() && world.given == 1);
     assert!(world.rows[0].instead.is_some());
+}
+
+#[test]
+fn an_answer_that_nobody_wants_any_more_says_how_far_it_came() {
+    let said = |words| (Outcome::Cancelled, 5, words);
+    let row = |world: &Shared| {
+        let world = world.lock().unwrap();
+        assert_eq!(world.rows.len(), 1);
+        let row = &world.rows[0];
+        (row.outcome, row.tokens.input, row.tokens.output)
+    };
+    // The second is given up before it is decided who answers.
+    for (hearth, words, decided) in [(AtHearth::Says, 3, true), (AtHearth::Hangs, 2, false)] {
+        let world = Arc::new(Mutex::new(free()));
+        let gateway = gateway(&world, Settings::default());
+        let mut ask = ask();
+        ask.ruled = gateway.rule(&ask.request);
+        let begun = gateway.route(ask, &hearth).now_or_never();
+        assert_eq!(begun.is_some(), decided);
+        drop(begun);
+        assert_eq!(row(&world), said(words));
+    }
 }
 
 #[test]

@@ -129,3 +129,31 @@ pub struct Row {
     /// That of the answer; the same.
     pub answer: Option<String>,
 }
+
+impl Row {
+    /// The row of a request that has come and of which nothing more is known.
+    #[must_use]
+    pub fn new(request: &str, at: u64) -> Self {
+        Self {
+            at,
+            request: request.to_owned(),
+            user: None,
+            asked_model: String::new(),
+            model: String::new(),
+            route: Route::None,
+            reason: String::new(),
+            outcome: Outcome::Cancelled,
+            tokens: Tokens::default(),
+            provider_tokens: None,
+            first_ms: None,
+            total_ms: 0,
+            energy_uj: None,
+            cost: None,
+            instead: None,
+            reservation: None,
+            decision: Decision::default(),
+            prompt: None,
+            answer: None,
+        }
+    }
+}

@@ -97,8 +97,6 @@ pub fn row(request: &str, user: Option<&str>, route: Route, at: u64) -> Row {
     };
     let local = route == Route::Local;
     Row {
-        at,
-        request: request.into(),
         user: user.map(str::to_owned),
         asked_model: "auto".into(),
         model: if local { "home-model" } else { "cloud-model" }.into(),
@@ -112,13 +110,11 @@ pub fn row(request: &str, user: Option<&str>, route: Route, at: u64) -> Row {
             reasoning: 5,
             cache_write: 0,
         },
-        provider_tokens: None,
         first_ms: Some(12),
         total_ms: 340,
         energy_uj: local.then_some(1500),
         cost: (!local).then(|| priced.clone()),
         instead: local.then_some(priced),
-        reservation: None,
         decision: Decision {
             wanted: "auto, by the setting".into(),
             steps: vec![Step {
@@ -128,7 +124,6 @@ pub fn row(request: &str, user: Option<&str>, route: Route, at: u64) -> Row {
                 facts: [("rule".to_owned(), "ingle.toml:3".to_owned())].into(),
             }],
         },
-        prompt: None,
-        answer: None,
+        ..Row::new(request, at)
     }
 }

@@ -10,7 +10,7 @@ use crate::served::Served;
 use http::StatusCode;
 use ingle_formats::TokenId;
 use ingle_formats::vocabulary::Vocabulary;
-use ingle_gateway::chat::{self, Finish, Piece};
+use ingle_gateway::chat::{Finish, Piece};
 use ingle_gateway::decide::{Account, CloudAnswer, HomeAnswer, Note};
 use ingle_gateway::ledger::{Outcome, Route};
 use serde_json::Value;
@@ -294,7 +294,7 @@ impl Answers {
     /// The answer is over: its row is written.
     fn finish(&mut self, outcome: Outcome) {
         if let Source::Home(answer) = &mut self.source {
-            let usage = ours(&answer.answer().usage());
+            let usage = answer.answer().usage().counted();
             let (_, account) = answer.parts_mut();
             account.finish(outcome, &usage, None);
         }
@@ -420,15 +420,4 @@ fn failed(why: &str) -> ApiError {
 fn refused() -> ApiError {
     let message = "the provider ended its answer by a filter of its own; ask in other words, or with `route` local";
     ApiError::new(StatusCode::BAD_GATEWAY, "provider_refused", message)
-}
-
-/// As the gateway counts.
-fn ours(usage: &Usage) -> chat::Usage {
-    chat::Usage {
-        input: usage.prompt,
-        cached: usage.cached,
-        cache_writes: 0,
-        output: usage.generated,
-        reasoning: usage.reasoning,
-    }
 }

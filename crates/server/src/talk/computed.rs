@@ -13,7 +13,7 @@ use ingle_formats::prompt::Prompt;
 use ingle_gateway::decide::AtHome;
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll, Waker};
 use tokio::time::Instant;
 
 /// The answers to one request, `n` to each of its prompts. Dropped, they are cancelled.
@@ -25,6 +25,8 @@ pub(crate) struct Computed {
     prompts: Vec<Prompt>,
     /// The tokens of each answer.
     written: Vec<Vec<TokenId>>,
+    /// Tokens that came of each answer; none of one that is over.
+    heard: Vec<Option<u64>>,
     /// What each answer took, where it is over.
     each: Vec<Usage>,
     /// Whose turn it is.
@@ -59,6 +61,7 @@ impl Computed {
             model: ready.model,
             prompts: ready.prompts,
             written: vec![Vec::new(); answers.len()],
+            heard: vec![Some(0); answers.len()],
             each: vec![Usage::default(); answers.len()],
             answers: answers.into_iter().map(Some).collect(),
             voices,
@@ -131,6 +134,51 @@ impl Computed {
         }
     }
 
+    /// What all took so far, for whoever wants no more of it: of those that are not over what has been computed,
+    /// and nobody says how much of their prompts had been before.
+    fn so_far(&mut self) -> Usage {
+        let mut context = Context::from_waker(Waker::noop());
+        for choice in 0..self.answers.len() {
+            // What came and nobody has looked at yet.
+            while let Some(Some(answer)) = self.answers.get_mut(choice)
+                && let Poll::Ready(Some(event)) = answer.poll_next(&mut context)
+            {
+                self.count(choice, &event);
+            }
+        }
+        let mut usage = self.usage();
+        for (choice, heard) in self.heard.iter().enumerate() {
+            if let Some(tokens) = heard {
+                usage.generated += tokens;
+                if choice.is_multiple_of(self.n) {
+                    usage.prompt += self.prompt_tokens(choice).len() as u64;
+                }
+            }
+        }
+        usage
+    }
+
+    /// Counts a token, or the end, of an answer.
+    fn count(&mut self, choice: usize, event: &Event) {
+        match event {
+            Event::Token { .. } => {
+                if let Some(Some(heard)) = self.heard.get_mut(choice) {
+                    *heard += 1;
+                }
+            }
+            Event::Finished { usage, .. } => {
+                if let Some(heard) = self.heard.get_mut(choice) {
+                    *heard = None;
+                }
+                self.usage.add(usage, choice.is_multiple_of(self.n));
+                if let Some(each) = self.each.get_mut(choice) {
+                    each.add(usage, true);
+                }
+            }
+            Event::Embedded { .. } => {}
+        }
+    }
+
     /// What is new of any answer, in turn; none when all are over. What it gave is never lost: a future
     /// of it may be dropped and made again.
     pub async fn next(&mut self) -> Option<Heard> {
@@ -184,6 +232,7 @@ impl Computed {
     }
 
     fn news(&mut self, choice: usize, event: Event) -> Vec<News> {
+        self.count(choice, &event);
         let Some(voice) = self.voices.get_mut(choice) else {
             return Vec::new();
         };
@@ -214,16 +263,9 @@ impl Computed {
                 voice.push(&text, logprob)
             }
             Event::Finished {
-                reason,
-                usage,
-                signals,
-                ..
+                reason, signals, ..
             } => {
                 self.signals = signals.map(|signals| *signals);
-                self.usage.add(&usage, choice.is_multiple_of(self.n));
-                if let Some(each) = self.each.get_mut(choice) {
-                    each.add(&usage, true);
-                }
                 let mut news = voice.finish();
                 news.push(match End::new(&reason, voice.calls > 0) {
                     Ok(end) => News::End(end),
@@ -268,5 +310,9 @@ impl AtHome for Computed {
 
     fn failed(&self) -> Option<String> {
         self.failed.clone()
+    }
+
+    fn taken(&mut self) -> ingle_gateway::chat::Usage {
+        self.so_far().counted()
     }
 }

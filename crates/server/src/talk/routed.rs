@@ -6,12 +6,15 @@ use super::computed::Computed;
 use super::leaving::{only_here, request};
 use super::names::Names;
 use super::prepare::prepare;
+use super::read;
 use super::wanted::{Input, Wanted};
 use crate::call::{Call, Meant};
 use crate::error::ApiError;
+use crate::fields::Fields;
 use http::StatusCode;
 use ingle_gateway::chat::Leave;
 use ingle_gateway::decide::{Ask, Asked, Denied, Gateway, Hearth, Refusal, Routed, Unable};
+use serde_json::Value;
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -56,6 +59,7 @@ pub(super) async fn routed<T: Send + 'static>(
 
 /// What the gateway is asked. A name that says only where to answer is no model's.
 fn ask_of(call: &Call, gateway: &Gateway, wanted: &mut Wanted) -> Result<Ask, ApiError> {
+    house(call, wanted);
     let mut request = request(&call.name, wanted);
     request.user = call.caller.name().to_owned();
     request.path = call.path.to_owned();
@@ -103,6 +107,24 @@ fn ask_of(call: &Call, gateway: &Gateway, wanted: &mut Wanted) -> Result<Ask, Ap
         named,
         shut,
     })
+}
+
+/// What a preset says of sampling is how its model samples, and no wish of who asks: it keeps nothing here, and
+/// is said to no other model.
+fn house(call: &Call, wanted: &mut Wanted) {
+    let model = wanted
+        .model
+        .as_deref()
+        .filter(|_| call.meant(wanted.model.as_deref()) == Meant::Model);
+    let preset = call.app.models.name_of(model).ok();
+    let Some(preset) = preset.and_then(|id| call.app.models.preset(&id)) else {
+        return;
+    };
+    let parameters = Value::Object(preset.parameters);
+    let usual = Fields::of_body(&parameters).and_then(|f| read::sampling(&f, wanted.usual.clone()));
+    if let Ok((usual, _)) = usual {
+        wanted.usual = usual;
+    }
 }
 
 /// A short name that a header gives.

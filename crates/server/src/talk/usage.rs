@@ -1,6 +1,7 @@
 //! What answers took.
 
 use ingle_engine::Usage as Tokens;
+use ingle_gateway::chat;
 use std::time::Duration;
 
 /// What the answers to a request took. A prompt counts once, however many answers it has.
@@ -21,6 +22,17 @@ pub struct Usage {
 }
 
 impl Usage {
+    /// As the gateway counts.
+    pub(super) fn counted(&self) -> chat::Usage {
+        chat::Usage {
+            input: self.prompt,
+            cached: self.cached,
+            cache_writes: 0,
+            output: self.generated,
+            reasoning: self.reasoning,
+        }
+    }
+
     /// Adds an answer; `first_of_prompt`: no other to the same prompt was added.
     pub(super) fn add(&mut self, tokens: &Tokens, first_of_prompt: bool) {
         self.generated += u64::from(tokens.generated_tokens);
