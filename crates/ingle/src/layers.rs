@@ -6,6 +6,7 @@ use ingle::store::Layers;
 use serde_json::Value;
 
 /// Which flags somebody set, by clap's names: those win over what lies with a model.
+#[derive(Default)]
 pub struct Given(Vec<String>);
 
 impl Given {

@@ -6,11 +6,14 @@ use crate::config::Config;
 use crate::load::{BUILT_IN_NAME, LoadArgs};
 use crate::shelf::{Catalog, Shelf, Spec};
 use crate::sockets::{Owner, Running};
+use crate::through::{Route, Through, parameters};
 use crate::{clock, routing};
 use anyhow::Context;
+use ingle::Sampling;
 use ingle_server::{
-    Allowed, App, Config as ServerConfig, Keys, Limits, Need, Preset, Sockets, run as run_server,
+    Allowed, App, Config as ServerConfig, Keys, Limits, Need, Preset, Sockets, run_until_stopped,
 };
+use serde_json::{Map, Value};
 use std::net::{Ipv4Addr, TcpListener};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -18,7 +21,7 @@ use std::thread::JoinHandle;
 /// The server; it ends with this.
 pub struct OwnServer {
     /// What it calls its model.
-    pub id: String,
+    id: String,
     running: Running,
     shelf: Shelf,
     thread: Option<JoinHandle<()>>,
@@ -27,13 +30,14 @@ pub struct OwnServer {
 }
 
 impl OwnServer {
-    /// Loads `model` and serves it to this process.
+    /// Loads `model` and serves it to this process. `usual`: how it samples where a request says nothing.
     ///
     /// # Errors
     /// The model or the gateway of ingle.toml cannot be had, or there is no place for a socket.
     pub fn start(
         model: Option<&str>,
         load: &LoadArgs,
+        usual: &Sampling,
         config: &Config,
         offline: bool,
     ) -> anyhow::Result<Self> {
@@ -45,7 +49,10 @@ impl OwnServer {
             load: load.clone(),
             parallel: Some(1),
             keep_alive: None,
-            preset: Preset::default(),
+            preset: Preset {
+                parameters: own_way(usual),
+                ..Preset::default()
+            },
             base: None,
         };
         let shelf = Shelf::new(Catalog::new(first, Vec::new(), None, load.shared()?))?;
@@ -68,7 +75,7 @@ impl OwnServer {
             #[cfg(unix)]
             owner: socket.listener(),
         };
-        let serve = move || drop(run_server(sockets, app, |_| {}));
+        let serve = move || drop(run_until_stopped(sockets, app));
         let thread = std::thread::Builder::new()
             .name("server".into())
             .spawn(serve)?;
@@ -84,9 +91,17 @@ impl OwnServer {
     }
 
     /// To ask it.
-    pub fn running(&self) -> &Running {
-        &self.running
+    pub fn through(&self, route: Route) -> Through {
+        Through::own(self.running.clone(), self.id.clone(), route)
     }
+}
+
+/// How a model samples that is loaded here, as what requests mean that say nothing. A seed is each answer's own.
+fn own_way(usual: &Sampling) -> Map<String, Value> {
+    let all = parameters(usual).into_iter();
+    let all = all.filter(|(flag, ..)| !matches!(*flag, "seed" | "logit_bias"));
+    all.map(|(_, name, value)| (name.to_owned(), value))
+        .collect()
 }
 
 impl Drop for OwnServer {

@@ -109,6 +109,17 @@ impl SamplingArgs {
         }
     }
 
+    /// How answers are sampled where nobody says anything.
+    pub fn usual() -> Sampling {
+        use clap::FromArgMatches;
+        let line = Self::augment_args(clap::Command::new("usual")).no_binary_name(true);
+        let flags = line.get_matches_from(Vec::<String>::new());
+        match Self::from_arg_matches(&flags) {
+            Ok(flags) => flags.sampling(None),
+            Err(error) => error.exit(),
+        }
+    }
+
     /// Whether every answer has the same seed.
     pub fn has_seed(&self) -> bool {
         self.seed.is_some()

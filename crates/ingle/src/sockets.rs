@@ -1,6 +1,7 @@
 //! The sockets of servers that run: each has one, in a folder that only its owner can look into.
 
 use crate::environment::Environment;
+use crate::interrupt::Interrupt;
 use crate::keys::private_folder;
 use crate::out;
 use anyhow::Context;
@@ -8,6 +9,9 @@ use serde_json::Value;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::PathBuf;
 
+/// How often it is looked whether somebody has pressed Ctrl-C.
+#[cfg(unix)]
+const LOOK: std::time::Duration = std::time::Duration::from_millis(100);
 /// The longest path of a socket: `sun_path` has 108 bytes on Linux and 104 elsewhere.
 const MOST_PATH: usize = 100;
 
@@ -83,7 +87,7 @@ fn check_private(folder: &std::path::Path) -> anyhow::Result<()> {
 }
 
 /// A server of this user that runs.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Running {
     path: PathBuf,
     /// Its process.
@@ -139,6 +143,35 @@ impl Running {
     /// It cannot be reached, or speaks no HTTP.
     #[cfg(unix)]
     pub fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> anyhow::Result<Answer> {
+        Answer::read(Box::new(self.send(method, path, body)?))
+    }
+
+    /// The same, until somebody presses Ctrl-C: then what is read ends with an error, and the server is told by
+    /// the end of the connection.
+    ///
+    /// # Errors
+    /// As [`Self::ask`]; `interrupt` is set.
+    #[cfg(unix)]
+    pub fn ask_until(
+        &self,
+        method: &str,
+        path: &str,
+        body: &Value,
+        interrupt: &Interrupt,
+    ) -> anyhow::Result<Answer> {
+        let stream = self.send(method, path, Some(body))?;
+        stream.set_read_timeout(Some(LOOK))?;
+        let interrupt = interrupt.clone();
+        Answer::read(Box::new(Interruptible { stream, interrupt }))
+    }
+
+    #[cfg(unix)]
+    fn send(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<&Value>,
+    ) -> anyhow::Result<std::os::unix::net::UnixStream> {
         let mut stream = std::os::unix::net::UnixStream::connect(&self.path)
             .context("the server that runs on this machine cannot be reached")?;
         let body = body.map(Value::to_string).unwrap_or_default();
@@ -147,7 +180,7 @@ impl Running {
             body.len()
         );
         stream.write_all(request.as_bytes())?;
-        Answer::read(Box::new(stream))
+        Ok(stream)
     }
 
     /// There are none on this system.
@@ -159,6 +192,15 @@ impl Running {
         anyhow::bail!("servers cannot be asked on this system")
     }
 
+    /// There are none on this system.
+    ///
+    /// # Errors
+    /// Always.
+    #[cfg(not(unix))]
+    pub fn ask_until(&self, _: &str, _: &str, _: &Value, _: &Interrupt) -> anyhow::Result<Answer> {
+        anyhow::bail!("servers cannot be asked on this system")
+    }
+
     /// The models that it has loaded.
     ///
     /// # Errors
@@ -166,6 +208,30 @@ impl Running {
     pub fn models(&self) -> anyhow::Result<Vec<Value>> {
         let said = self.ask("GET", "/ingle/ps", None)?.json()?;
         Ok(said["models"].as_array().cloned().unwrap_or_default())
+    }
+}
+
+/// A connection that is read until somebody presses Ctrl-C.
+#[cfg(unix)]
+struct Interruptible {
+    stream: std::os::unix::net::UnixStream,
+    interrupt: Interrupt,
+}
+
+#[cfg(unix)]
+impl Read for Interruptible {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        use std::io::ErrorKind::{TimedOut, WouldBlock};
+        loop {
+            let read = self.stream.read(buffer);
+            if self.interrupt.is_set() {
+                return Err(std::io::Error::other("stopped"));
+            }
+            match read {
+                Err(error) if matches!(error.kind(), WouldBlock | TimedOut) => {}
+                read => return read,
+            }
+        }
     }
 }
 

@@ -2,62 +2,15 @@
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests may fail")]
 
+#[path = "support/server.rs"]
+mod server;
 mod support;
 
-use std::io::{BufRead, BufReader};
+use server::{Server, at_home};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use support::{ingle, repository};
+use std::process::{Command, Stdio};
+use support::repository;
 use tempfile::TempDir;
-
-/// A server that ends with the test.
-struct Serving {
-    child: Child,
-    address: String,
-}
-
-impl Serving {
-    fn start(home: &Path, before: &[&str], args: &[&str]) -> Self {
-        let mut command = in_home(home);
-        command
-            .args(before)
-            .args(["serve", "--port", "0"])
-            .args(args);
-        command.stdin(Stdio::null()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let mut said = String::new();
-        let address = loop {
-            let line = lines
-                .next()
-                .unwrap_or_else(|| panic!("the server ended: {said}"))
-                .unwrap();
-            if let Some((_, url)) = line.split_once("serving ") {
-                let at = url.split_once("://").unwrap().1;
-                break at.trim_end_matches("/v1").to_owned();
-            }
-            said += &line;
-        };
-        // What it says goes on being read, or it would wait.
-        std::thread::spawn(move || lines.for_each(drop));
-        Self { child, address }
-    }
-}
-
-impl Drop for Serving {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn in_home(home: &Path) -> Command {
-    let mut command = ingle();
-    command
-        .env("HOME", home)
-        .env("XDG_STATE_HOME", home.join("state"));
-    command
-}
 
 fn configuration(folder: &Path, provider: &str) -> String {
     let path = folder.join("ingle.toml");
@@ -95,11 +48,13 @@ fn the_official_python_client_is_answered_here_and_there() {
         return;
     }
     let (home, far) = (TempDir::new().unwrap(), TempDir::new().unwrap());
-    let cloud = Serving::start(far.path(), &[], &[]);
-    let config = configuration(home.path(), &cloud.address);
-    let server = Serving::start(home.path(), &["--config", &config], &["--ctx", "64"]);
+    let cloud = Server::start_at(far.path(), &[]);
+    let config = configuration(home.path(), &cloud.address.to_string());
+    let mut house = at_home(home.path());
+    house.args(["--config", &config]);
+    let server = Server::serve(house, &["--ctx", "64"]);
     let mut client = Command::new(python);
-    for (name, value) in in_home(home.path()).get_envs() {
+    for (name, value) in at_home(home.path()).get_envs() {
         if let Some(value) = value {
             client.env(name, value);
         }
@@ -133,7 +88,7 @@ fn the_example_of_the_readme_runs_as_it_stands() {
     std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_ingle"), bin.join("ingle")).unwrap();
     let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
     let mut shell = Command::new("sh");
-    for (name, value) in in_home(desk.path()).get_envs() {
+    for (name, value) in at_home(desk.path()).get_envs() {
         match value {
             Some(value) => shell.env(name, value),
             None => shell.env_remove(name),

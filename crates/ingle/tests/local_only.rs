@@ -3,14 +3,14 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests may fail")]
 
+#[path = "support/server.rs"]
+mod server;
 mod support;
 
 use serde_json::{Value, json};
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use server::{Server, at_home};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use support::ingle;
+use std::process::Command;
 use tempfile::TempDir;
 
 /// Requests of the day.
@@ -18,8 +18,7 @@ const REQUESTS: u64 = 1000;
 
 /// A server under strace, which ends with the test.
 struct Watched {
-    child: Child,
-    address: String,
+    server: Server,
     trace: PathBuf,
 }
 
@@ -34,7 +33,7 @@ impl Watched {
         let file = home.join("ingle.toml");
         std::fs::write(&file, config).unwrap();
         let trace = home.join("trace");
-        let program = ingle();
+        let program = at_home(home);
         let mut command = Command::new("strace");
         for (name, value) in program.get_envs() {
             match value {
@@ -42,101 +41,52 @@ impl Watched {
                 None => command.env_remove(name),
             };
         }
-        let mut child = command
-            .args([
-                "-f",
-                "-qq",
-                "--seccomp-bpf",
-                "-e",
-                "trace=network",
-                "-s",
-                "200",
-                "-o",
-            ])
-            .arg(&trace)
-            .arg(program.get_program())
-            .arg("--config")
-            .arg(&file)
-            .args(["serve", "--port", "0"])
-            .env("HOME", home)
-            .env("XDG_STATE_HOME", home.join("state"))
-            .stdin(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let mut said = String::new();
-        let address = loop {
-            let line = lines
-                .next()
-                .unwrap_or_else(|| panic!("it ended: {said}"))
-                .unwrap();
-            if let Some((_, url)) = line.split_once("serving ") {
-                let at = url.split_once("://").unwrap().1;
-                break at.trim_end_matches("/v1").to_owned();
-            }
-            said += &line;
-        };
-        std::thread::spawn(move || lines.for_each(drop));
-        Self {
-            child,
-            address,
-            trace,
-        }
+        let how = [
+            "-f",
+            "-qq",
+            "--seccomp-bpf",
+            "-e",
+            "trace=network",
+            "-s",
+            "200",
+            "-o",
+        ];
+        command.args(how).arg(&trace).arg(program.get_program());
+        command.arg("--config").arg(&file);
+        let server = Server::serve(command, &[]);
+        Self { server, trace }
     }
 
-    /// Asks; the status and the body.
+    /// Asks; the status, and the whole answer.
     fn post(&self, path: &str, headers: &str, body: &Value) -> (u16, String) {
-        let body = body.to_string();
-        let mut stream = TcpStream::connect(&self.address).unwrap();
-        let request = format!(
-            "POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\n{headers}Content-Length: {}\r\n\r\n{body}",
-            body.len()
-        );
-        stream.write_all(request.as_bytes()).unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        let status = answer.split(' ').nth(1).and_then(|s| s.parse().ok());
-        (
-            status.unwrap_or_else(|| panic!("no HTTP: {answer}")),
-            answer,
-        )
+        let (status, head, body) = self.server.post_with(path, headers, body);
+        (status, head + &body)
     }
 
     /// Ends it; what it did with the network.
     fn end(mut self) -> Vec<String> {
-        let _ = Command::new("kill")
-            .args(["-TERM", &self.server().to_string()])
-            .status();
-        self.child.wait().unwrap();
+        self.signal("-TERM");
+        self.server.child.wait().unwrap();
         let trace = std::fs::read_to_string(&self.trace).unwrap();
         trace.lines().map(str::to_owned).collect()
     }
 
-    /// strace's child.
-    fn server(&self) -> u32 {
-        let pid = self.child.id();
+    /// To the server, which is strace's child.
+    fn signal(&self, signal: &str) {
+        let pid = self.server.child.id();
         let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
         let children = children.unwrap_or_default();
-        let first = children
-            .split_whitespace()
-            .next()
-            .and_then(|c| c.parse().ok());
-        first.unwrap_or(pid)
+        let first = children.split_whitespace().next();
+        let server = first.map_or_else(|| pid.to_string(), str::to_owned);
+        let _ = Command::new("kill").args([signal, &server]).status();
     }
 }
 
 impl Drop for Watched {
     fn drop(&mut self) {
-        if !matches!(self.child.try_wait(), Ok(None)) {
-            return;
+        if matches!(self.server.child.try_wait(), Ok(None)) {
+            self.signal("-KILL");
         }
-        let server = self.server();
-        let _ = Command::new("kill")
-            .args(["-KILL", &server.to_string()])
-            .status();
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

@@ -59,7 +59,7 @@ pub use preset::Preset;
 pub use room::{
     Details, InMemory, Later, Models, Offer, Progress, Room, Watcher, in_memory, not_found,
 };
-pub use run::{Notice, Sockets, run};
+pub use run::{Notice, Sockets, run, run_until_stopped};
 pub use served::{KeepAlive, Limit, Served};
 pub use tls::{Tls, TlsError};
 

@@ -64,26 +64,49 @@ pub enum Notice {
 /// # Errors
 /// The listener cannot be used, or the system starts no thread.
 pub fn run(sockets: impl Into<Sockets>, app: Arc<App>, notice: impl Fn(Notice)) -> io::Result<()> {
+    let (first, second) = (Notify::new(), Notify::new());
+    let signals = async {
+        signal(&notice).await;
+        notice(Notice::Ending);
+        first.notify_one();
+        signal(&notice).await;
+        second.notify_one();
+        std::future::pending::<io::Result<()>>().await
+    };
+    serve_until(sockets.into(), app, (&first, &second), signals)
+}
+
+/// The same within a program that does something else too and hears signals itself: it serves until it is
+/// asked to end (`POST /ingle/stop`).
+///
+/// # Errors
+/// As [`run`].
+pub fn run_until_stopped(sockets: impl Into<Sockets>, app: Arc<App>) -> io::Result<()> {
+    let (first, second) = (Notify::new(), Notify::new());
+    serve_until(
+        sockets.into(),
+        app,
+        (&first, &second),
+        std::future::pending(),
+    )
+}
+
+fn serve_until(
+    sockets: Sockets,
+    app: Arc<App>,
+    (first, second): (&Notify, &Notify),
+    never: impl Future<Output = io::Result<()>>,
+) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         // The processors are the engine's.
         .worker_threads(2)
         .enable_all()
         .build()?;
-    let (first, second) = (Notify::new(), Notify::new());
-    let sockets = sockets.into();
     let done = runtime.block_on(async {
         let listeners = sockets.listeners()?;
-        let signals = async {
-            signal(&notice).await;
-            notice(Notice::Ending);
-            first.notify_one();
-            signal(&notice).await;
-            second.notify_one();
-            std::future::pending::<io::Result<()>>().await
-        };
         tokio::select! {
             served = serve(listeners, app, first.notified(), second.notified()) => served,
-            never = signals => never,
+            never = never => never,
         }
     });
     // What still reads a body nobody wants is not waited for.

@@ -5,6 +5,7 @@ use crate::answer::Show;
 use crate::chat_input::{Entry, Lines};
 use crate::interrupt::Interrupt;
 use crate::load::Loaded;
+use crate::through::Through;
 use crate::{clock, out};
 use ingle::formats::prompt::Prompt;
 use ingle::{FinishReason, Sampling};
@@ -24,10 +25,18 @@ A line that ends in \ goes on in the next; """ alone opens and closes a block of
 Ctrl-C stops an answer, or gives up what is typed.
 "#;
 
+/// Who answers.
+pub enum Voice<'a> {
+    /// A model that is loaded here.
+    Here(&'a mut Loaded),
+    /// A server, which may ask a provider.
+    Server(&'a Through),
+}
+
 /// A conversation and what it is held with.
 struct Talk<'a> {
     session: Session,
-    loaded: &'a mut Loaded,
+    voice: Voice<'a>,
     interrupt: &'a Interrupt,
     /// (role, content), without the system message.
     messages: Vec<(&'static str, String)>,
@@ -44,7 +53,7 @@ enum Next {
 ///
 /// # Errors
 /// The terminal cannot be used.
-pub fn chat(session: Session, loaded: &mut Loaded, interrupt: &Interrupt) -> anyhow::Result<()> {
+pub fn chat(session: Session, voice: Voice<'_>, interrupt: &Interrupt) -> anyhow::Result<()> {
     // On the terminal itself: stdout carries answers and nothing else.
     let config = Config::builder()
         .behavior(Behavior::PreferTerm)
@@ -54,7 +63,7 @@ pub fn chat(session: Session, loaded: &mut Loaded, interrupt: &Interrupt) -> any
     let mut editor = Editor::<(), _>::with_history(config, history)?;
     let mut talk = Talk {
         session,
-        loaded,
+        voice,
         interrupt,
         messages: Vec::new(),
     };
@@ -92,7 +101,7 @@ impl Talk<'_> {
                     out::note("(the conversation is forgotten)");
                 }
                 "system" => self.system(rest),
-                "set" => out::note(self.session.set(&rest).unwrap_or_else(|problem| problem)),
+                "set" => out::note(self.set(&rest).unwrap_or_else(|problem| problem)),
                 _ => out::note(format!(
                     "there is no command /{}; /help shows them",
                     out::plain(&name)
@@ -115,44 +124,65 @@ impl Talk<'_> {
     fn message(&mut self, text: String) -> anyhow::Result<()> {
         self.messages.push(("user", text));
         self.session.reseed();
-        let answer = self.prompt().and_then(|prompt| {
-            self.session
-                .answer(self.loaded, prompt, Show::Stream, self.interrupt)
-        });
-        let answer = match answer {
-            Ok(answer) => answer,
+        match self.answer() {
+            Ok(text) => self.messages.push(("assistant", text)),
             Err(e) if e.is::<out::ReaderGone>() => return Err(e),
             Err(e) => {
                 self.messages.pop();
                 out::note(format!("{e:#}\n(/clear forgets the conversation)"));
-                return Ok(());
             }
-        };
-        match &answer.reason {
-            FinishReason::Cancelled => out::note("(stopped)"),
-            FinishReason::Unreadable(why) | FinishReason::Failed(why) => out::note(why),
-            FinishReason::Length if self.session.max_tokens.is_none() => {
-                out::note(full(self.loaded))
-            }
-            _ => {}
         }
-        self.messages.push(("assistant", answer.text));
         Ok(())
     }
 
-    fn prompt(&self) -> anyhow::Result<Prompt> {
-        if self.session.raw {
-            let text = self.messages.iter().map(|(_, text)| text.as_str());
-            return Ok(Session::raw_prompt(self.loaded, text.collect()));
+    /// What is answered, as far as it came.
+    fn answer(&mut self) -> anyhow::Result<String> {
+        let loaded = match &mut self.voice {
+            Voice::Here(loaded) => loaded,
+            Voice::Server(through) => {
+                let said = through.say(&self.session, &self.messages, self.interrupt)?;
+                return Ok(said.text);
+            }
+        };
+        let prompt = prompt(&self.session, loaded, &self.messages)?;
+        let answer = self
+            .session
+            .answer(loaded, prompt, Show::Stream, self.interrupt)?;
+        match &answer.reason {
+            FinishReason::Cancelled => out::note("(stopped)"),
+            FinishReason::Unreadable(why) | FinishReason::Failed(why) => out::note(why),
+            FinishReason::Length if self.session.max_tokens.is_none() => out::note(full(loaded)),
+            _ => {}
         }
-        let chat = self
-            .messages
-            .iter()
-            .fold(self.session.conversation(), |chat, (role, text)| {
-                chat.message(role, text)
-            });
-        Ok(self.loaded.model.chat(&chat, clock::now())?)
+        Ok(answer.text)
     }
+
+    /// `/set`: as the session does, but for what a provider has no word for.
+    fn set(&mut self, arguments: &str) -> Result<String, String> {
+        let name = arguments.split_whitespace().next();
+        if name == Some("think") && matches!(self.voice, Voice::Server(_)) {
+            return Err(
+                "think is a switch of a model that is loaded here; it has no meaning with --route"
+                    .into(),
+            );
+        }
+        self.session.set(arguments)
+    }
+}
+
+/// What the model is to go on from.
+fn prompt(
+    session: &Session,
+    loaded: &Loaded,
+    messages: &[(&'static str, String)],
+) -> anyhow::Result<Prompt> {
+    if session.raw {
+        let text = messages.iter().map(|(_, text)| text.as_str());
+        return Ok(Session::raw_prompt(loaded, text.collect()));
+    }
+    let said = |chat: ingle::Chat, (role, text): &(&'static str, String)| chat.message(role, text);
+    let chat = messages.iter().fold(session.conversation(), said);
+    Ok(loaded.model.chat(&chat, clock::now())?)
 }
 
 impl Session {
@@ -166,8 +196,9 @@ impl Session {
         };
         let value = value.trim();
         let mut sampling = self.sampling.clone();
+        let name = if name == "temperature" { "temp" } else { name };
         match name {
-            "temp" | "temperature" => sampling.temperature = parsed(value)?,
+            "temp" => sampling.temperature = parsed(value)?,
             "top_k" => sampling.top_k = parsed(value)?,
             "top_p" => sampling.top_p = parsed(value)?,
             "min_p" => sampling.min_p = parsed(value)?,
@@ -194,6 +225,7 @@ impl Session {
         }
         sampling.validate().map_err(|e| e.to_string())?;
         self.sampling = sampling;
+        self.said.insert(name.to_owned());
         Ok(self.describe())
     }
 
@@ -247,6 +279,7 @@ mod tests {
             stop: Vec::new(),
             think: None,
             raw: false,
+            said: std::collections::BTreeSet::new(),
         }
     }
 

@@ -3,6 +3,7 @@
 use super::chat;
 use crate::answer::{Answer, Reading, Show, answer};
 use crate::config::{Config, Preset};
+use crate::environment::Environment;
 use crate::interrupt::Interrupt;
 use crate::layers::{self, Given};
 use crate::line::Line;
@@ -10,11 +11,12 @@ use crate::load::{LoadArgs, Loaded, load};
 use crate::own_server::OwnServer;
 use crate::sampling_args::{SamplingArgs, new_seed, to_json};
 use crate::stdin::Piped;
-use crate::through::Route;
-use crate::{Command, Usage, clock, model_file, out, reads, through};
+use crate::through::{Route, Through};
+use crate::{Command, Usage, clock, model_file, network, out, reads, through};
 use ingle::formats::prompt::Prompt;
 use ingle::{Chat, FinishReason, Request, Sampling};
 use serde_json::json;
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 /// A chat with a model, or one answer where PROMPT is given or standard input is a pipe
@@ -57,7 +59,7 @@ pub struct Args {
     stats: bool,
     /// Where the answer is to come from, as ingle.toml lets it ([route], [policy]); says afterwards where it
     /// came from, and why
-    #[arg(long, value_name = "WHERE", help_heading = "Answer", conflicts_with_all = ["raw", "json", "think", "no_think"])]
+    #[arg(long, value_name = "WHERE", help_heading = "Answer", conflicts_with_all = ["raw", "json", "think", "no_think", "stats"])]
     route: Option<Route>,
     /// Load the model although a server of yours that runs has it in memory
     #[arg(long, help_heading = "Answer")]
@@ -107,42 +109,26 @@ pub fn run(
     if piped.is_none() && prompt.is_none() && args.json {
         return Err(Usage("--json is for one answer; give a PROMPT".into()).into());
     }
-    let mut session = Session::new(args)?;
+    let session = Session::new(args, given)?;
     let one = piped.is_some() || prompt.is_some();
-    if one
-        && !args.no_server
-        && preset.is_none()
-        && let Some(through) = through::find(model, given, args.route)
-    {
-        let text = match piped {
-            Some(piped) => joined(prompt, &piped.text(prompt.is_some())?),
-            None => prompt.unwrap_or_default().to_owned(),
-        };
-        if text.is_empty() {
-            return Err(Usage("there is no text to answer; give a PROMPT".into()).into());
+    let text = |piped: Option<Piped>| match piped {
+        Some(piped) => Ok(Some(joined(prompt, &piped.text(prompt.is_some())?))),
+        None => anyhow::Ok(prompt.map(str::to_owned)),
+    };
+    match way(args, given, model, one, house)? {
+        Way::Here => {}
+        Way::Found(through) => return served(&through, session, text(piped)?),
+        Way::Own(route, config, offline) => {
+            let (text, usual) = (text(piped)?, SamplingArgs::usual());
+            let server = OwnServer::start(model, &args.load, &usual, config, offline)?;
+            return served(&server.through(route), session, text);
         }
-        return through.answer(&session, &text);
     }
-    if let Some(route) = args.route {
-        let Some((config, offline)) = house.filter(|_| one) else {
-            let message =
-                "--route is for one answer of a model: give a PROMPT, and no preset's name";
-            return Err(Usage(message.into()).into());
-        };
-        let text = match piped {
-            Some(piped) => joined(prompt, &piped.text(prompt.is_some())?),
-            None => prompt.unwrap_or_default().to_owned(),
-        };
-        let server = OwnServer::start(model, &args.load, config, offline)?;
-        return through::ask(server.running(), &server.id, &session, &text, Some(route));
-    }
+    let mut session = session;
     let template = preset.and_then(|preset| preset.template.clone());
     let mut loaded = load(model, &args.load.clone().with_template(template))?;
     session.settle(&loaded, given);
-    let text = match piped {
-        Some(piped) => Some(joined(prompt, &piped.text(prompt.is_some())?)),
-        None => prompt.map(str::to_owned),
-    };
+    let text = text(piped)?;
     if prompt.is_none() && text.as_deref() == Some("") && !session.raw {
         let message = "standard input is empty and there is no PROMPT; give one of them";
         return Err(Usage(message.into()).into());
@@ -150,7 +136,59 @@ pub fn run(
     let interrupt = Interrupt::listen()?;
     match text {
         Some(prompt) => one_answer(&session, &mut loaded, &prompt, args, &interrupt),
-        None => chat::chat(session, &mut loaded, &interrupt),
+        None => chat::chat(session, chat::Voice::Here(&mut loaded), &interrupt),
+    }
+}
+
+/// Who answers.
+enum Way<'a> {
+    /// A model that is loaded here.
+    Here,
+    /// A server of this user that has it in memory.
+    Found(Through),
+    /// A server of this process, which may ask a provider: by these settings, and offline or not.
+    Own(Route, &'a Config, bool),
+}
+
+fn way<'a>(
+    args: &Args,
+    given: &Given,
+    model: Option<&str>,
+    one: bool,
+    house: Option<(&'a Config, bool)>,
+) -> anyhow::Result<Way<'a>> {
+    let Some((config, offline)) = house else {
+        return match args.route {
+            None => Ok(Way::Here),
+            Some(_) => Err(Usage("--route is for a model, and this names a preset".into()).into()),
+        };
+    };
+    // Offline here says nothing to a server that is not.
+    let shut =
+        args.route.is_some() && network::offline(&Environment::of_process(), offline).is_some();
+    let found = match args.no_server || shut || !(one || args.route.is_some()) {
+        true => None,
+        false => through::find(model, given, args.route),
+    };
+    Ok(match (found, args.route) {
+        (Some(through), _) => Way::Found(through),
+        (None, Some(route)) => Way::Own(route, config, offline),
+        (None, None) => Way::Here,
+    })
+}
+
+/// One answer of a server, or a chat with it.
+fn served(through: &Through, session: Session, text: Option<String>) -> anyhow::Result<()> {
+    if text.as_ref().is_some_and(String::is_empty) {
+        return Err(Usage("there is no text to answer; give a PROMPT".into()).into());
+    }
+    let interrupt = Interrupt::listen()?;
+    match text {
+        Some(text) => through.one(&session, text, &interrupt),
+        None => {
+            through.introduce();
+            chat::chat(session, chat::Voice::Server(through), &interrupt)
+        }
     }
 }
 
@@ -187,10 +225,12 @@ pub struct Session {
     pub think: Option<bool>,
     /// No template.
     pub raw: bool,
+    /// Flags that somebody set, by clap's names.
+    pub said: BTreeSet<String>,
 }
 
 impl Session {
-    fn new(args: &Args) -> anyhow::Result<Self> {
+    fn new(args: &Args, given: &Given) -> anyhow::Result<Self> {
         let sampling = args.sampling.sampling(args.logprobs);
         // Before minutes of loading, not after.
         sampling.validate().map_err(|e| Usage(e.to_string()))?;
@@ -207,6 +247,7 @@ impl Session {
             stop: args.stop.clone(),
             think,
             raw: args.raw,
+            said: given.ids().map(str::to_owned).collect(),
         })
     }
 
@@ -367,6 +408,10 @@ mod tests {
             .unwrap_or_else(|e| panic!("{e}"))
     }
 
+    fn session(line: &[&str]) -> anyhow::Result<Session> {
+        Session::new(&parse(line), &Given::default())
+    }
+
     #[test]
     fn the_model_may_be_absent() {
         let split = |line: &[&str]| {
@@ -398,21 +443,15 @@ mod tests {
 
     #[test]
     fn wrong_sampling_is_refused_before_loading() {
-        let refused = Session::new(&parse(&["x", "--top-p", "2"])).err().unwrap();
+        let refused = session(&["x", "--top-p", "2"]).err().unwrap();
         assert!(refused.is::<Usage>());
         assert_eq!(refused.to_string(), "`top_p` is 2; it must be from 0 to 1");
     }
 
     #[test]
     fn thinking_is_a_switch_of_the_template() {
-        assert_eq!(
-            Session::new(&parse(&["--think"])).unwrap().think,
-            Some(true)
-        );
-        assert_eq!(
-            Session::new(&parse(&["--no-think"])).unwrap().think,
-            Some(false)
-        );
-        assert_eq!(Session::new(&parse(&[])).unwrap().think, None);
+        assert_eq!(session(&["--think"]).unwrap().think, Some(true));
+        assert_eq!(session(&["--no-think"]).unwrap().think, Some(false));
+        assert_eq!(session(&[]).unwrap().think, None);
     }
 }

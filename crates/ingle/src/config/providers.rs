@@ -97,30 +97,43 @@ pub(super) fn read(
 ) {
     let folder = config.path.as_deref().and_then(|path| path.parent());
     let folder = folder.map(PathBuf::from).unwrap_or_default();
-    for (name, value) in table {
-        let at = name.at;
-        let Value::Table(table) = value.it else {
-            let kind = value.it.kind();
-            let message = format!("`providers.{}` must be a table, not {kind}", name.it);
-            faults.push(source.fault(at, message));
-            continue;
+    each("providers", table, source, faults, |reader, name, table| {
+        let Some(entry) = reader.provider(name, table, &folder) else {
+            return;
         };
+        if !reader.faults.is_empty() {
+            return;
+        }
+        match checked(&entry) {
+            Ok(()) => config.providers.push(entry),
+            Err(error) => reader.faults.push(reader.misfit(name.at, &error)),
+        }
+    });
+}
+
+/// Reads each `[SECTION.NAME]` with a reader of its own, which says what is wrong in it.
+fn each(
+    section: &str,
+    table: Table,
+    source: &Source<'_>,
+    faults: &mut Vec<Fault>,
+    mut read: impl FnMut(&mut Reader<'_>, &Placed<String>, Table),
+) {
+    for (name, value) in table {
         let mut reader = Reader {
             source,
             places: Vec::new(),
             faults: Vec::new(),
-            section: format!("providers.{}", name.it),
+            section: format!("{section}.{}", name.it),
         };
-        let entry = reader.provider(&name, table, &folder);
-        let right = reader.faults.is_empty();
-        faults.append(&mut reader.faults);
-        match entry {
-            Some(entry) if right => match checked(&entry) {
-                Ok(()) => config.providers.push(entry),
-                Err(error) => faults.push(reader.misfit(at, &error)),
-            },
-            _ => {}
+        match value.it {
+            Value::Table(table) => read(&mut reader, &name, table),
+            other => {
+                let message = format!("`{}` must be a table, not {}", reader.section, other.kind());
+                reader.wrong(name.at, message);
+            }
         }
+        faults.append(&mut reader.faults);
     }
 }
 
@@ -140,27 +153,14 @@ pub(super) fn read_pools(
     config: &mut Config,
     faults: &mut Vec<Fault>,
 ) {
-    for (name, value) in table {
-        let at = name.at;
-        let Value::Table(table) = value.it else {
-            let kind = value.it.kind();
-            let message = format!("`pools.{}` must be a table, not {kind}", name.it);
-            faults.push(source.fault(at, message));
-            continue;
-        };
-        let mut reader = Reader {
-            source,
-            places: Vec::new(),
-            faults: Vec::new(),
-            section: format!("pools.{}", name.it),
-        };
+    each("pools", table, source, faults, |reader, name, table| {
         let settings = reader.pool(&name.it, table);
         if reader.faults.is_empty() {
-            let (line, _) = source.place(at);
+            let (line, _) = source.place(name.at);
+            let at = name.at;
             config.pools.push(PoolEntry { settings, line, at });
         }
-        faults.append(&mut reader.faults);
-    }
+    });
 }
 
 /// What is wrong with pools once all providers are known.

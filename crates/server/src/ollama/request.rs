@@ -4,7 +4,7 @@
 //! refused by name.
 
 use super::keep_alive::KeepAlive;
-use super::messages::conversation;
+use super::messages::{conversation, images};
 use super::options::Options;
 use crate::error::ApiError;
 use crate::fields::{Fields, parse, wrong};
@@ -56,6 +56,9 @@ impl OllamaRequest {
     pub fn chat(body: &[u8]) -> Result<Self, ApiError> {
         let body = parse(body)?;
         let fields = Fields::of_body(&body)?;
+        let none = |v: &Value| v.as_array().is_some_and(Vec::is_empty);
+        let where_else = "in a conversation images stand in the message that shows them";
+        fields.refuse("images", none, where_else)?;
         let conversation = conversation(&fields)?;
         let nothing = conversation.messages.is_empty() && conversation.prefill.is_none();
         let input = match nothing {
@@ -117,8 +120,6 @@ fn refuse_what_is_not_done(fields: &Fields<'_>) -> Result<(), ApiError> {
         empty,
         "a template is a program, and only the model's own is run; send `raw` with a text that you made",
     )?;
-    let none = |v: &Value| v.as_array().is_some_and(Vec::is_empty);
-    fields.refuse("images", none, "this model reads no images; send text")?;
     let no = |v: &Value| v.as_bool() == Some(false);
     fields.refuse(
         "truncate",
@@ -148,6 +149,7 @@ fn generate_input(fields: &Fields<'_>) -> Result<OllamaInput, ApiError> {
     let raw = fields.bool("raw")?.unwrap_or(false);
     let context = fields.list("context")?.unwrap_or_default();
     let context = tokens(context, "context")?;
+    let images = images(fields, prompt.len())?;
     let clash = |name: &str, with: &str| {
         let message = format!("`{name}` has no place in a request with `{with}`; leave one out");
         Err(ApiError::invalid(name, message))
@@ -160,36 +162,43 @@ fn generate_input(fields: &Fields<'_>) -> Result<OllamaInput, ApiError> {
             if !context.is_empty() {
                 return clash("context", with);
             }
+            if !images.is_empty() {
+                return clash("images", with);
+            }
         }
     }
     if raw && !suffix.is_empty() {
         return clash("suffix", "raw");
     }
-    Ok(if prompt.is_empty() && suffix.is_empty() {
-        OllamaInput::Nothing
-    } else if raw {
-        OllamaInput::Raw(prompt)
-    } else if !suffix.is_empty() {
-        OllamaInput::Infill(Infill {
-            prefix: prompt,
-            suffix,
-            ..Infill::default()
-        })
-    } else {
-        let mut messages = Vec::new();
-        if !system.is_empty() {
-            messages.push(Message::new(Role::System, system));
-        }
-        messages.push(Message::new(Role::User, prompt));
-        let conversation = Conversation {
-            messages,
-            ..Conversation::default()
-        };
-        match context.is_empty() {
-            true => OllamaInput::Chat(conversation),
-            false => OllamaInput::After(context, conversation),
-        }
-    })
+    Ok(
+        if prompt.is_empty() && suffix.is_empty() && images.is_empty() {
+            OllamaInput::Nothing
+        } else if raw {
+            OllamaInput::Raw(prompt)
+        } else if !suffix.is_empty() {
+            OllamaInput::Infill(Infill {
+                prefix: prompt,
+                suffix,
+                ..Infill::default()
+            })
+        } else {
+            let mut messages = Vec::new();
+            if !system.is_empty() {
+                messages.push(Message::new(Role::System, system));
+            }
+            let mut message = Message::new(Role::User, prompt);
+            message.images = images;
+            messages.push(message);
+            let conversation = Conversation {
+                messages,
+                ..Conversation::default()
+            };
+            match context.is_empty() {
+                true => OllamaInput::Chat(conversation),
+                false => OllamaInput::After(context, conversation),
+            }
+        },
+    )
 }
 
 /// `json`, or a schema.
