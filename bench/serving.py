@@ -35,10 +35,13 @@ class Server:
 
 
 def stream(port, prompt, tokens, seen, **fields):
-    """Asks for a completion; appends the time of each token to `seen`. Answers the text."""
-    body = {"prompt": prompt, "max_tokens": tokens, "stream": True, "temperature": 1, **fields}
+    """Asks for a completion, or where `prompt` is a list of messages for the next one; appends the time of each token
+    to `seen`. Answers the text."""
+    chat = isinstance(prompt, list)
+    body = {"messages" if chat else "prompt": prompt, "max_tokens": tokens, "stream": True, "temperature": 1, **fields}
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=1800)
-    connection.request("POST", "/v1/completions", json.dumps(body), {"Content-Type": "application/json"})
+    path = "/v1/chat/completions" if chat else "/v1/completions"
+    connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
     answer = connection.getresponse()
     assert answer.status == 200, answer.read()
     text = []
@@ -46,7 +49,7 @@ def stream(port, prompt, tokens, seen, **fields):
         if line.startswith(b"data: {"):
             seen.append(time.monotonic())
             choices = json.loads(line[6:]).get("choices") or [{}]
-            text.append(choices[0].get("text") or "")
+            text.append(choices[0].get("text") or choices[0].get("delta", {}).get("content") or "")
     return "".join(text)
 
 
