@@ -173,7 +173,7 @@ fn where_it_may_not_leave_it_is_answered_here() {
     for (settings, why) in [
         // No rule lets it go.
         (cloud.settings(), "no rule"),
-        (cloud.settings() + ALLOW + spent, "of the caps are left"),
+        (cloud.settings() + ALLOW + spent, "would be passed"),
     ] {
         let desk = Desk::new(&settings);
         for route in ["auto", "cloud"] {

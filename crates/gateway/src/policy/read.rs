@@ -208,11 +208,11 @@ impl Reading {
                     continue;
                 }
                 done.push((at, find.clone()));
-                let sides = window.iter().skip(cut).take(2);
+                let mut sides = window.iter().skip(cut).take(2);
                 // A system text is no conversation's own.
                 let side = sides.clone().find(|piece| piece.role != Role::System);
                 let message = side
-                    .or_else(|| sides.last())
+                    .or_else(|| sides.next_back())
                     .map_or(0, |piece| piece.message);
                 spots.push(Spot {
                     text: "",

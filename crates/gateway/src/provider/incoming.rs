@@ -174,3 +174,31 @@ pub fn recorded<'a>(
     let pieces = std::iter::from_fn(|| incoming.piece()).collect();
     (pieces, taken.map(|()| incoming.charged))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chat::Finish;
+
+    const MOST: Most = Most {
+        context: 100,
+        answer: 10,
+    };
+
+    #[test]
+    fn a_missing_last_end_of_line_cuts_nothing() {
+        let hi = "data: {\"choices\":[{\"delta\":{\"content\":\"Hi\"}}]}\n\n";
+        let stop = "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]";
+        let read = |text: &str| recorded(Dialect::OpenAi, true, MOST, [text.as_bytes()]);
+        let (pieces, end) = read(&format!("{hi}{stop}}}"));
+        let want = [Piece::Text("Hi".into()), Piece::Finish(Finish::Stop)];
+        assert_eq!((pieces.as_slice(), end.is_ok()), (&want[..], true));
+        // What is cut within an event is cut.
+        let (pieces, end) = read(&format!("{hi}{stop}"));
+        assert_eq!(pieces, want[..1]);
+        assert!(matches!(end, Err(Fault::Cut)), "{end:?}");
+        // Nothing follows the end.
+        let (pieces, _) = read(&format!("{hi}{stop}}}\n\n{}", hi.trim_end()));
+        assert_eq!(pieces, want);
+    }
+}

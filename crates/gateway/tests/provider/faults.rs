@@ -846,10 +846,6 @@ fn odd_answers_are_still_answers() {
             format!("data: {piece}\n\ndata: {stop}\n\ndata: {}", took(3)),
         ),
         (
-            "the end without one",
-            format!("data: {piece}\n\ndata: {}\n\ndata: {stop}", took(3)),
-        ),
-        (
             "figures twice",
             format!(
                 "data: {piece}\n\ndata: {}\n\ndata: {stop}\n\ndata: {}\n\ndata: [DONE]\n\n",
