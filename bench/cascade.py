@@ -13,14 +13,15 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import labels
 
 
-def row(prompt, text, key, right, choices):
+def row(prompt, text, key, right, choices, group):
     schema = {"type": "object", "properties": {key: {"enum": choices}}, "required": [key], "additionalProperties": False}
-    return {"prompt": prompt, "text": text, "answers": [json.dumps({key: right})], "schema": schema, "max_tokens": 40}
+    return {"prompt": prompt, "text": text, "answers": [json.dumps({key: right})], "schema": schema, "max_tokens": 40, "group": group}
 
 
 def spam(data):
     _, messages, comments = labels.spam(data)
-    return [row(labels.SPAM_ASK[0] % t, t, "label", label, ["spam", "ham"]) for t, label in messages + comments]
+    return [row(labels.SPAM_ASK[0] % t, t, "label", label, ["spam", "ham"], group)
+            for group, rows in (("messages", messages), ("comments", comments)) for t, label in rows]
 
 
 def intents(data):
@@ -36,7 +37,8 @@ def intents(data):
             if intent is not None and rng.random() >= 0.2:
                 given[rng.randrange(8)] = right = intent
             prompt = labels.intent_ask(labels.INTENT_ASK[0], given, text)
-            out.append(row(prompt, text, "intent", right, given + ["none"]))
+            group = "in scope" if right != "none" else "out of scope" if intent is None else "in scope, the right name not given"
+            out.append(row(prompt, text, "intent", right, given + ["none"], group))
     return out
 
 

@@ -144,7 +144,7 @@ fn run(line: &Line) -> anyhow::Result<()> {
         Command::Pull(args) => commands::pull::run(&args, &line.config().ledger, ingle.offline),
         Command::Key(args) => commands::key::run(&args),
         Command::Cache(args) => commands::cache::run(&args),
-        Command::Calibrate(args) => commands::calibrate::run(&args),
+        Command::Calibrate(args) => commands::calibrate::run(&args, line),
         Command::Cost(args) => commands::cost::run(&args, line),
         Command::Why(args) => commands::why::run(&args, line),
         Command::Audit(args) => commands::audit::run(&args, line),

@@ -9,13 +9,10 @@ use ingle_engine::sampler::Sampling;
 use ingle_engine::{Event, FinishReason, Refusal, RequestId, Signals, TokenSignals, Watch};
 use ingle_formats::template::LocalTime;
 use ingle_formats::vocabulary::Encode;
-use ingle_gateway::confidence::PREFIX_TOKENS;
+use ingle_gateway::confidence::{self, AGREEMENT_TEMPERATURE, PREFIX_TOKENS};
 use serde_json::Value;
 use std::collections::HashMap;
 use std::time::Duration;
-
-/// How far samples that are to agree stray.
-const TEMPERATURE: f32 = 0.8;
 
 /// A question.
 #[derive(Debug, Clone)]
@@ -154,7 +151,7 @@ pub fn run(
             }
         }
     }
-    Ok(known.into_iter().map(|k| k.end(samples)).collect())
+    Ok(known.into_iter().map(Known::end).collect())
 }
 
 impl Running {
@@ -223,14 +220,9 @@ impl Known {
         });
     }
 
-    fn end(self, samples: u32) -> Option<Tried> {
+    fn end(self) -> Option<Tried> {
         let mut tried = self.tried?;
-        let agree = self
-            .samples
-            .iter()
-            .filter(|s| is_same(s, &tried.text))
-            .count();
-        tried.agreement = (samples > 0).then(|| agree as f64 / f64::from(samples));
+        tried.agreement = confidence::agreement(&tried.text, &self.samples);
         Some(tried)
     }
 }
@@ -271,7 +263,7 @@ fn request(
     let sampling = match sample {
         0 => Sampling::greedy(),
         n => Sampling {
-            temperature: TEMPERATURE,
+            temperature: AGREEMENT_TEMPERATURE,
             seed: u64::from(n),
             ..Sampling::default()
         },

@@ -60,6 +60,7 @@ fn intents(count: usize) -> Option<String> {
                 "required": ["intent"], "additionalProperties": false,
             },
             "max_tokens": 40,
+            "group": if fits { "given" } else { "not given" },
         });
         out += &format!("{line}\n");
     }
@@ -95,6 +96,15 @@ fn what_is_learned_is_worth_something_on_what_was_not_seen() {
         figure("after", ours) > 1.5 * figure("after", random),
         "{report}"
     );
+    let groups = report["groups"].as_object().unwrap();
+    let counts = groups.values().map(|group| group["after"]["n"].as_u64().unwrap());
+    assert_eq!((groups.len(), counts.sum::<u64>()), (2, 450), "{report}");
+    let within = |name: &str| {
+        let range = &report["after"][format!("{name}_interval")];
+        let (low, high) = (range[0].as_f64().unwrap(), range[1].as_f64().unwrap());
+        low < high && (0.0..=1.0).contains(&low)
+    };
+    assert!(within("auroc") && within("captured") && within("ece"), "{report}");
     let chance = figure("after", "ece_by_chance");
     assert!(figure("after", "ece") < 2.0 * chance, "{report}");
 }
@@ -117,6 +127,7 @@ fn a_calibration_is_stored_and_listed() {
         "{}",
         done.out
     );
+    assert!(done.out.contains("Aim: none is stated"), "{}", done.out);
     let list = calibrate(folder.path(), &["--json"]);
     let list: Value = serde_json::from_str(&list.out).unwrap();
     assert_eq!(
@@ -127,6 +138,32 @@ fn a_calibration_is_stored_and_listed() {
         (&json!("intents"), 3)
     );
     assert_eq!(list[0]["stages"][2]["sample_size"], 120);
+    let priced = ["--price", "0.01", "--requests-per-day", "200", "--json"];
+    let aimed = |aim: &[&str]| {
+        let done = calibrate(folder.path(), &[aim, &priced].concat());
+        let list: Value = serde_json::from_str(&done.out).unwrap();
+        list[0]["stages"][2]["routing"].clone()
+    };
+    let number = |value: &Value| value.as_f64().unwrap();
+    let routing = aimed(&["--accuracy", "0.9"]);
+    let threshold = &routing["threshold"];
+    assert!(number(&threshold["accuracy"]) >= 0.9 && threshold["met"] == true, "{routing}");
+    let escalated = number(&threshold["escalated"]);
+    assert!((number(&threshold["cost_per_day"]) - 2.0 * escalated).abs() < 1e-9, "{routing}");
+    assert_eq!(routing["curve"].as_array().unwrap().len(), 11);
+    let money = aimed(&["--money-per-day", "0.4"]);
+    let escalated = number(&money["threshold"]["escalated"]);
+    assert!(escalated > 0.1 && escalated <= 0.2 + 1e-9, "{money}");
+    let far = aimed(&["--accuracy", "0.99", "--cloud-accuracy", "0.5"]);
+    assert_eq!(far["threshold"]["met"], false, "{far}");
+    // As ingle.toml says.
+    let file = folder.path().join("ingle.toml");
+    std::fs::write(&file, "[route]\naccuracy = 0.9\n").unwrap();
+    let file = file.to_str().unwrap();
+    let table = calibrate(folder.path(), &["--config", file]);
+    assert!(table.err.contains("90.0% right in the end") && table.out.contains("THEN RIGHT"), "{table:?}");
+    let wrong = calibrate(folder.path(), &["--money-per-day", "1"]);
+    assert_eq!(wrong.code, 2, "{wrong:?}");
     // A file that was cut short is told of.
     let kept = folder.path().join("ingle/calibrations");
     let kept = std::fs::read_dir(kept)

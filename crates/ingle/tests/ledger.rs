@@ -4,6 +4,8 @@
 mod support;
 
 use ingle_egress::{Event, Log as _, Purpose, Row as Passage};
+use ingle_gateway::confidence::outcomes::Given;
+use ingle_gateway::confidence::{Confidence, Outcomes};
 use ingle_gateway::ledger::{
     Currency, Decision, Ledger, Money, Options, Outcome, Priced, Route, Row, Step, Tokens, Wanted,
 };
@@ -203,13 +205,34 @@ fn a_day_is_told_to_machines() {
     assert_eq!(csv.lines().count(), 2, "{csv}");
 }
 
+/// What is kept of how sure an answer was.
+fn given<'a>(id: &'a str, user: Option<&'a str>) -> Given<'a> {
+    Given {
+        id,
+        user,
+        at: 5,
+        model: "mini",
+        task: "general",
+        confidence: Confidence::uncalibrated(0.5),
+        rows: Vec::new(),
+        key: 1,
+    }
+}
+
 #[test]
 fn a_person_is_erased_and_the_money_stays() {
     let home = day();
+    let mut outcomes = Outcomes::open(&home.path().join("state/ingle/outcomes.db")).unwrap();
+    for (id, user) in [("req-1", None), ("req-2", Some("anna")), ("req-3", Some("anna"))] {
+        outcomes.answered(&given(id, user)).unwrap();
+        outcomes.feedback(id, true, 7).unwrap();
+    }
+    drop(outcomes);
     let erased = json(&in_home(
         home.path(),
         &["ledger", "erase", "anna", "--why", "letter 12", "--json"],
     ));
+    assert_eq!(erased["outcomes"], 2);
     assert_eq!(
         (&erased["answers"], &erased["reservations"]),
         (&2.into(), &1.into())

@@ -2,6 +2,7 @@
 
 use super::Confidence;
 use super::features::{self, BUCKETS, Features};
+use super::recall::Recall;
 use super::isotonic::Isotonic;
 use super::logistic::{Logistic, Row};
 use super::measure::Judged;
@@ -120,11 +121,23 @@ pub struct Calibration {
     pub made: u64,
     /// Samples that were drawn of each answer for agreement; 0: none, and none are needed.
     pub samples: u32,
+    /// Which answers were right for which words.
+    pub recall: Recall,
     /// What each stage has learned.
     pub stages: Vec<Staged>,
 }
 
 impl Calibration {
+    /// The row for a stage, with what is recalled of other requests.
+    pub fn row(&self, stage: Stage, features: &Features<'_>) -> Option<Row> {
+        let mut row = features.row(stage)?;
+        let lesson = features.lesson(None);
+        let answer = (stage != Stage::Before).then_some(lesson.answer);
+        let opinion = self.recall.opinion(&lesson.words, &lesson.choices, answer);
+        features::recall_into(&mut row, &opinion);
+        Some(row)
+    }
+
     /// What a stage has learned, if anything.
     pub fn stage(&self, stage: Stage) -> Option<&Staged> {
         self.stages.iter().find(|s| s.stage == stage)
@@ -134,9 +147,8 @@ impl Calibration {
     /// with.
     pub fn confidence(&self, stage: Stage, features: &Features<'_>) -> Confidence {
         let needs = self.samples > 0 && stage == Stage::After;
-        let row = features
-            .row(stage)
-            .filter(|_| !needs || features.agreement.is_some());
+        let row = self.row(stage, features);
+        let row = row.filter(|_| !needs || features.agreement.is_some());
         match (self.stage(stage), row) {
             (Some(staged), Some(row)) => Confidence {
                 probability: staged.probability(row),
@@ -150,6 +162,7 @@ impl Calibration {
 
     /// What is wrong in it, if it was read from a file.
     pub(super) fn fault(&self) -> Option<&'static str> {
-        self.stages.iter().find_map(Staged::fault)
+        let recall = (!self.recall.is_valid()).then_some("what it recalls are no counts");
+        recall.or_else(|| self.stages.iter().find_map(Staged::fault))
     }
 }

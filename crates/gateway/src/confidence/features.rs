@@ -3,6 +3,7 @@
 use super::asked::{self, Asked, hash};
 use super::calibration::Stage;
 use super::logistic::Row;
+use super::recall::{self, Lesson};
 use ingle_engine::{Signals, Spread};
 
 /// Buckets of short answers, of words, and of the two together: a label is right more often than another,
@@ -50,6 +51,8 @@ pub struct Features<'a> {
     pub signals: Option<&'a Signals>,
     /// The answer so far.
     pub answer: &'a str,
+    /// Hashes of the answers that are allowed, where they are few: [`recall::choices`].
+    pub choices: &'a [u32],
     /// How many of the other samples of the same answer say the same, 0 to 1, where samples were drawn.
     pub agreement: Option<f64>,
 }
@@ -62,18 +65,31 @@ impl<'a> Features<'a> {
             score,
             signals: None,
             answer: "",
+            choices: &[],
             agreement: None,
         }
     }
 
-    /// The row for a stage. `None` where the stage needs signals and there are none.
+    /// The words of the request and the answers to it, for [`recall::Recall`].
+    pub fn lesson(&self, right: Option<u32>) -> Lesson {
+        Lesson {
+            words: self.asked.words.clone(),
+            choices: self.choices.to_vec(),
+            answer: recall::answer(self.answer),
+            right,
+        }
+    }
+
+    /// The row for a stage. `None` where the stage needs signals and there are none. What a calibration
+    /// recalls of other requests, its last numbers, is 0: [`recall_into`].
     pub fn row(&self, stage: Stage) -> Option<Row> {
         let mut dense = self.asked.dense.clone();
         dense.push(self.score);
         if stage == Stage::Before {
+            dense.extend([0.0; recall::NAMES.len()]);
             return Some(Row {
                 dense,
-                sparse: Vec::new(),
+                sparse: self.words().collect(),
             });
         }
         let s = self.signals?;
@@ -91,6 +107,7 @@ impl<'a> Features<'a> {
         dense.extend(sums.map(libm::exp));
         dense.extend([s.avoided, s.tokens, s.content].map(|n| libm::log1p(f64::from(n))));
         dense.push(self.agreement.unwrap_or(0.0));
+        dense.extend([0.0; recall::NAMES.len()]);
         Some(Row {
             dense,
             sparse: self.labels(),
@@ -104,13 +121,18 @@ impl<'a> Features<'a> {
             return Vec::new();
         }
         let label = hash(0x9ae1_6a3b_2f90_404f, answer.to_lowercase().as_bytes());
-        let bucket = |hash: u64| ((hash ^ (hash >> 31)) % u64::from(BUCKETS)) as u32;
-        let even = 1.0 / (self.asked.words.len().max(1) as f32).sqrt();
-        let each = self.asked.words.iter().flat_map(|&word| {
+        let both = self.asked.words.iter().map(|&word| {
             let both = hash(label, &word.to_le_bytes());
-            [(bucket(u64::from(word)), even), (bucket(both), 1.0)]
+            (bucket(both), 1.0)
         });
-        [(bucket(label), 1.0)].into_iter().chain(each).collect()
+        [(bucket(label), 1.0)].into_iter().chain(self.words()).chain(both).collect()
+    }
+
+    /// The words of the request.
+    fn words(&self) -> impl Iterator<Item = (u32, f32)> {
+        let even = 1.0 / (self.asked.words.len().max(1) as f32).sqrt();
+        let words = self.asked.words.iter();
+        words.map(move |&word| (bucket(u64::from(word)), even))
     }
 
     /// The raw measure that others use: the mean probability of a token.
@@ -123,6 +145,17 @@ impl<'a> Features<'a> {
     }
 }
 
+fn bucket(hash: u64) -> u32 {
+    ((hash ^ (hash >> 31)) % u64::from(BUCKETS)) as u32
+}
+
+/// Writes what is recalled of other requests into a row, whose last numbers it is.
+pub fn recall_into(row: &mut Row, opinion: &[f64; recall::NAMES.len()]) {
+    let from = row.dense.len().saturating_sub(opinion.len());
+    let places = row.dense.iter_mut().skip(from);
+    places.zip(opinion).for_each(|(place, x)| *place = *x);
+}
+
 /// Names of the dense numbers of a row, in order.
 pub fn names(stage: Stage) -> impl Iterator<Item = &'static str> {
     let signals = match stage {
@@ -130,7 +163,7 @@ pub fn names(stage: Stage) -> impl Iterator<Item = &'static str> {
         Stage::Prefix | Stage::After => &SIGNALS[..],
     };
     let text = asked::NAMES.iter().chain(&["request_score"]);
-    text.chain(signals).copied()
+    text.chain(signals).chain(&recall::NAMES).copied()
 }
 
 /// Keeps the order and most of what is near 0, so that one far value does not outweigh all others.

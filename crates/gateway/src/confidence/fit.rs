@@ -4,12 +4,17 @@
 //! sure of it, so steps fitted to such scores would promise too much: the steps are fitted to scores that
 //! each come from a combination without that part. What is said of the error comes from a second round
 //! around this one: each part gets probabilities from combination and steps that never saw it.
+//!
+//! What is recalled of other requests is learned with the combination, from the same parts; and of a text
+//! that is among them it is asked without that text, as it will be of texts that nobody has seen.
 
 use super::calibration::{Stage, Staged};
 use super::features::{self, BUCKETS};
 use super::isotonic::Isotonic;
 use super::logistic::{Logistic, Ridge, Row};
 use super::measure::{self, Judged};
+use super::recall::{self, Lesson, Recall};
+use std::collections::BTreeMap;
 
 /// Parts that outcomes are cut into.
 pub const PARTS: u32 = 5;
@@ -32,6 +37,24 @@ pub struct Example {
     pub right: bool,
     /// [`super::Asked::key`]: near copies have the same.
     pub key: u32,
+    /// What others can learn of it, where its text is known.
+    pub lesson: Option<Lesson>,
+}
+
+impl Example {
+    /// How likely its answer is right by what `recall` has learned of other texts.
+    fn opinion(&self, stage: Stage, recall: &Recall) -> Option<[f64; recall::NAMES.len()]> {
+        let lesson = self.lesson.as_ref()?;
+        let answer = (stage != Stage::Before).then_some(lesson.answer);
+        Some(recall.opinion(&lesson.words, &lesson.choices, answer))
+    }
+}
+
+/// Learns which answers were right for which words.
+pub fn recall(examples: &[Example]) -> Recall {
+    let start = examples.len().saturating_sub(MOST);
+    let examples = examples.get(start..).unwrap_or_default();
+    Recall::learn(examples.iter().filter_map(|e| e.lesson.as_ref()))
 }
 
 /// Why nothing can be learned.
@@ -74,26 +97,26 @@ pub fn fit(stage: Stage, examples: &[Example]) -> Result<Staged, FitError> {
     if right < FEWEST_EACH || wrong < FEWEST_EACH {
         return Err(FitError::OneKind { right, wrong });
     }
-    let scale = scale(examples);
-    let data = Data::new(examples, &scale);
+    let data = Data::new(stage, examples);
+    let all = data.combined(&[]);
     let held_out = data.held_out();
     let error = measure::bootstrap(&held_out, BOOTSTRAPS, measure::ece);
     let kept = held_out.iter().rev().take(KEPT).rev();
     Ok(Staged {
         stage,
         names: features::names(stage).map(str::to_owned).collect(),
-        logistic: data.logistic(&[]),
+        logistic: all.logistic,
         isotonic: Isotonic::fit(&data.scores(None)),
-        scale,
+        scale: all.scale,
         sample_size: examples.len() as u32,
         error: (error.value, error.low, error.high),
         held_out: kept.map(|j| (j.probability as f32, j.right)).collect(),
     })
 }
 
-/// Probabilities for all examples, each from what never saw its part: for reports.
-pub fn held_out(examples: &[Example]) -> Vec<Judged> {
-    Data::new(examples, &scale(examples)).held_out()
+/// Probabilities for all examples, in their order, each from what never saw its part: for reports.
+pub fn held_out(stage: Stage, examples: &[Example]) -> Vec<Judged> {
+    Data::new(stage, examples).held_out()
 }
 
 /// Fewer outcomes of the rarer kind, smaller weights: from some thirty errors nobody learns fifty weights.
@@ -107,12 +130,12 @@ fn ridge(targets: &[f64]) -> Ridge {
 }
 
 /// Mean and spread of each number.
-fn scale(examples: &[Example]) -> Vec<(f64, f64)> {
-    let n = examples.len().max(1) as f64;
-    let width = examples.first().map_or(0, |e| e.row.dense.len());
+fn scale(rows: &[Row]) -> Vec<(f64, f64)> {
+    let n = rows.len().max(1) as f64;
+    let width = rows.first().map_or(0, |row| row.dense.len());
     let mut sums = vec![(0.0, 0.0); width];
-    for example in examples {
-        for (sum, x) in sums.iter_mut().zip(&example.row.dense) {
+    for row in rows {
+        for (sum, x) in sums.iter_mut().zip(&row.dense) {
             sum.0 += x;
             sum.1 += x * x;
         }
@@ -126,69 +149,116 @@ fn scale(examples: &[Example]) -> Vec<(f64, f64)> {
     scale.collect()
 }
 
-struct Data {
-    rows: Vec<Row>,
-    targets: Vec<f64>,
-    right: Vec<bool>,
-    parts: Vec<u32>,
+struct Data<'a> {
+    stage: Stage,
+    examples: &'a [Example],
     width: usize,
 }
 
-impl Data {
-    fn new(examples: &[Example], scale: &[(f64, f64)]) -> Self {
-        let row = |e: &Example| Staged::scaled(scale, e.row.clone());
+/// What was learned from some parts.
+struct Combined {
+    recall: Recall,
+    scale: Vec<(f64, f64)>,
+    logistic: Logistic,
+}
+
+impl Combined {
+    /// The score of an example of another part.
+    fn score(&self, stage: Stage, example: &Example) -> f64 {
+        let mut row = example.row.clone();
+        if let Some(opinion) = example.opinion(stage, &self.recall) {
+            features::recall_into(&mut row, &opinion);
+        }
+        self.logistic.log_odds(&Staged::scaled(&self.scale, row))
+    }
+}
+
+fn part(example: &Example) -> u32 {
+    example.key % PARTS
+}
+
+impl<'a> Data<'a> {
+    fn new(stage: Stage, examples: &'a [Example]) -> Self {
         let sparse = examples.iter().any(|e| !e.row.sparse.is_empty());
         Self {
-            rows: examples.iter().map(row).collect(),
-            targets: examples
-                .iter()
-                .map(|e| f64::from(u8::from(e.right)))
-                .collect(),
-            right: examples.iter().map(|e| e.right).collect(),
-            parts: examples.iter().map(|e| e.key % PARTS).collect(),
+            stage,
+            examples,
             width: if sparse { BUCKETS as usize } else { 0 },
         }
     }
 
-    /// The combination of all but some parts.
-    fn logistic(&self, without: &[u32]) -> Logistic {
-        let all = self.rows.iter().zip(&self.targets).zip(&self.parts);
-        let inside = all.filter(|(_, part)| !without.contains(part));
-        let (rows, targets): (Vec<Row>, Vec<f64>) = inside
-            .map(|((row, target), _)| (row.clone(), *target))
-            .unzip();
-        Logistic::fit(&rows, &targets, self.width, ridge(&targets))
+    /// What is learned from all but some parts.
+    fn combined(&self, without: &[u32]) -> Combined {
+        let inside = self.examples.iter().filter(|e| !without.contains(&part(e)));
+        let inside: Vec<&Example> = inside.collect();
+        let mut recall = Recall::learn(inside.iter().filter_map(|e| e.lesson.as_ref()));
+        let mut rows = self.rows(&inside, &mut recall);
+        let scale = scale(&rows);
+        for row in &mut rows {
+            *row = Staged::scaled(&scale, std::mem::take(row));
+        }
+        let targets: Vec<f64> = inside.iter().map(|e| f64::from(u8::from(e.right))).collect();
+        Combined {
+            logistic: Logistic::fit(&rows, &targets, self.width, ridge(&targets)),
+            recall,
+            scale,
+        }
+    }
+
+    /// The rows of what `recall` was learned from: it is asked of each text as if it had not seen it.
+    fn rows(&self, inside: &[&Example], recall: &mut Recall) -> Vec<Row> {
+        let mut copies: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
+        for (i, example) in inside.iter().enumerate() {
+            copies.entry(example.key).or_default().push(i);
+        }
+        let mut rows: Vec<Row> = inside.iter().map(|e| e.row.clone()).collect();
+        for same in copies.values() {
+            let all = || same.iter().filter_map(|&i| inside.get(i));
+            let lessons = || all().filter_map(|e| e.lesson.as_ref());
+            lessons().for_each(|lesson| recall.count(lesson, -1.0));
+            for (&i, example) in same.iter().zip(all()) {
+                if let (Some(row), Some(opinion)) =
+                    (rows.get_mut(i), example.opinion(self.stage, recall))
+                {
+                    features::recall_into(row, &opinion);
+                }
+            }
+            lessons().for_each(|lesson| recall.count(lesson, 1.0));
+        }
+        rows
     }
 
     /// (score, right) of all but the part `without`, each scored by what saw neither its part nor that.
     fn scores(&self, without: Option<u32>) -> Vec<(f64, bool)> {
-        let mut out = Vec::with_capacity(self.rows.len());
+        let mut out = Vec::with_capacity(self.examples.len());
         for part in (0..PARTS).filter(|part| Some(*part) != without) {
             let both: Vec<u32> = without.into_iter().chain([part]).collect();
-            out.extend(self.scored(part, &self.logistic(&both)));
+            let scored = self.scored(part, &self.combined(&both));
+            out.extend(scored.into_iter().map(|(_, score, right)| (score, right)));
         }
         out
     }
 
-    fn scored(&self, part: u32, by: &Logistic) -> Vec<(f64, bool)> {
-        let all = self.rows.iter().zip(&self.right).zip(&self.parts);
-        let inside = all.filter(|(_, p)| **p == part);
-        inside
-            .map(|((row, right), _)| (by.log_odds(row), *right))
-            .collect()
+    /// (place, score, right) of a part.
+    fn scored(&self, wanted: u32, by: &Combined) -> Vec<(usize, f64, bool)> {
+        let all = self.examples.iter().enumerate();
+        let inside = all.filter(|(_, e)| part(e) == wanted);
+        let scored = inside.map(|(i, e)| (i, by.score(self.stage, e), e.right));
+        scored.collect()
     }
 
     fn held_out(&self) -> Vec<Judged> {
-        let mut out = Vec::with_capacity(self.rows.len());
+        let mut out = Vec::with_capacity(self.examples.len());
         for part in 0..PARTS {
             let steps = Isotonic::fit(&self.scores(Some(part)));
-            let scored = self.scored(part, &self.logistic(&[part]));
-            out.extend(scored.into_iter().map(|(score, right)| Judged {
-                probability: steps.probability(score),
-                right,
+            let scored = self.scored(part, &self.combined(&[part]));
+            out.extend(scored.into_iter().map(|(place, score, right)| {
+                let probability = steps.probability(score);
+                (place, Judged { probability, right })
             }));
         }
-        out
+        out.sort_unstable_by_key(|(place, _)| *place);
+        out.into_iter().map(|(_, judged)| judged).collect()
     }
 }
 
@@ -214,6 +284,7 @@ mod tests {
                     },
                     right,
                     key: i,
+                    lesson: None,
                 }
             })
             .collect()

@@ -4,6 +4,7 @@ use super::aim::{Aim, Threshold};
 use super::asked::Asked;
 use super::calibration::{Calibration, Stage};
 use super::features::Features;
+use super::logistic::Row;
 use super::score::RequestScore;
 use super::store::{self, StoreError};
 use super::{Confidence, Drift};
@@ -29,6 +30,8 @@ pub struct Answered<'a> {
     pub signals: &'a Signals,
     /// Its text so far.
     pub text: &'a str,
+    /// Hashes of the answers that are allowed, where they are few: [`super::recall::choices`].
+    pub choices: &'a [u32],
     /// How many of the other samples say the same, where samples were drawn.
     pub agreement: Option<f64>,
 }
@@ -102,13 +105,18 @@ impl Judge {
     }
 
     /// From the request alone.
-    pub fn before(&self, model: &str, task: &str, asked: &Asked) -> Confidence {
-        self.confidence(
-            model,
-            task,
-            Stage::Before,
-            &Features::of(asked, self.score(asked)),
-        )
+    pub fn before(
+        &self,
+        model: &str,
+        task: &str,
+        asked: &Asked,
+        choices: &[u32],
+    ) -> Confidence {
+        let features = Features {
+            choices,
+            ..Features::of(asked, self.score(asked))
+        };
+        self.confidence(model, task, Stage::Before, &features)
     }
 
     /// From the request and the first [`super::PREFIX_TOKENS`] tokens of the answer, or all of a shorter
@@ -139,8 +147,18 @@ impl Judge {
         Features {
             signals: Some(answer.signals),
             answer: answer.text,
+            choices: answer.choices,
             agreement: answer.agreement,
             ..Features::of(asked, self.score(asked))
+        }
+    }
+
+    /// The numbers that a confidence is made of, to be kept until somebody says whether the answer was
+    /// right.
+    pub fn row(&self, model: &str, task: &str, stage: Stage, features: &Features<'_>) -> Option<Row> {
+        match self.calibration(model, task) {
+            Some(calibration) => calibration.row(stage, features),
+            None => features.row(stage),
         }
     }
 

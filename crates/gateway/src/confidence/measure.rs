@@ -1,5 +1,7 @@
 //! How good probabilities are, once it is known what was right.
 
+use std::collections::BTreeMap;
+
 /// A probability that was given, and whether the answer was right.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Judged {
@@ -117,23 +119,44 @@ pub fn ece_of_chance(all: &[Judged], samples: usize) -> f64 {
 
 /// A measure with its bootstrap interval (percentiles of `samples` samples; Efron, 1979).
 pub fn bootstrap(all: &[Judged], samples: usize, measure: impl Fn(&[Judged]) -> f64) -> Interval {
+    let each: Vec<Vec<Judged>> = all.iter().map(|j| vec![*j]).collect();
+    bootstrap_of(&each, samples, measure)
+}
+
+/// The same where outcomes hang together, those of one text say: such a cluster is drawn as a whole.
+pub fn bootstrap_of<T: Copy>(
+    clusters: &[Vec<T>],
+    samples: usize,
+    measure: impl Fn(&[T]) -> f64,
+) -> Interval {
     let mut noise = Noise(1);
+    let mut drawn: Vec<T> = Vec::new();
     let mut found: Vec<f64> = (0..samples)
         .map(|_| {
-            let drawn = all
-                .iter()
-                .filter_map(|_| all.get(noise.below(all.len())).copied());
-            measure(&drawn.collect::<Vec<_>>())
+            drawn.clear();
+            for _ in clusters {
+                drawn.extend(clusters.get(noise.below(clusters.len())).into_iter().flatten());
+            }
+            measure(&drawn)
         })
         .collect();
     found.sort_by(f64::total_cmp);
     let at = |share: f64| found.get((share * found.len() as f64) as usize).copied();
-    let value = measure(all);
+    let value = measure(&clusters.concat());
     Interval {
         value,
         low: at(0.025).unwrap_or(value),
         high: at(0.975).unwrap_or(value),
     }
+}
+
+/// Outcomes with the same key stand together, in the order of the keys.
+pub fn clusters<T: Copy>(all: &[T], keys: &[u32]) -> Vec<Vec<T>> {
+    let mut by_key: BTreeMap<u32, Vec<T>> = BTreeMap::new();
+    for (one, key) in all.iter().zip(keys) {
+        by_key.entry(*key).or_default().push(*one);
+    }
+    by_key.into_values().collect()
 }
 
 /// How likely a right answer has a higher probability than a wrong one, ties counted as half: the area
@@ -289,6 +312,15 @@ mod tests {
             i.low < i.value && i.value < i.high && i.high - i.low < 0.06,
             "{i:?}"
         );
+        // Each outcome twice, as one cluster: no more is known than from half of them.
+        let keys: Vec<u32> = (0..3000).map(|n| n / 2).collect();
+        let twice: Vec<Judged> = all.iter().flat_map(|j| [*j; 2]).take(3000).collect();
+        let (apart, together) = (
+            bootstrap(&twice, 100, auroc),
+            bootstrap_of(&clusters(&twice, &keys), 100, auroc),
+        );
+        assert!((together.value - apart.value).abs() < 1e-12);
+        assert!(together.high - together.low > 1.2 * (apart.high - apart.low));
         let sure = judged(&[(0.9, false), (0.9, true)]);
         assert!(
             (ece(&sure) - 0.5).abs() < 1e-9,

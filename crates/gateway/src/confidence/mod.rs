@@ -10,7 +10,8 @@
 //! ```
 //!
 //! A calibration belongs to one model and one task. It is two steps learned from outcomes: a regularised
-//! logistic combination of the signals ([`logistic`]), then isotonic regression ([`isotonic`]). What is
+//! logistic combination of the signals ([`logistic`]), one of them what was right for other requests with
+//! such words ([`recall`]), then isotonic regression ([`isotonic`]). What is
 //! said of its error comes from outcomes that it was not fitted to ([`fit`]).
 //!
 //! **Invariant:** without a calibration for this very model and task a confidence says that it is not
@@ -28,6 +29,7 @@ pub mod logistic;
 pub mod measure;
 pub mod outcomes;
 pub mod pair;
+pub mod recall;
 pub mod report;
 pub mod score;
 pub mod split;
@@ -43,6 +45,16 @@ pub use store::{StoreError, check_task};
 
 /// How many tokens of an answer a decision on its beginning waits for.
 pub const PREFIX_TOKENS: u32 = 16;
+
+/// How far further samples of an answer stray, which are to agree with it.
+pub const AGREEMENT_TEMPERATURE: f32 = 0.8;
+
+/// The share of `samples` that say the same as an answer; `None` of none.
+pub fn agreement(answer: &str, samples: &[String]) -> Option<f64> {
+    let answer = recall::answer(answer);
+    let same = samples.iter().filter(|s| recall::answer(s) == answer);
+    (!samples.is_empty()).then(|| same.count() as f64 / samples.len() as f64)
+}
 
 /// The probability that a local answer is right, and what it is worth.
 #[derive(Debug, Clone, Copy, PartialEq)]

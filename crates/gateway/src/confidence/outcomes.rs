@@ -1,7 +1,7 @@
 //! What came of answers: what was known of each, and whether somebody said that it was right.
 //!
-//! No text is kept: only the numbers that a confidence is made of, under the answer's id. They make the
-//! next calibration (`ingle calibrate --feedback`), and show when the one in use is no longer true.
+//! No text is kept: only the numbers that a confidence is made of, under the answer's id and the name of
+//! the key that asked, by which they are erased. They make the next calibration (`ingle calibrate --feedback`), and show when the one in use is no longer true.
 
 use super::calibration::Stage;
 use super::fit::{self, Example};
@@ -48,6 +48,8 @@ pub enum OutcomeError {
 pub struct Given<'a> {
     /// Its id, as the client sees it.
     pub id: &'a str,
+    /// The name of the key that asked; none: a request without a key.
+    pub user: Option<&'a str>,
     /// Seconds since 1970.
     pub at: u64,
     /// The model, as calibrations name it.
@@ -122,6 +124,8 @@ CREATE TABLE IF NOT EXISTS answers (
 CREATE INDEX IF NOT EXISTS by_task ON answers (model, task, judged);
 CREATE INDEX IF NOT EXISTS unjudged ON answers (number) WHERE right IS NULL;
 ";
+/// Files of earlier versions do not say whose answers they hold.
+const USER: &str = "ALTER TABLE answers ADD COLUMN user TEXT";
 
 impl Outcomes {
     /// Opens the database at `path`, or makes it.
@@ -134,7 +138,13 @@ impl Outcomes {
             db.busy_timeout(std::time::Duration::from_secs(5))?;
             db.pragma_update(None, "journal_mode", "wal")?;
             db.pragma_update(None, "synchronous", "normal")?;
+            // What goes is overwritten.
+            db.pragma_update(None, "secure_delete", "on")?;
             db.execute_batch(TABLE)?;
+            let known = "SELECT count(*) FROM pragma_table_info('answers') WHERE name = 'user'";
+            if db.query_row(known, [], |row| row.get::<_, u32>(0))? == 0 {
+                db.execute_batch(USER)?;
+            }
             Ok(db)
         };
         let path = path.to_owned();
@@ -165,8 +175,8 @@ impl Outcomes {
         let rows = serde_json::to_string(&rows).unwrap_or_default();
         let id: String = given.id.chars().take(LONGEST_ID).collect();
         let fault = self.fault();
-        let insert = "INSERT OR REPLACE INTO answers (id, at, model, task, key, probability, calibrated, rows)
-            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+        let insert = "INSERT OR REPLACE INTO answers (id, at, model, task, key, probability, calibrated, rows, user)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
         let Confidence {
             probability,
             calibrated,
@@ -183,7 +193,8 @@ impl Outcomes {
                 given.key,
                 probability,
                 calibrated,
-                rows
+                rows,
+                given.user.unwrap_or_default(),
             ])
             .map_err(&fault)?;
         let number = self.db.last_insert_rowid();
@@ -251,6 +262,7 @@ impl Outcomes {
                 row: Row { dense, sparse },
                 right,
                 key,
+                lesson: None,
             }));
         }
         out.reverse();
@@ -305,23 +317,31 @@ impl Outcomes {
         found.map_err(self.fault())
     }
 
-    /// Forgets answers by their ids, and says how many there were.
+    /// Forgets the answers that one person was given (none: those of requests without a key), and those
+    /// with the ids `also`: a file of an earlier version does not say whose they are. Says how many there
+    /// were. What is gone is overwritten, in the write-ahead log too.
     ///
     /// # Errors
     /// The database.
     pub fn forget<'a>(
         &mut self,
-        ids: impl Iterator<Item = &'a str>,
+        user: Option<&str>,
+        also: impl Iterator<Item = &'a str>,
     ) -> Result<usize, OutcomeError> {
         let fault = self.fault();
         let all = self.db.transaction().map_err(&fault)?;
-        let mut gone = 0;
-        for id in ids {
-            gone += all
-                .execute("DELETE FROM answers WHERE id = ?1", [id])
-                .map_err(&fault)?;
+        let sql = "DELETE FROM answers WHERE user = ?1";
+        let mut gone = all
+            .execute(sql, [user.unwrap_or_default()])
+            .map_err(&fault)?;
+        for id in also {
+            let id: String = id.chars().take(LONGEST_ID).collect();
+            let sql = "DELETE FROM answers WHERE id = ?1";
+            gone += all.execute(sql, [id]).map_err(&fault)?;
         }
         all.commit().map_err(&fault)?;
+        let empty = "PRAGMA wal_checkpoint(TRUNCATE)";
+        self.db.query_row(empty, [], |_| Ok(())).map_err(&fault)?;
         Ok(gone)
     }
 }
@@ -337,6 +357,7 @@ mod tests {
         };
         Given {
             id,
+            user: Some("anna"),
             at: 100,
             model: "mini",
             task: "spam",
@@ -380,8 +401,34 @@ mod tests {
         all.feedback("a", true, 300).unwrap();
         assert!(all.examples("mini", "spam", Stage::Before).unwrap()[0].right);
         assert_eq!(all.judged().unwrap()[0].1, 1);
-        assert_eq!(all.forget(["a", "x"].into_iter()).unwrap(), 1);
+    }
+
+    #[test]
+    fn what_one_person_was_given_is_forgotten_and_overwritten() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("outcomes.db");
+        // A file of before it said whose answers it holds.
+        Connection::open(&path).unwrap().execute_batch(TABLE).unwrap();
+        let mut all = Outcomes::open(&path).unwrap();
+        let of = |id, user| Given { user, ..given(id, 0.9) };
+        for one in [of("a-1", Some("anna")), of("b-1", Some("ben")), of("o-1", None)] {
+            all.answered(&one).unwrap();
+            all.feedback(one.id, true, 200).unwrap();
+        }
+        all.db.execute("UPDATE answers SET user = NULL WHERE id = 'b-1'", []).unwrap();
+        assert_eq!(all.forget(Some("anna"), ["x"].into_iter()).unwrap(), 1);
+        assert_eq!(all.examples("mini", "spam", Stage::Before).unwrap().len(), 2);
+        assert_eq!(all.forget(Some("ben"), ["b-1"].into_iter()).unwrap(), 1);
+        for entry in std::fs::read_dir(folder.path()).unwrap() {
+            let bytes = std::fs::read(entry.unwrap().path()).unwrap();
+            for gone in [&b"anna"[..], b"a-1", b"b-1"] {
+                assert!(!bytes.windows(gone.len()).any(|window| window == gone));
+            }
+        }
+        assert_eq!(all.forget(None, std::iter::empty()).unwrap(), 1);
         assert!(all.judged().unwrap().is_empty());
+        drop(all);
+        assert!(Outcomes::open(&path).is_ok());
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 /// What stands first in a file.
 const FORMAT: &str = "ingle calibration";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// The largest file that is read.
 const MOST_BYTES: u64 = 8 << 20;
 /// The most files of a folder that are read.
@@ -199,6 +199,7 @@ mod tests {
     use crate::confidence::features;
     use crate::confidence::fit::{Example, fit};
     use crate::confidence::logistic::Row;
+    use crate::confidence::recall::Recall;
     use crate::confidence::{Asked, Judge};
 
     fn calibration() -> Calibration {
@@ -213,6 +214,7 @@ mod tests {
                 },
                 right: (i % 7) * 10 > i % 53,
                 key: i,
+                lesson: None,
             }
         };
         let examples: Vec<Example> = (0..200).map(example).collect();
@@ -221,6 +223,7 @@ mod tests {
             task: "spam".into(),
             made: 7,
             samples: 0,
+            recall: Recall::default(),
             stages: vec![fit(Stage::Before, &examples).unwrap()],
         }
     }
@@ -233,14 +236,14 @@ mod tests {
         let made = calibration();
         let asked = Asked::new("what is it?");
         let (model, task) = (made.model.clone(), made.task.clone());
-        assert!(!judge.before(&model, &task, &asked).calibrated);
+        assert!(!judge.before(&model, &task, &asked, &[]).calibrated);
         judge.put(made.clone()).unwrap();
-        let said = judge.before(&model, &task, &asked);
+        let said = judge.before(&model, &task, &asked, &[]);
         assert!(said.calibrated && said.sample_size == 200, "{said:?}");
-        assert!(!judge.before(&model, "other", &asked).calibrated);
+        assert!(!judge.before(&model, "other", &asked, &[]).calibrated);
         let (again, faults) = Judge::open(&folder.path().join("not there")).unwrap();
         assert!(faults.is_empty());
-        let same = again.before(&model, &task, &asked).probability;
+        let same = again.before(&model, &task, &asked, &[]).probability;
         assert!((same - said.probability).abs() < 1e-12);
         let left = std::fs::read_dir(folder.path().join("not there"))
             .unwrap()
@@ -255,7 +258,7 @@ mod tests {
         let good = std::fs::read_to_string(&path).unwrap();
         let bad = [
             good[..good.len() / 2].to_owned(),
-            good.replace("\"version\":1", "\"version\":9"),
+            good.replace("\"version\":2", "\"version\":9"),
             good.replace("\"made\":7", "\"made\":8"),
             String::new(),
             "{}\n{}".into(),

@@ -10,7 +10,7 @@ use super::parts::{
 use super::plan::{Plan, Refusal, plan};
 use super::situation::{Able, Asked, Door, Home, Mode, Situation};
 use crate::chat::{Leave, Request, Usage};
-use crate::confidence::Stage;
+use crate::confidence::{self, Stage};
 use crate::ledger::{Currency, Money, Outcome, Route};
 use crate::provider::Charged;
 use futures_util::future::{Either, join, select};
@@ -383,7 +383,11 @@ impl<'g, H: Hearth> Way<'g, H> {
                 .steps(steps.into_iter().next_back().into_iter().collect());
             return Came::Kept(answer, held);
         }
-        if !self.escalates(&mut answer, over) {
+        let agreement = match over {
+            true => self.agreement(&answer).await,
+            false => None,
+        };
+        if !self.escalates(&mut answer, over, agreement) {
             return Came::Kept(answer, held);
         }
         // It goes on here meanwhile, in case the provider fails.
@@ -396,8 +400,32 @@ impl<'g, H: Hearth> Way<'g, H> {
         }
     }
 
+    /// How many further answers say the same as a whole one, where its confidence was learned from that.
+    async fn agreement(&mut self, answer: &H::Answer) -> Option<f64> {
+        let sureness = &self.gateway.sureness;
+        let wanted = sureness.samples(&answer.identity(), &self.ask.request);
+        if wanted == 0 || answer.failed().is_some() {
+            return None;
+        }
+        let samples = self.hearth.again(wanted).await;
+        // With fewer than were learned from, nothing is known.
+        if samples.len() < wanted as usize {
+            self.account.step("agreement", "unknown", "the further answers could not be drawn");
+            return None;
+        }
+        let share = confidence::agreement(answer.text(), &samples)?;
+        let why = format!("{:.0}% of {wanted} further answers say the same", share * 100.0);
+        self.account.step("agreement", "asked", why);
+        Some(share)
+    }
+
     /// Whether a local answer is not good enough; `over`: it is all there.
-    fn escalates(&mut self, answer: &mut H::Answer, over: bool) -> bool {
+    fn escalates(
+        &mut self,
+        answer: &mut H::Answer,
+        over: bool,
+        agreement: Option<f64>,
+    ) -> bool {
         if let Some(why) = answer.failed() {
             self.account.step("local attempt", "failed", why);
             return true;
@@ -412,6 +440,7 @@ impl<'g, H: Hearth> Way<'g, H> {
         let looked = signals.as_ref().map(|signals| Looked {
             signals,
             text: answer.text(),
+            agreement,
         });
         let (sureness, request) = (&self.gateway.sureness, &self.ask.request);
         let confidence = sureness.look(stage, &model, request, looked.as_ref());

@@ -180,10 +180,18 @@ pub struct Looked<'a> {
     pub signals: &'a Signals,
     /// Its text so far.
     pub text: &'a str,
+    /// How many of some further answers say the same, 0 to 1, where they were asked for.
+    pub agreement: Option<f64>,
 }
 
 /// How sure the local answer is.
 pub trait Sureness: Send + Sync {
+    /// How many further answers are to be drawn before [`Self::look`] is asked of a whole one: as many as
+    /// the calibration was made with.
+    fn samples(&self, _model: &str, _request: &Request) -> u32 {
+        0
+    }
+
     /// How likely an answer of `model` is right: by the request alone, by the beginning of the answer, by
     /// all of it.
     fn look(
@@ -234,6 +242,12 @@ pub trait Hearth: Send + Sync {
         &self,
         looked_at: bool,
     ) -> impl Future<Output = Result<Self::Answer, Unable<Self::Error>>> + Send;
+
+    /// The texts of `n` more answers, drawn as [`crate::confidence::AGREEMENT_TEMPERATURE`] says; fewer
+    /// where it cannot.
+    fn again(&self, _n: u32) -> impl Future<Output = Vec<String>> + Send {
+        std::future::ready(Vec::new())
+    }
 }
 
 /// Why the model at home does not answer.

@@ -43,6 +43,10 @@ struct World {
     threshold: Option<f64>,
     offers: usize,
     given: usize,
+    /// How many further answers are wanted.
+    samples: u32,
+    /// What was said of how many of them agree.
+    agreed: Vec<Option<f64>>,
 }
 
 type Shared = Arc<Mutex<World>>;
@@ -305,8 +309,19 @@ impl Drop for Purse {
 }
 
 impl Sureness for Part {
-    fn look(&self, _: Stage, _: &str, _: &Request, _: Option<&Looked<'_>>) -> Option<Confidence> {
-        let world = self.0.lock().unwrap();
+    fn samples(&self, _: &str, _: &Request) -> u32 {
+        self.0.lock().unwrap().samples
+    }
+
+    fn look(
+        &self,
+        _: Stage,
+        _: &str,
+        _: &Request,
+        looked: Option<&Looked<'_>>,
+    ) -> Option<Confidence> {
+        let mut world = self.0.lock().unwrap();
+        world.agreed.extend(looked.map(|looked| looked.agreement));
         world.confidence.map(|probability| Confidence {
             probability,
             calibrated: world.calibrated,
@@ -419,6 +434,11 @@ impl Hearth for AtHearth {
             }),
         }
     }
+
+    async fn again(&self, n: u32) -> Vec<String> {
+        let all = ["i am home", "I am home. ", "away", "I am home."];
+        all.map(str::to_owned).into_iter().take(n as usize).collect()
+    }
 }
 
 fn gateway(world: &Shared, settings: Settings) -> Gateway {
@@ -525,6 +545,28 @@ fn auto(world: World, change: impl FnOnce(&mut Ask)) -> (Seen, Note, Shared) {
 
 fn home() -> Seen {
     Seen::Home("I am home.".into())
+}
+
+#[test]
+fn a_confidence_that_was_learned_with_samples_is_asked_with_samples() {
+    let with = |samples| World {
+        confidence: Some(0.9),
+        calibrated: true,
+        threshold: Some(0.8),
+        samples,
+        ..free()
+    };
+    let agreed = |samples, streams| {
+        let (seen, note, world) = auto(with(samples), |ask| ask.streams = streams);
+        let world = world.lock().unwrap();
+        (seen, world.agreed.clone(), note)
+    };
+    let (seen, agreement, _) = agreed(4, false);
+    assert_eq!((seen, agreement), (home(), vec![Some(0.5)]));
+    assert_eq!(agreed(0, false).1, [None]);
+    assert_eq!(agreed(5, false).1, [None], "fewer than were learned from");
+    // The beginning of an answer is not whole; this one is shorter.
+    assert_eq!(agreed(4, true).1, [Some(0.5)]);
 }
 
 #[test]

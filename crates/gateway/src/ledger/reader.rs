@@ -96,6 +96,18 @@ impl Reader {
         self.summed().map_err(|error| self.of(&error))
     }
 
+    /// The names of one person's requests; none: the machine's owner's.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn requests(&self, user: Option<&str>) -> Result<Vec<String>, LedgerError> {
+        let of = |error| self.of(&error);
+        let sql = "SELECT request FROM answer WHERE user = ?1";
+        let mut all = self.connection.prepare(sql).map_err(of)?;
+        let all = all.query_map([user.unwrap_or_default()], |row| row.get(0));
+        all.map_err(of)?.collect::<Result<_, _>>().map_err(of)
+    }
+
     /// What SQLite's error means.
     pub(super) fn of(&self, error: &rusqlite::Error) -> LedgerError {
         LedgerError::of(&self.path, error)

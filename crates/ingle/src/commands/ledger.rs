@@ -3,6 +3,7 @@
 use crate::environment::Environment;
 use crate::line::Line;
 use crate::{Usage, ledger, out};
+use ingle_gateway::confidence::Outcomes;
 use ingle_gateway::ledger::{Erase, Erased, Reader, Summary, Zone};
 use serde_json::json;
 use std::path::PathBuf;
@@ -33,7 +34,8 @@ enum Action {
 /// Erases every row of one person for good: answers and texts go, amounts stay without the name
 ///
 /// So money that was spent stays spent, and no cap for everybody gets room by it. That it was done is a
-/// row, without the name.
+/// row, without the name. What was kept of how sure answers to this person were (for POST /v1/feedback)
+/// goes too.
 #[derive(clap::Args)]
 struct EraseArgs {
     /// The name of the person's key
@@ -135,26 +137,57 @@ fn check(reader: &Reader, as_json: bool) -> anyhow::Result<()> {
 fn done(args: &Args, line: &Line, erase: Erase) -> anyhow::Result<()> {
     let (settings, environment) = (&line.config().ledger, Environment::of_process());
     // A ledger is not begun in order to erase something from it.
-    drop(ledger::read(
-        args.ledger.as_deref(),
-        settings,
-        &environment,
-    )?);
+    let reader = ledger::read(args.ledger.as_deref(), settings, &environment)?;
+    let outcomes = match &erase {
+        // They belong to the user's own ledger.
+        Erase::User { user, .. } if args.ledger.is_none() => {
+            forget(&environment, user.as_deref(), &reader)?
+        }
+        _ => None,
+    };
+    drop(reader);
     let ledger = match &args.ledger {
         Some(file) => ledger::open_at(file, settings)?,
         None => ledger::open(settings, &environment)?,
     };
     let erased = ledger.erase(erase).wait()?;
     if args.json {
-        return out::json(&erased);
+        let mut object = serde_json::to_value(&erased)?;
+        if let (Some(object), Some(gone)) = (object.as_object_mut(), outcomes) {
+            object.insert("outcomes".into(), gone.into());
+        }
+        return out::json(&object);
     }
-    out::answer(&format!("{}\n", words(&erased)))
+    out::answer(&format!("{}\n", words(&erased, outcomes)))
 }
 
-fn words(erased: &Erased) -> String {
+/// Forgets what is kept of how sure answers to a person were, and says of how many; none: nothing is
+/// kept. The names of the requests are in the ledger: so it comes before the ledger's own rows go, and if
+/// it fails those are still there.
+fn forget(
+    environment: &Environment,
+    user: Option<&str>,
+    reader: &Reader,
+) -> anyhow::Result<Option<usize>> {
+    let Some(file) = environment.outcomes_file().filter(|file| file.exists()) else {
+        return Ok(None);
+    };
+    let requests = reader.requests(user)?;
+    let mut outcomes = Outcomes::open(&file)?;
+    Ok(Some(
+        outcomes.forget(user, requests.iter().map(String::as_str))?,
+    ))
+}
+
+fn words(erased: &Erased, outcomes: Option<usize>) -> String {
+    let outcomes = outcomes.map(|n| format!(", {n} outcomes"));
     format!(
-        "Erased: {} answers, {} texts, {} amounts, {} rows of the door.",
-        erased.answers, erased.texts, erased.reservations, erased.passages
+        "Erased: {} answers, {} texts, {} amounts, {} rows of the door{}.",
+        erased.answers,
+        erased.texts,
+        erased.reservations,
+        erased.passages,
+        outcomes.unwrap_or_default()
     )
 }
 

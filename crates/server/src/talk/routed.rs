@@ -1,6 +1,6 @@
 //! Handing a request to the gateway, which decides who answers.
 
-use super::answers::Answers;
+use super::answers::{Answers, News};
 use super::ask::submit;
 use super::computed::Computed;
 use super::leaving::{only_here, request};
@@ -12,7 +12,9 @@ use crate::call::{Call, Meant};
 use crate::error::ApiError;
 use crate::fields::Fields;
 use http::StatusCode;
+use ingle_engine::sampler::Sampling;
 use ingle_gateway::chat::Leave;
+use ingle_gateway::confidence::AGREEMENT_TEMPERATURE;
 use ingle_gateway::decide::{Ask, Asked, Denied, Gateway, Hearth, Refusal, Routed, Unable};
 use serde_json::Value;
 use std::sync::Arc;
@@ -205,6 +207,44 @@ impl Hearth for AtServer {
         let (call, names, asked) = (&self.call, self.names, self.asked);
         let computed = submit(call, &self.wanted, ready, names, signals, asked).await;
         computed.map_err(unable)
+    }
+
+    async fn again(&self, n: u32) -> Vec<String> {
+        let wanted = Arc::new(Wanted {
+            sampling: Sampling {
+                temperature: AGREEMENT_TEMPERATURE,
+                seed: 1,
+                ..Sampling::default()
+            },
+            seeded: true,
+            n,
+            ..(*self.wanted).clone()
+        });
+        let ready = {
+            let (call, wanted, names) = (Arc::clone(&self.call), Arc::clone(&wanted), self.names);
+            tokio::task::spawn_blocking(move || prepare(&call, &wanted, names)).await
+        };
+        let Ok(Ok(ready)) = ready else {
+            return Vec::new();
+        };
+        let computed = submit(&self.call, &wanted, ready, self.names, false, self.asked).await;
+        let Ok(mut computed) = computed else {
+            return Vec::new();
+        };
+        let mut texts = vec![String::new(); n as usize];
+        while let Some(heard) = computed.next().await {
+            let Some(text) = texts.get_mut(heard.choice) else {
+                continue;
+            };
+            for news in heard.news {
+                match news {
+                    News::Content(more) => text.push_str(&more),
+                    News::Failed(_) => return Vec::new(),
+                    _ => {}
+                }
+            }
+        }
+        texts
     }
 }
 

@@ -1,10 +1,10 @@
 //! How sure local answers are, by the calibrations of this machine.
 
-use crate::chat::{Request, Role};
+use crate::chat::{Format, Request, Role};
 use crate::confidence::judge::Answered;
 use crate::confidence::logistic::Row;
 use crate::confidence::outcomes::{Given, OutcomeError};
-use crate::confidence::{Aim, Asked, Confidence, Features, Judge, Outcomes, Stage};
+use crate::confidence::{Aim, Asked, Confidence, Features, Judge, Outcomes, Stage, recall};
 use crate::decide::{Looked, Offer, Sureness};
 use crate::ledger::Tokens;
 use ingle_egress::Clock;
@@ -69,6 +69,7 @@ enum Job {
 /// An answer to be remembered.
 struct Remembered {
     id: String,
+    user: Option<String>,
     at: u64,
     model: String,
     task: String,
@@ -128,6 +129,14 @@ fn asked(request: &Request) -> Asked {
     Asked::new(&last.map(crate::chat::Message::content).unwrap_or_default())
 }
 
+/// The answers that its form allows, where they are few.
+fn choices(request: &Request) -> Vec<u32> {
+    match &request.format {
+        Format::JsonSchema(schema) => recall::choices(schema),
+        Format::Text | Format::JsonObject => Vec::new(),
+    }
+}
+
 fn remember(
     work: &mpsc::Receiver<Job>,
     mut outcomes: Outcomes,
@@ -140,6 +149,7 @@ fn remember(
             Job::Given(given) => {
                 let given = Given {
                     id: &given.id,
+                    user: given.user.as_deref(),
                     at: given.at,
                     model: &given.model,
                     task: &given.task,
@@ -167,6 +177,12 @@ fn remember(
 }
 
 impl Sureness for Judged {
+    fn samples(&self, model: &str, request: &Request) -> u32 {
+        let judge = self.judge.read().unwrap_or_else(PoisonError::into_inner);
+        let calibration = judge.calibration(model, self.task(request));
+        calibration.map_or(0, |calibration| calibration.samples)
+    }
+
     fn look(
         &self,
         stage: Stage,
@@ -176,13 +192,15 @@ impl Sureness for Judged {
     ) -> Option<Confidence> {
         let judge = self.judge.read().unwrap_or_else(PoisonError::into_inner);
         let (task, asked) = (self.task(request), asked(request));
+        let choices = choices(request);
         let answered = looked.map(|looked| Answered {
             signals: looked.signals,
             text: looked.text,
-            agreement: None,
+            choices: &choices,
+            agreement: looked.agreement,
         });
         match (stage, answered) {
-            (Stage::Before, _) => Some(judge.before(model, task, &asked)),
+            (Stage::Before, _) => Some(judge.before(model, task, &asked, &choices)),
             (Stage::Prefix, Some(answered)) => Some(judge.prefix(model, task, &asked, &answered)),
             (Stage::After, Some(answered)) => Some(judge.after(model, task, &asked, &answered)),
             (_, None) => None,
@@ -232,23 +250,27 @@ impl Sureness for Judged {
             return;
         }
         let judge = self.judge.read().unwrap_or_else(PoisonError::into_inner);
-        let asked = asked(request);
+        let (asked, choices) = (asked(request), choices(request));
         let features: Features<'_> = judge.features(
             &asked,
             &Answered {
                 signals: looked.signals,
                 text: looked.text,
-                agreement: None,
+                choices: &choices,
+                agreement: looked.agreement,
             },
         );
         let stages = [Stage::Before, stage];
         let rows = stages.into_iter();
-        let rows = rows.filter_map(|stage| features.row(stage).map(|row| (stage, row)));
+        let task = self.task(request);
+        let row = |stage| judge.row(model, task, stage, &features);
+        let rows = rows.filter_map(|stage| row(stage).map(|row| (stage, row)));
         let remembered = Remembered {
             id: request.id.clone(),
+            user: Some(request.user.clone()).filter(|user| user != "-"),
             at: (self.clock)() / 1000,
             model: model.to_owned(),
-            task: self.task(request).to_owned(),
+            task: task.to_owned(),
             confidence: *confidence,
             rows: rows.collect(),
             key: asked.key,

@@ -4,6 +4,7 @@
 use anyhow::{Context, ensure};
 use ingle::Chat;
 use ingle::engine::constrain::Constraint;
+use ingle::gateway::confidence::recall;
 use ingle::trial::{Trial, is_same};
 use serde::Deserialize;
 use serde_json::Value;
@@ -32,6 +33,8 @@ struct Line {
     choices: Option<Vec<String>>,
     schema: Option<Value>,
     max_tokens: Option<u32>,
+    /// A part of the questions that a report shows by itself.
+    group: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -48,6 +51,10 @@ pub struct Question {
     pub prompt: String,
     /// What says in which part of a split it is.
     pub text: String,
+    /// Hashes of the answers that its form allows, where they are few.
+    pub choices: Vec<u32>,
+    /// The part of the questions that it belongs to.
+    pub group: Option<String>,
     accepted: Accepted,
 }
 
@@ -57,6 +64,15 @@ enum Accepted {
 }
 
 impl Question {
+    /// The hash of the answer that is right, where that is known.
+    pub fn right(&self, given: &str) -> Option<u32> {
+        match &self.accepted {
+            Accepted::Answers(_) if self.is_right(given) => Some(recall::answer(given)),
+            Accepted::Answers(all) => all.first().map(|right| recall::answer(right)),
+            Accepted::Known(right) => right.then(|| recall::answer(given)),
+        }
+    }
+
     /// Whether an answer is right.
     pub fn is_right(&self, answer: &str) -> bool {
         match &self.accepted {
@@ -132,6 +148,11 @@ fn question(line: &str) -> anyhow::Result<Question> {
         (None, Some(schema)) => Some(Constraint::JsonSchema(schema)),
         _ => anyhow::bail!("give `choices` or `schema`, not both"),
     };
+    let choices = match &form {
+        Some(Constraint::Choice(all)) => all.iter().map(|one| recall::answer(one)).collect(),
+        Some(Constraint::JsonSchema(schema)) => recall::choices(schema),
+        _ => Vec::new(),
+    };
     let chat = messages
         .iter()
         .fold(Chat::new(), |chat, m| chat.message(&m.role, &m.content));
@@ -146,6 +167,8 @@ fn question(line: &str) -> anyhow::Result<Question> {
             given,
         },
         prompt,
+        choices,
+        group: line.group,
         accepted,
     })
 }

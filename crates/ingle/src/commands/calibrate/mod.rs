@@ -1,19 +1,23 @@
 //! `ingle calibrate`: learn from known outcomes how likely a model's answers are right.
 
+mod aim;
 mod data;
 
 use crate::environment::Environment;
 use crate::load::{Company, LoadArgs, Loaded, load_for};
+use crate::line::Line;
 use crate::{Usage, clock, out};
+use aim::{AimArgs, Wanted};
 use anyhow::Context;
 use data::Question;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use ingle::gateway::confidence::calibration::Staged;
 use ingle::gateway::confidence::fit::{self, Example};
 use ingle::gateway::confidence::judge::Answered;
-use ingle::gateway::confidence::measure::Judged;
+use ingle::gateway::confidence::measure::{Interval, Judged};
 use ingle::gateway::confidence::report::{self, Compared, Figures};
 use ingle::gateway::confidence::{
-    Asked, Calibration, Judge, Outcomes, Stage, chart, measure, split,
+    Asked, Calibration, Judge, Outcomes, Stage, Threshold, chart, measure, split,
 };
 use ingle::trial::{Tried, run as ask};
 use serde_json::{Value, json};
@@ -25,7 +29,7 @@ use std::time::Duration;
 /// FILE has a line of JSON for each question: {"prompt": ..., "answers": [texts that are right]}, or for
 /// an answer that was given {"prompt": ..., "answer": ..., "right": true}. Further keys: "messages" in the
 /// place of "prompt", "choices" or "schema" (what the answer must be), "max_tokens", "text" (the part of
-/// the prompt by which copies are known). Without FILE and --feedback: what has been learned so far.
+/// the prompt by which copies are known), "group" (a part of the questions that --report shows by itself). Without FILE and --feedback: what has been learned so far.
 /// What is learned is used by `ingle serve` for this very model and task.
 #[derive(clap::Args)]
 #[command(verbatim_doc_comment)]
@@ -48,12 +52,11 @@ pub struct Args {
     /// Say in full what it is worth, and store nothing
     #[arg(long)]
     report: bool,
-    /// What an escalated request costs, for the report
-    #[arg(long, value_name = "MONEY", default_value_t = 1.0, requires = "report")]
-    price: f64,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    aim: AimArgs,
     #[command(flatten)]
     load: LoadArgs,
 }
@@ -63,9 +66,14 @@ struct Rows {
     stages: Vec<(Stage, Vec<Example>)>,
     /// The mean probability of a token, and what was right.
     raw: Vec<Judged>,
+    /// Of which text each is.
+    keys: Vec<u32>,
+    /// To which part of the questions each belongs, where a line says so.
+    groups: Vec<String>,
 }
 
-pub fn run(args: &Args) -> anyhow::Result<()> {
+pub fn run(args: &Args, line: &Line) -> anyhow::Result<()> {
+    let wanted = Wanted::of(&args.aim, &line.config().route)?;
     let name = |e: ingle::gateway::confidence::StoreError| Usage(e.to_string());
     ingle::gateway::confidence::check_task(&args.task).map_err(name)?;
     let environment = Environment::of_process();
@@ -76,7 +84,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         out::note(format!("warning: {fault}"));
     }
     if args.data.is_none() && !args.feedback {
-        return list(args, &judge);
+        return list(args, &judge, &wanted);
     }
     let questions = args.data.as_deref().map(data::read).transpose()?;
     let mut loaded = load_for(args.model.as_deref(), &args.load, Company::Several(None))?;
@@ -89,8 +97,9 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         None => judged(args, &environment, &identity)?,
     };
     if args.report {
-        return full_report(args, &rows);
+        return full_report(args, &rows, &wanted);
     }
+    let whole = rows.stages.last().map(|(_, all)| fit::recall(all));
     let stages = rows.stages.iter().filter(|(_, all)| !all.is_empty());
     let stages = stages.map(|(stage, all)| fit::fit(*stage, all));
     let calibration = Calibration {
@@ -98,11 +107,12 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         task: args.task.clone(),
         made: u64::try_from(clock::unix()).unwrap_or_default(),
         samples: if questions.is_some() { args.samples } else { 0 },
+        recall: whole.unwrap_or_default(),
         stages: stages.collect::<Result<_, _>>()?,
     };
     let path = judge.put(calibration.clone())?;
     out::note(format!("Stored in {}.", path.display()));
-    summary(args, &loaded.name, &calibration)
+    summary(args, &loaded.name, &calibration, &wanted)
 }
 
 /// Asks all questions.
@@ -140,7 +150,7 @@ fn try_all(
 
 fn rows(judge: &Judge, questions: &[Question], tried: &[Option<Tried>]) -> Rows {
     let mut stages: Vec<(Stage, Vec<Example>)> = Stage::ALL.map(|s| (s, Vec::new())).to_vec();
-    let mut raw = Vec::new();
+    let (mut raw, mut keys, mut groups) = (Vec::new(), Vec::new(), Vec::new());
     for (question, tried) in questions.iter().zip(tried) {
         let Some(tried) = tried else { continue };
         let asked = Asked::new(&question.prompt);
@@ -149,11 +159,13 @@ fn rows(judge: &Judge, questions: &[Question], tried: &[Option<Tried>]) -> Rows 
         let prefix = Answered {
             signals: &tried.prefix,
             text: &tried.prefix_text,
+            choices: &question.choices,
             agreement: None,
         };
         let after = Answered {
             signals: &tried.signals,
             text: &tried.text,
+            choices: &question.choices,
             agreement: tried.agreement,
         };
         for (stage, all) in &mut stages {
@@ -162,13 +174,30 @@ fn rows(judge: &Judge, questions: &[Question], tried: &[Option<Tried>]) -> Rows 
             } else {
                 &after
             };
-            let row = judge.features(&asked, answer).row(*stage);
-            all.extend(row.map(|row| Example { row, right, key }));
+            let features = judge.features(&asked, answer);
+            let lesson = features.lesson(question.right(&tried.text));
+            all.extend(features.row(*stage).map(|row| Example {
+                row,
+                right,
+                key,
+                lesson: Some(lesson),
+            }));
         }
         let probability = judge.features(&asked, &after).raw();
         raw.push(Judged { probability, right });
+        keys.push(key);
+        groups.push(question.group.clone().unwrap_or_default());
     }
-    Rows { stages, raw }
+    // Questions that no line puts anywhere are not cut into parts.
+    if groups.iter().all(String::is_empty) {
+        groups.clear();
+    }
+    Rows {
+        stages,
+        raw,
+        keys,
+        groups,
+    }
 }
 
 /// What people said of answers.
@@ -187,51 +216,72 @@ fn judged(args: &Args, environment: &Environment, identity: &str) -> anyhow::Res
         !none,
         "no answer of this model at the task `{task}` has been judged; judge some by POST /v1/feedback, or give --data"
     );
+    let whole = stages.last();
+    let keys = whole.map(|(_, all)| all.iter().map(|e| e.key).collect());
     Ok(Rows {
         stages,
         raw: Vec::new(),
+        keys: keys.unwrap_or_default(),
+        groups: Vec::new(),
     })
 }
 
-fn full_report(args: &Args, rows: &Rows) -> anyhow::Result<()> {
+fn full_report(args: &Args, rows: &Rows, wanted: &Wanted) -> anyhow::Result<()> {
     let held_out = |wanted: Stage| {
         let found = rows.stages.iter().find(|(stage, _)| *stage == wanted);
-        found.map_or_else(Vec::new, |(_, all)| fit::held_out(all))
+        found.map_or_else(Vec::new, |(stage, all)| fit::held_out(*stage, all))
     };
     let compared = Compared {
         after: held_out(Stage::After),
         prefix: held_out(Stage::Prefix),
         before: held_out(Stage::Before),
         raw: rows.raw.clone(),
+        keys: rows.keys.clone(),
+        groups: rows.groups.clone(),
     };
     if !args.json {
-        return out::answer(&report::text(&args.task, &compared, args.price));
+        return out::answer(&report::text(&args.task, &compared, wanted.price));
     }
-    let figures = |all: &[Judged]| figures_json(&Figures::of(all));
-    out::json(&json!({
-        "task": args.task,
-        "after": figures(&compared.after), "prefix": figures(&compared.prefix),
-        "before": figures(&compared.before), "raw": figures(&compared.raw),
-    }))
+    let mut object = report_json(&compared);
+    object["task"] = args.task.clone().into();
+    for name in compared.names() {
+        object["groups"][name] = report_json(&compared.of(name));
+    }
+    out::json(&object)
 }
 
-fn figures_json(f: &Figures) -> Value {
+fn report_json(compared: &Compared) -> Value {
+    let figures = |all: &[Judged]| figures_json(&Figures::of(all, &compared.keys));
     json!({
-        "n": f.n, "accuracy": f.accuracy, "auroc": f.auroc, "captured_at_20_percent": f.captured,
-        "captured_at_random": f.captured_at_random, "ece": f.ece.value, "ece_interval": [f.ece.low, f.ece.high],
-        "ece_by_chance": f.ece_of_chance, "brier": f.brier, "brier_of_base_rate": f.brier_of_base,
-        "better_than_base_rate": f.skill,
+        "after": figures(&compared.after), "prefix": figures(&compared.prefix),
+        "before": figures(&compared.before), "raw": figures(&compared.raw),
     })
 }
 
-fn summary(args: &Args, model: &str, calibration: &Calibration) -> anyhow::Result<()> {
+fn figures_json(f: &Figures) -> Value {
+    let range = |i: &Interval| json!([i.low, i.high]);
+    json!({
+        "n": f.n, "accuracy": f.accuracy, "auroc": f.auroc.value, "auroc_interval": range(&f.auroc),
+        "captured_at_20_percent": f.captured.value, "captured_interval": range(&f.captured),
+        "captured_at_random": f.captured_at_random, "ece": f.ece.value, "ece_interval": range(&f.ece),
+        "ece_by_chance": f.ece_of_chance, "brier": f.brier.value, "brier_of_base_rate": f.brier_of_base,
+        "better_than_base_rate": f.skill.value, "better_interval": range(&f.skill),
+    })
+}
+
+fn summary(
+    args: &Args,
+    model: &str,
+    calibration: &Calibration,
+    wanted: &Wanted,
+) -> anyhow::Result<()> {
     let whole = calibration
         .stage(Stage::After)
         .or(calibration.stages.first());
     let whole = whole.context("nothing was learned")?;
     let all = whole.judged();
     if args.json {
-        return out::json(&one_json(calibration));
+        return out::json(&one_json(calibration, wanted));
     }
     let (error, low, high) = whole.error;
     let mut text = format!(
@@ -249,18 +299,18 @@ fn summary(args: &Args, model: &str, calibration: &Calibration) -> anyhow::Resul
     );
     text += &chart::reliability(&measure::bins(&all, measure::BINS));
     text += "\n";
-    text += &chart::cost_curve(&all, 1.0);
+    text += &wanted.text(calibration);
     out::answer(&text)
 }
 
-fn one_json(c: &Calibration) -> Value {
-    let stage = |s: &ingle::gateway::confidence::calibration::Staged| {
+fn one_json(c: &Calibration, wanted: &Wanted) -> Value {
+    let stage = |s: &Staged| {
         let all = s.judged();
         json!({
             "stage": s.stage.name(), "sample_size": s.sample_size, "error": s.error.0,
             "error_interval": [s.error.1, s.error.2], "accuracy": measure::accuracy(&all),
             "brier": measure::brier(&all), "brier_of_base_rate": measure::brier_of_base(&all),
-            "auroc": measure::auroc(&all),
+            "auroc": measure::auroc(&all), "routing": wanted.json(s),
         })
     };
     json!({
@@ -269,29 +319,40 @@ fn one_json(c: &Calibration) -> Value {
     })
 }
 
-/// What has been learned so far.
-fn list(args: &Args, judge: &Judge) -> anyhow::Result<()> {
+/// What has been learned so far, and what the aim makes of it.
+fn list(args: &Args, judge: &Judge, wanted: &Wanted) -> anyhow::Result<()> {
     let all: Vec<&Calibration> = judge.calibrations().collect();
     if args.json {
-        return out::json(&all.iter().map(|c| one_json(c)).collect::<Vec<_>>());
+        let all: Vec<Value> = all.iter().map(|c| one_json(c, wanted)).collect();
+        return out::json(&all);
     }
     if all.is_empty() {
         out::note("Nothing has been learned yet: give --data FILE.");
         return Ok(());
     }
-    let head = ["MODEL", "TASK", "MADE", "OUTCOMES", "ERROR"]
-        .map(str::to_owned)
-        .to_vec();
+    let head = [
+        "MODEL", "TASK", "MADE", "OUTCOMES", "ERROR", "RIGHT", "BELOW", "ESCALATED", "THEN RIGHT",
+    ];
+    let percent = |share: f64| format!("{:.1}%", share * 100.0);
     let row = |c: &&Calibration| {
         let last = c.stages.last();
+        let judged = last.map(Staged::judged).unwrap_or_default();
+        let threshold = wanted.threshold(&judged);
+        let of = |text: fn(&Threshold) -> String| threshold.as_ref().map_or("-".into(), text);
         vec![
             out::plain(c.model.get(..24).unwrap_or(&c.model)),
             c.task.clone(),
             clock::day(i64::try_from(c.made).unwrap_or_default()),
             last.map_or(0, |s| s.sample_size).to_string(),
             last.map_or(String::new(), |s| format!("{:.3}", s.error.0)),
+            percent(measure::accuracy(&judged)),
+            of(|t| format!("{:.3}", t.probability.min(1.0))),
+            of(|t| format!("{:.1}%", t.escalated * 100.0)),
+            of(|t| format!("{:.1}%", t.accuracy * 100.0)),
         ]
     };
+    let head = head.map(str::to_owned).to_vec();
     let rows: Vec<Vec<String>> = std::iter::once(head).chain(all.iter().map(row)).collect();
+    out::note(format!("Aim: {}", wanted.words()));
     out::answer(&out::table(&rows))
 }
