@@ -97,14 +97,19 @@ fn what_is_learned_is_worth_something_on_what_was_not_seen() {
         "{report}"
     );
     let groups = report["groups"].as_object().unwrap();
-    let counts = groups.values().map(|group| group["after"]["n"].as_u64().unwrap());
+    let counts = groups
+        .values()
+        .map(|group| group["after"]["n"].as_u64().unwrap());
     assert_eq!((groups.len(), counts.sum::<u64>()), (2, 450), "{report}");
     let within = |name: &str| {
         let range = &report["after"][format!("{name}_interval")];
         let (low, high) = (range[0].as_f64().unwrap(), range[1].as_f64().unwrap());
         low < high && (0.0..=1.0).contains(&low)
     };
-    assert!(within("auroc") && within("captured") && within("ece"), "{report}");
+    assert!(
+        within("auroc") && within("captured") && within("ece"),
+        "{report}"
+    );
     let chance = figure("after", "ece_by_chance");
     assert!(figure("after", "ece") < 2.0 * chance, "{report}");
 }
@@ -147,9 +152,15 @@ fn a_calibration_is_stored_and_listed() {
     let number = |value: &Value| value.as_f64().unwrap();
     let routing = aimed(&["--accuracy", "0.9"]);
     let threshold = &routing["threshold"];
-    assert!(number(&threshold["accuracy"]) >= 0.9 && threshold["met"] == true, "{routing}");
+    assert!(
+        number(&threshold["accuracy"]) >= 0.9 && threshold["met"] == true,
+        "{routing}"
+    );
     let escalated = number(&threshold["escalated"]);
-    assert!((number(&threshold["cost_per_day"]) - 2.0 * escalated).abs() < 1e-9, "{routing}");
+    assert!(
+        (number(&threshold["cost_per_day"]) - 2.0 * escalated).abs() < 1e-9,
+        "{routing}"
+    );
     assert_eq!(routing["curve"].as_array().unwrap().len(), 11);
     let money = aimed(&["--money-per-day", "0.4"]);
     let escalated = number(&money["threshold"]["escalated"]);
@@ -161,7 +172,10 @@ fn a_calibration_is_stored_and_listed() {
     std::fs::write(&file, "[route]\naccuracy = 0.9\n").unwrap();
     let file = file.to_str().unwrap();
     let table = calibrate(folder.path(), &["--config", file]);
-    assert!(table.err.contains("90.0% right in the end") && table.out.contains("THEN RIGHT"), "{table:?}");
+    assert!(
+        table.err.contains("90.0% right in the end") && table.out.contains("THEN RIGHT"),
+        "{table:?}"
+    );
     let wrong = calibrate(folder.path(), &["--money-per-day", "1"]);
     assert_eq!(wrong.code, 2, "{wrong:?}");
     // A file that was cut short is told of.

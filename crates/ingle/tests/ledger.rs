@@ -223,7 +223,11 @@ fn given<'a>(id: &'a str, user: Option<&'a str>) -> Given<'a> {
 fn a_person_is_erased_and_the_money_stays() {
     let home = day();
     let mut outcomes = Outcomes::open(&home.path().join("state/ingle/outcomes.db")).unwrap();
-    for (id, user) in [("req-1", None), ("req-2", Some("anna")), ("req-3", Some("anna"))] {
+    for (id, user) in [
+        ("req-1", None),
+        ("req-2", Some("anna")),
+        ("req-3", Some("anna")),
+    ] {
         outcomes.answered(&given(id, user)).unwrap();
         outcomes.feedback(id, true, 7).unwrap();
     }

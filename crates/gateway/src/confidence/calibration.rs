@@ -2,11 +2,15 @@
 
 use super::Confidence;
 use super::features::{self, BUCKETS, Features};
-use super::recall::Recall;
 use super::isotonic::Isotonic;
 use super::logistic::{Logistic, Row};
 use super::measure::Judged;
+use super::recall::{self, Recall};
 use serde::{Deserialize, Serialize};
+
+/// What is recalled of other requests has few numbers, and each is an opinion by itself: their weights are
+/// held back less than those of the many signals, by the square of this.
+const RECALL_WEIGHT: f64 = 3.0;
 
 /// What is known when a probability is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -61,6 +65,9 @@ impl Staged {
         for (x, (mean, spread)) in row.dense.iter_mut().zip(scale) {
             *x = ((*x - mean) / spread).clamp(-8.0, 8.0);
         }
+        let recalled = row.dense.len().saturating_sub(recall::NAMES.len());
+        let recalled = row.dense.iter_mut().skip(recalled);
+        recalled.for_each(|x| *x *= RECALL_WEIGHT);
         row
     }
 

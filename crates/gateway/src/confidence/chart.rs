@@ -61,7 +61,11 @@ pub fn cost_curve(all: &[Judged], costs: &Costs) -> String {
             _ => ' ',
         });
         let bar: String = bar.collect();
-        let mark = if costs.aim == Some(*share) { "<- the aim" } else { "" };
+        let mark = if costs.aim == Some(*share) {
+            "<- the aim"
+        } else {
+            ""
+        };
         let line = format!(
             "  {:>8.0}%  {:>14}  {:>7.1}%  {bar}  {mark}",
             end.share * 100.0,
@@ -122,12 +126,28 @@ mod tests {
             cloud: 1.0,
             aim: Some(0.25),
         };
-        insta::assert_snapshot!(cost_curve(&all, &costs), @"");
+        let chart = cost_curve(&all, &costs);
+        let line = |n: usize| chart.lines().nth(n).unwrap_or_default();
+        assert_eq!(line(1), "         0%               0     75.0%");
+        assert_eq!(
+            line(2),
+            "        10%        0.000400     85.0%  ###:############"
+        );
+        let whole = "#".repeat(9) + ":" + &"#".repeat(30);
+        let aim = format!("        25%        0.001000    100.0%  {whole}  <- the aim");
+        assert_eq!(
+            (line(4), chart.lines().count()),
+            (aim.as_str(), 13),
+            "{chart}"
+        );
         costs.aim = None;
         assert_eq!(cost_curve(&all, &costs).lines().count(), 12);
         costs.cloud = 0.5;
         assert!(!cost_curve(&all, &costs).contains("NaN"));
         let nobody = cost_curve(&[], &costs);
-        assert!(nobody.lines().count() == 12 && !nobody.contains("NaN"), "{nobody}");
+        assert!(
+            nobody.lines().count() == 12 && !nobody.contains("NaN"),
+            "{nobody}"
+        );
     }
 }

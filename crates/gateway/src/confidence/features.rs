@@ -125,7 +125,11 @@ impl<'a> Features<'a> {
             let both = hash(label, &word.to_le_bytes());
             (bucket(both), 1.0)
         });
-        [(bucket(label), 1.0)].into_iter().chain(self.words()).chain(both).collect()
+        [(bucket(label), 1.0)]
+            .into_iter()
+            .chain(self.words())
+            .chain(both)
+            .collect()
     }
 
     /// The words of the request.

@@ -197,7 +197,10 @@ impl<'a> Data<'a> {
         for row in &mut rows {
             *row = Staged::scaled(&scale, std::mem::take(row));
         }
-        let targets: Vec<f64> = inside.iter().map(|e| f64::from(u8::from(e.right))).collect();
+        let targets: Vec<f64> = inside
+            .iter()
+            .map(|e| f64::from(u8::from(e.right)))
+            .collect();
         Combined {
             logistic: Logistic::fit(&rows, &targets, self.width, ridge(&targets)),
             recall,

@@ -105,13 +105,7 @@ impl Judge {
     }
 
     /// From the request alone.
-    pub fn before(
-        &self,
-        model: &str,
-        task: &str,
-        asked: &Asked,
-        choices: &[u32],
-    ) -> Confidence {
+    pub fn before(&self, model: &str, task: &str, asked: &Asked, choices: &[u32]) -> Confidence {
         let features = Features {
             choices,
             ..Features::of(asked, self.score(asked))
@@ -155,7 +149,13 @@ impl Judge {
 
     /// The numbers that a confidence is made of, to be kept until somebody says whether the answer was
     /// right.
-    pub fn row(&self, model: &str, task: &str, stage: Stage, features: &Features<'_>) -> Option<Row> {
+    pub fn row(
+        &self,
+        model: &str,
+        task: &str,
+        stage: Stage,
+        features: &Features<'_>,
+    ) -> Option<Row> {
         match self.calibration(model, task) {
             Some(calibration) => calibration.row(stage, features),
             None => features.row(stage),

@@ -135,7 +135,12 @@ pub fn bootstrap_of<T: Copy>(
         .map(|_| {
             drawn.clear();
             for _ in clusters {
-                drawn.extend(clusters.get(noise.below(clusters.len())).into_iter().flatten());
+                drawn.extend(
+                    clusters
+                        .get(noise.below(clusters.len()))
+                        .into_iter()
+                        .flatten(),
+                );
             }
             measure(&drawn)
         })

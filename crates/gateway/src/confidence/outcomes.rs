@@ -408,16 +408,31 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("outcomes.db");
         // A file of before it said whose answers it holds.
-        Connection::open(&path).unwrap().execute_batch(TABLE).unwrap();
+        Connection::open(&path)
+            .unwrap()
+            .execute_batch(TABLE)
+            .unwrap();
         let mut all = Outcomes::open(&path).unwrap();
-        let of = |id, user| Given { user, ..given(id, 0.9) };
-        for one in [of("a-1", Some("anna")), of("b-1", Some("ben")), of("o-1", None)] {
+        let of = |id, user| Given {
+            user,
+            ..given(id, 0.9)
+        };
+        for one in [
+            of("a-1", Some("anna")),
+            of("b-1", Some("ben")),
+            of("o-1", None),
+        ] {
             all.answered(&one).unwrap();
             all.feedback(one.id, true, 200).unwrap();
         }
-        all.db.execute("UPDATE answers SET user = NULL WHERE id = 'b-1'", []).unwrap();
+        all.db
+            .execute("UPDATE answers SET user = NULL WHERE id = 'b-1'", [])
+            .unwrap();
         assert_eq!(all.forget(Some("anna"), ["x"].into_iter()).unwrap(), 1);
-        assert_eq!(all.examples("mini", "spam", Stage::Before).unwrap().len(), 2);
+        assert_eq!(
+            all.examples("mini", "spam", Stage::Before).unwrap().len(),
+            2
+        );
         assert_eq!(all.forget(Some("ben"), ["b-1"].into_iter()).unwrap(), 1);
         for entry in std::fs::read_dir(folder.path()).unwrap() {
             let bytes = std::fs::read(entry.unwrap().path()).unwrap();

@@ -132,7 +132,10 @@ impl Recall {
         let mut made = Self::default();
         for (hash, _) in often {
             made.index.insert(hash, made.answers.len() as u32);
-            made.answers.push(Answer { hash, ..Answer::default() });
+            made.answers.push(Answer {
+                hash,
+                ..Answer::default()
+            });
         }
         lessons.for_each(|lesson| made.count(lesson, 1.0));
         made
@@ -155,7 +158,9 @@ impl Recall {
                 answer.offered += by;
             }
         }
-        let Some(&i) = self.index.get(&right) else { return };
+        let Some(&i) = self.index.get(&right) else {
+            return;
+        };
         if let Some(answer) = self.answers.get_mut(i as usize) {
             answer.right += by;
             answer.words += by * lesson.words.len() as f32;
@@ -174,7 +179,11 @@ impl Recall {
     /// What speaks for each answer: the logarithm of how much more likely it is than chance; and the share
     /// of the words that are known.
     fn scores(&self, words: &[u32]) -> (Vec<f64>, f64) {
-        let known: Vec<&Word> = words.iter().filter_map(|w| self.words.get(w)).filter(|w| w.count > 0.5).collect();
+        let known: Vec<&Word> = words
+            .iter()
+            .filter_map(|w| self.words.get(w))
+            .filter(|w| w.count > 0.5)
+            .collect();
         let n = known.len() as f64;
         let prior = |a: &Answer| {
             let offered = f64::from((a.offered + self.open).max(0.0));
@@ -196,7 +205,12 @@ impl Recall {
 
     /// What it says of an answer, as [`NAMES`]. `answer`: none, before there is one. All 0 where it knows
     /// nothing.
-    pub fn opinion(&self, words: &[u32], choices: &[u32], answer: Option<u32>) -> [f64; NAMES.len()] {
+    pub fn opinion(
+        &self,
+        words: &[u32],
+        choices: &[u32],
+        answer: Option<u32>,
+    ) -> [f64; NAMES.len()] {
         if self.is_empty() {
             return [0.0; NAMES.len()];
         }
@@ -219,11 +233,20 @@ impl Recall {
         let own = answer.map_or_else(|| best(None), |a| of(&a));
         let taken = answer.or_else(|| among.iter().find(|a| a.1 >= own).map(|a| a.0));
         let other = best(taken);
-        let elsewhere = self.answers.iter().zip(&scores).filter(|(a, _)| !given.contains(&a.hash));
-        let elsewhere = elsewhere.map(|(_, score)| *score).fold(UNKNOWN - 8.0, f64::max);
+        let elsewhere = self
+            .answers
+            .iter()
+            .zip(&scores)
+            .filter(|(a, _)| !given.contains(&a.hash));
+        let elsewhere = elsewhere
+            .map(|(_, score)| *score)
+            .fold(UNKNOWN - 8.0, f64::max);
         let top = own.max(other);
         let sum = libm::log(among.iter().map(|a| libm::exp(a.1 - top)).sum::<f64>()) + top;
-        let entropy: f64 = among.iter().map(|a| -libm::exp(a.1 - sum) * (a.1 - sum)).sum();
+        let entropy: f64 = among
+            .iter()
+            .map(|a| -libm::exp(a.1 - sum) * (a.1 - sum))
+            .sum();
         [
             libm::asinh(own - other),
             own - sum,
@@ -235,7 +258,11 @@ impl Recall {
     }
 
     fn kept(&self) -> Kept {
-        let mut words: Vec<(u32, &Word)> = self.words.iter().map(|(hash, word)| (*hash, word)).collect();
+        let mut words: Vec<(u32, &Word)> = self
+            .words
+            .iter()
+            .map(|(hash, word)| (*hash, word))
+            .collect();
         words.sort_unstable_by(|a, b| b.1.count.total_cmp(&a.1.count).then(a.0.cmp(&b.0)));
         let mut pairs = 0;
         let fits = |word: &(u32, &Word)| {
@@ -246,12 +273,19 @@ impl Recall {
         Kept {
             open: self.open,
             answers: self.answers.clone(),
-            words: words.map(|(hash, word)| (hash, word.answers.clone())).collect(),
+            words: words
+                .map(|(hash, word)| (hash, word.answers.clone()))
+                .collect(),
         }
     }
 
     fn of_kept(kept: Kept) -> Self {
-        let index = kept.answers.iter().zip(0_u32..).map(|(a, i)| (a.hash, i)).collect();
+        let index = kept
+            .answers
+            .iter()
+            .zip(0_u32..)
+            .map(|(a, i)| (a.hash, i))
+            .collect();
         let word = |(hash, answers): (u32, Vec<(u32, f32)>)| {
             let count = answers.iter().map(|a| a.1).sum();
             (hash, Word { count, answers })
@@ -272,7 +306,10 @@ impl Recall {
         let answers = answers.map(|a| [a.right, a.offered, a.words].into_iter().all(fine));
         let n = self.answers.len();
         let mut pairs = self.words.values().flat_map(|word| &word.answers);
-        answers.into_iter().all(|fine| fine) && fine(self.open) && n <= MOST_ANSWERS && pairs.all(|p| (p.0 as usize) < n && fine(p.1))
+        answers.into_iter().all(|fine| fine)
+            && fine(self.open)
+            && n <= MOST_ANSWERS
+            && pairs.all(|p| (p.0 as usize) < n && fine(p.1))
     }
 }
 
@@ -324,7 +361,9 @@ fn objects(schema: &serde_json::Map<String, Value>, depth: u32) -> Option<Vec<Va
     let properties = schema.get("properties")?.as_object()?;
     let required = schema.get("required")?.as_array()?;
     let must = |name: &String| required.iter().any(|r| r.as_str() == Some(name));
-    if schema.get("additionalProperties") != Some(&Value::Bool(false)) || !properties.keys().all(must) {
+    if schema.get("additionalProperties") != Some(&Value::Bool(false))
+        || !properties.keys().all(must)
+    {
         return None;
     }
     let mut all = vec![serde_json::Map::new()];
@@ -432,8 +471,14 @@ mod tests {
             "type": "object", "properties": { "label": { "enum": ["spam", "ham"] } },
             "required": ["label"], "additionalProperties": false,
         });
-        assert_eq!(choices(&schema), ["{\"label\": \"spam\"}", "{ \"label\":\"ham\"}"].map(answer));
-        assert_eq!(choices(&json!({ "enum": ["Yes", "no"] })), ["yes", "NO "].map(answer));
+        assert_eq!(
+            choices(&schema),
+            ["{\"label\": \"spam\"}", "{ \"label\":\"ham\"}"].map(answer)
+        );
+        assert_eq!(
+            choices(&json!({ "enum": ["Yes", "no"] })),
+            ["yes", "NO "].map(answer)
+        );
         let two = json!({
             "type": "object", "required": ["a", "b"], "additionalProperties": false,
             "properties": { "a": { "type": "boolean" }, "b": { "anyOf": [{ "const": 1 }, { "enum": [2, 3] }] } },

@@ -31,7 +31,12 @@ pub struct Compared {
 }
 
 /// What each way is called.
-pub const WAYS: [&str; 4] = ["whole answer", "beginning", "request alone", "raw mean log-probability"];
+pub const WAYS: [&str; 4] = [
+    "whole answer",
+    "beginning",
+    "request alone",
+    "raw mean log-probability",
+];
 
 impl Compared {
     /// Probabilities by each of [`WAYS`].
@@ -226,10 +231,9 @@ fn lines() -> [Line; 6] {
     [
         (NAME_CAPTURED.into(), |f| ranged(&f.captured)),
         (NAME_AUROC.into(), |f| ranged(&f.auroc)),
-        (
-            format!("calibration error, {BINS} equal-mass bins"),
-            |f| ranged(&f.ece),
-        ),
+        (format!("calibration error, {BINS} equal-mass bins"), |f| {
+            ranged(&f.ece)
+        }),
         (
             "the same by chance alone, were every probability true".into(),
             |f| format!("{:.3}", f.ece_of_chance),
@@ -296,7 +300,10 @@ mod tests {
         let text = text("a task", &compared, 0.002);
         assert!(text.contains("### a task: 400 answers"), "{text}");
         for group in ["in", "out"] {
-            assert!(text.contains(&format!("### a task, {group}: 200 answers")), "{text}");
+            assert!(
+                text.contains(&format!("### a task, {group}: 200 answers")),
+                "{text}"
+            );
         }
         assert!(text.contains("of these 200 are"), "{text}");
         assert!(text.contains("| 100.0% | 0.002 | 100.0% |"), "{text}");

@@ -37,7 +37,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             route: Asked::Auto,
-            mode: Mode::Prefix(crate::confidence::PREFIX_TOKENS),
+            mode: Mode::Prefix(confidence::PREFIX_TOKENS),
             escalate_uncalibrated: false,
         }
     }
@@ -410,22 +410,24 @@ impl<'g, H: Hearth> Way<'g, H> {
         let samples = self.hearth.again(wanted).await;
         // With fewer than were learned from, nothing is known.
         if samples.len() < wanted as usize {
-            self.account.step("agreement", "unknown", "the further answers could not be drawn");
+            self.account.step(
+                "agreement",
+                "unknown",
+                "the further answers could not be drawn",
+            );
             return None;
         }
         let share = confidence::agreement(answer.text(), &samples)?;
-        let why = format!("{:.0}% of {wanted} further answers say the same", share * 100.0);
+        let why = format!(
+            "{:.0}% of {wanted} further answers say the same",
+            share * 100.0
+        );
         self.account.step("agreement", "asked", why);
         Some(share)
     }
 
     /// Whether a local answer is not good enough; `over`: it is all there.
-    fn escalates(
-        &mut self,
-        answer: &mut H::Answer,
-        over: bool,
-        agreement: Option<f64>,
-    ) -> bool {
+    fn escalates(&mut self, answer: &mut H::Answer, over: bool, agreement: Option<f64>) -> bool {
         if let Some(why) = answer.failed() {
             self.account.step("local attempt", "failed", why);
             return true;

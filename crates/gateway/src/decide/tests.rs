@@ -437,7 +437,10 @@ impl Hearth for AtHearth {
 
     async fn again(&self, n: u32) -> Vec<String> {
         let all = ["i am home", "I am home. ", "away", "I am home."];
-        all.map(str::to_owned).into_iter().take(n as usize).collect()
+        all.map(str::to_owned)
+            .into_iter()
+            .take(n as usize)
+            .collect()
     }
 }
 

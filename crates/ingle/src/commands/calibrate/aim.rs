@@ -116,7 +116,11 @@ impl Wanted {
                 cloud * 100.0,
                 self.by
             ),
-            Some(Aim::PerDay { money: sum, price, requests }) => format!(
+            Some(Aim::PerDay {
+                money: sum,
+                price,
+                requests,
+            }) => format!(
                 "{} a day for {requests:.0} requests, {} an escalated one ({})",
                 money(sum),
                 money(price),
@@ -140,7 +144,11 @@ impl Wanted {
         let mut text = format!("Aim: {}\n", self.words());
         if self.aim.is_some() {
             text += "\n  decided on      below  escalated  right in the end  cost a request";
-            text += if self.requests.is_some() { "  a day\n" } else { "\n" };
+            text += if self.requests.is_some() {
+                "  a day\n"
+            } else {
+                "\n"
+            };
             for staged in &calibration.stages {
                 text += &self.line(staged);
             }
@@ -163,7 +171,11 @@ impl Wanted {
         };
         let cost = t.escalated * self.price;
         let day = self.requests.map(|n| format!("  {}", money(cost * n)));
-        let far = if t.met { "" } else { "  out of reach: this is the nearest" };
+        let far = if t.met {
+            ""
+        } else {
+            "  out of reach: this is the nearest"
+        };
         format!(
             "  {name:<14}  {:>5.3}  {:>8.1}%  {:>15.1}%  {:>14}{}{far}\n",
             t.probability.min(1.0),

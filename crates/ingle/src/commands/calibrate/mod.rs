@@ -4,8 +4,8 @@ mod aim;
 mod data;
 
 use crate::environment::Environment;
-use crate::load::{Company, LoadArgs, Loaded, load_for};
 use crate::line::Line;
+use crate::load::{Company, LoadArgs, Loaded, load_for};
 use crate::{Usage, clock, out};
 use aim::{AimArgs, Wanted};
 use anyhow::Context;
@@ -331,7 +331,15 @@ fn list(args: &Args, judge: &Judge, wanted: &Wanted) -> anyhow::Result<()> {
         return Ok(());
     }
     let head = [
-        "MODEL", "TASK", "MADE", "OUTCOMES", "ERROR", "RIGHT", "BELOW", "ESCALATED", "THEN RIGHT",
+        "MODEL",
+        "TASK",
+        "MADE",
+        "OUTCOMES",
+        "ERROR",
+        "RIGHT",
+        "BELOW",
+        "ESCALATED",
+        "THEN RIGHT",
     ];
     let percent = |share: f64| format!("{:.1}%", share * 100.0);
     let row = |c: &&Calibration| {
