@@ -152,7 +152,7 @@ fn done(args: &Args, line: &Line, erase: Erase) -> anyhow::Result<()> {
     };
     let erased = ledger.erase(erase).wait()?;
     if args.json {
-        let mut object = serde_json::to_value(&erased)?;
+        let mut object = serde_json::to_value(erased)?;
         if let (Some(object), Some(gone)) = (object.as_object_mut(), outcomes) {
             object.insert("outcomes".into(), gone.into());
         }
