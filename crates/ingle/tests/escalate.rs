@@ -19,6 +19,45 @@ use std::time::{Duration, Instant};
 const SURE: &str = "Tell me a story of the fox bamora";
 const UNSURE: &str = "Add up the figures of kelise and votira";
 
+/// A word for a number: texts that differ in numbers alone count as one.
+fn name(i: usize) -> String {
+    const SYLLABLES: [&str; 9] = ["ba", "ke", "li", "mo", "nu", "ra", "se", "ti", "vo"];
+    let places = [i / 81, i / 9, i].map(|n| SYLLABLES[n % 9]);
+    places.concat()
+}
+
+/// Teaches the judge of this home that stories come out right and sums do not.
+fn calibrated(home: &Path) {
+    let file = home.join("data.jsonl");
+    let mut lines = String::new();
+    for i in 0..120_usize {
+        let right = i % 3 > 0;
+        let (one, other) = (name(i), name(i + 300));
+        let (prompt, answer) = match right {
+            true => (
+                format!("Tell me a story of the fox {one}"),
+                "Once upon a time there was a little fox who lived in a big forest with her mother.",
+            ),
+            false => (
+                format!("Add up the figures of {one} and {other}"),
+                "Zq xv 77 kk, wum pel 9 or tik 4 brz qua lo.",
+            ),
+        };
+        lines += &format!(
+            "{}\n",
+            json!({ "prompt": prompt, "answer": answer, "right": right })
+        );
+    }
+    std::fs::write(&file, lines).unwrap();
+    let done = at_home(home)
+        .args(["calibrate", "--data"])
+        .arg(&file)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success(), "{said}");
+}
+
 fn serving(home: &Path, cloud: &Cloud, route: &str) -> Server {
     let file = home.join("ingle.toml");
     let settings = format!(
@@ -74,6 +113,58 @@ fn asked(server: &Server, text: &str, stream: bool) -> (Value, String) {
     let mut told = last["ingle"].clone();
     told["probability"] = told["confidence"]["probability"].clone();
     (told, text)
+}
+
+#[test]
+fn what_is_below_the_threshold_escalates_and_what_is_above_does_not() {
+    let home = home();
+    calibrated(home.path());
+    let cloud = Cloud::new(Does::Says("Twenty-one, says the cloud."));
+    for (route, stream) in [
+        ("", false),
+        ("stream = \"prefix\"\nprefix = 12\n", true),
+        ("stream = \"before\"\n", true),
+    ] {
+        let server = serving(home.path(), &cloud, route);
+        cloud.does(Does::Says("Twenty-one, says the cloud."));
+        let before = cloud.asked().len();
+        let (told, text) = asked(&server, SURE, stream);
+        assert_eq!(told["route"], "local", "{route}: {told}");
+        assert!(!text.is_empty() && cloud.asked().len() == before);
+        let reason = told["reason"].as_str().unwrap();
+        assert!(
+            reason.contains("is right with probability") && reason.contains("is enough"),
+            "{told}"
+        );
+        let (told, text) = asked(&server, UNSURE, stream);
+        assert_eq!(told["route"], "cloud", "{route}: {told}");
+        assert_eq!(text, "Twenty-one, says the cloud.");
+        let reason = told["reason"].as_str().unwrap();
+        assert!(reason.contains("is needed"), "{told}");
+        assert_eq!(cloud.asked().len(), before + 1);
+        // The provider fails: the local answer, marked.
+        cloud.does(Does::Refuses(400));
+        let (told, text) = asked(&server, UNSURE, stream);
+        assert_eq!(
+            (&told["route"], &told["fallback"]),
+            (&json!("local"), &json!(true)),
+            "{told}"
+        );
+        assert!(!text.is_empty() && !text.contains("cloud"), "{text}");
+        assert!(
+            told["reason"]
+                .as_str()
+                .unwrap()
+                .starts_with("this is the local answer"),
+            "{told}"
+        );
+    }
+    // Nothing is shown of answers that are streamed until it is decided, or they are decided here alone.
+    let server = serving(home.path(), &cloud, "stream = \"local-only\"\n");
+    let before = cloud.asked().len();
+    let (told, _) = asked(&server, UNSURE, true);
+    assert_eq!(told["route"], "local", "{told}");
+    assert_eq!(cloud.asked().len(), before);
 }
 
 #[test]
