@@ -354,6 +354,9 @@ impl<O: Ops + 'static> Engine<O> {
         if request.sampling.dry.is_on() {
             sampler = sampler.with_breakers(self.breakers(&request)?);
         }
+        if request.sampling.infill {
+            sampler = sampler.with_vocabulary(Arc::clone(&self.vocabulary));
+        }
         let id = self.next_id()?;
         let writer = Writer::new(&request, sampler, &self.vocabulary);
         if let Some(guesser) = &mut self.guesser {

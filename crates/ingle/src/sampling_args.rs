@@ -99,6 +99,7 @@ impl SamplingArgs {
             frequency_penalty: self.frequency_penalty,
             penalty_last_n: self.repeat_last_n,
             dry,
+            infill: false,
             logit_bias: self
                 .logit_bias
                 .iter()

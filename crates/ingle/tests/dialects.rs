@@ -229,7 +229,7 @@ fn llama_cpps_tools_find_their_paths() {
     let two = server.right("/completion", &two);
     assert_eq!(two.as_array().unwrap().len(), 2);
     assert_eq!(two[0].as_object().unwrap().len(), 2);
-    assert_eq!(two[1]["n_predict"], 2);
+    assert_eq!(two[1]["generation_settings/n_predict"], 2);
     let mut streamed = body.clone();
     streamed["stream"] = true.into();
     let (status, events) = server.post_text("/completion", &streamed);

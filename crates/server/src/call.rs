@@ -63,11 +63,12 @@ pub(crate) struct Held {
 
 impl Call {
     /// The [`Served::id`] that a name stands for, if this caller may ask it; of the usual model where
-    /// there is no name. Nothing is loaded.
+    /// there is no name, or an empty one, as editors send it. Nothing is loaded.
     ///
     /// # Errors
     /// 404 `model_not_found`; 403 `model_not_allowed`.
     pub fn model_id(&self, name: Option<&str>) -> Result<String, ApiError> {
+        let name = name.filter(|name| !name.is_empty());
         let id = self.app.models.name_of(name)?;
         if self.caller.may_use(&id) || name.is_some_and(|name| self.caller.may_use(name)) {
             return Ok(id);
@@ -81,6 +82,7 @@ impl Call {
 
     /// What a name in a request stands for. A model of this server goes before.
     pub fn meant(&self, name: Option<&str>) -> Meant {
+        let name = name.filter(|name| !name.is_empty());
         let Some((name, gateway)) = name.zip(self.app.gateway.as_ref()) else {
             return Meant::Model;
         };

@@ -24,7 +24,13 @@ pub struct ApiError {
     pub retry_after: Option<u32>,
     /// The methods that a path has.
     pub allow: Option<String>,
+    /// A prompt does not fit: its tokens, and those of the context. Programs look for these in the words of
+    /// their own dialect, and shorten the conversation then.
+    pub excess: Option<(u32, u32)>,
 }
+
+/// What helps where a prompt does not fit.
+pub(crate) const MORE_ROOM: &str = "shorten it, or start the server with a larger --ctx";
 
 impl ApiError {
     /// An error of this status.
@@ -36,6 +42,7 @@ impl ApiError {
             code: Some(code),
             retry_after: None,
             allow: None,
+            excess: None,
         }
     }
 
@@ -101,8 +108,16 @@ impl ApiError {
 /// A refusal of the engine; `names` says which fields it comes from.
 pub(crate) fn refused(refusal: &Refusal, names: &Names) -> ApiError {
     let message = refusal.to_string();
+    let excess = match refusal {
+        Refusal::PromptTooLong {
+            prompt_tokens,
+            context,
+        } => Some((u32::try_from(*prompt_tokens).unwrap_or(u32::MAX), *context)),
+        _ => None,
+    };
     let too_long = || ApiError {
         code: Some("context_length_exceeded"),
+        excess,
         ..ApiError::invalid(names.input, message.clone())
     };
     match refusal {
@@ -131,6 +146,7 @@ pub(crate) fn refused_sampling(error: &SamplingError) -> ApiError {
     let param = match error {
         SamplingError::Range { parameter, .. } => parameter,
         SamplingError::TooManyLogprobs { .. } => "logprobs",
+        SamplingError::InfillOfMany { .. } => "top_k",
         SamplingError::NoSuchBreaker { .. } => "dry_sequence_breakers",
         _ => "logit_bias",
     };

@@ -37,8 +37,11 @@ impl Preset {
             "/api/chat" | "/api/generate" => ("stop", &["num_predict"]),
             "/v1/messages" => ("stop_sequences", &["max_tokens"]),
             "/v1/responses" => ("stop", &["max_output_tokens"]),
-            "/completion" | "/infill" => ("stop", &["n_predict", "max_tokens"]),
-            _ => ("stop", &["max_tokens", "max_completion_tokens"]),
+            "/completion" | "/completions" | "/infill" => ("stop", &["n_predict", "max_tokens"]),
+            _ => (
+                "stop",
+                &["max_tokens", "max_completion_tokens", "n_predict"],
+            ),
         };
         let target = match path {
             "/api/chat" | "/api/generate" => {

@@ -308,6 +308,7 @@ fn with_preset(app: &App, path: &str, bytes: Vec<u8>) -> Vec<u8> {
         return bytes;
     };
     let name = body.get("model").and_then(Value::as_str);
+    let name = name.filter(|name| !name.is_empty());
     let known = match path.starts_with("/api/") {
         true => ollama::meant(app, &body),
         false => app.models.name_of(name).ok(),

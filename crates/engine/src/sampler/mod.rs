@@ -9,12 +9,13 @@
 //!    known tokens, prompt included.
 //! 4. **DRY** ([`Dry`]).
 //! 5. With temperature 0 the largest logit wins, the lowest id among equals, and nothing below
-//!    applies.
+//!    applies, unless infill is asked for: then the largest of what it left wins.
 //! 6. **Top-k**, 7. **typical**, 8. **top-p**, 9. **min-p**: each works on what the one before it
 //!    left, and its probabilities are those of what is left. Each keeps at least one token.
-//! 10. **Temperature** divides the logits.
-//! 11. **One token** is drawn.
-//! 12. **A constraint** that does not allow it bans all that it does not allow, and 5 to 11 are done
+//! 10. **Infill**, where it is asked for: what the model is unsure of ends the text (`infill.rs`).
+//! 11. **Temperature** divides the logits.
+//! 12. **One token** is drawn.
+//! 13. **A constraint** that does not allow it bans all that it does not allow, and 5 to 12 are done
 //!     once more.
 //!
 //! # The draw
@@ -31,6 +32,7 @@
 //! number. Where nothing can be chosen, the answer is [`SamplingError::NothingLeft`].
 
 mod dry;
+mod infill;
 mod logprobs;
 mod look;
 mod noise;
@@ -46,9 +48,12 @@ pub use params::{Dry, MAX_TOP_LOGPROBS, Sampling, SamplingError};
 
 use crate::signals::TokenSignals;
 use dry::DryState;
+use infill::Infill;
 use ingle_formats::TokenId;
+use ingle_formats::vocabulary::Vocabulary;
 use look::Look;
 use penalties::Window;
+use std::sync::Arc;
 use truncate::Candidate;
 
 /// A token that was chosen.
@@ -85,6 +90,8 @@ pub struct Sampler {
     /// The tokens that penalties count.
     window: Window,
     dry: DryState,
+    /// Where the text ends if the model is unsure; none: nobody asked.
+    infill: Option<Infill>,
     /// Scratch for truncation: reused from call to call.
     candidates: Vec<Candidate>,
     /// Logits that bias and penalties changed, as they were: (id, logit).
@@ -115,6 +122,7 @@ impl Sampler {
             history: Vec::new(),
             window: Window::new(sampling, n_vocab),
             dry: DryState::default(),
+            infill: None,
             candidates: Vec::new(),
             changed: Vec::new(),
             looks: false,
@@ -126,6 +134,13 @@ impl Sampler {
     #[must_use]
     pub fn with_breakers(mut self, breakers: Vec<TokenId>) -> Self {
         self.dry.set_breakers(breakers);
+        self
+    }
+
+    /// What tokens say: [`Sampling::infill`] asks.
+    #[must_use]
+    pub fn with_vocabulary(mut self, vocabulary: Arc<Vocabulary>) -> Self {
+        self.infill = self.sampling.infill.then(|| Infill::new(vocabulary));
         self
     }
 
@@ -255,7 +270,8 @@ impl Sampler {
     }
 
     fn draw(&mut self, logits: &[f32], position: u32) -> Option<u32> {
-        if self.sampling.temperature == 0.0 {
+        let greedy = self.sampling.temperature == 0.0;
+        if greedy && self.infill.is_none() {
             return argmax(logits);
         }
         let temperature = self.sampling.temperature;
@@ -264,6 +280,12 @@ impl Sampler {
             return noise::draw_any(key, temperature, logits);
         }
         self.truncate(logits);
+        if let Some(infill) = &mut self.infill {
+            infill.keep_sure(logits, &mut self.candidates);
+        }
+        if greedy {
+            return self.candidates.first().map(|c| c.id);
+        }
         noise::draw(key, temperature, &self.candidates)
     }
 

@@ -1,5 +1,6 @@
 //! What can be asked of the sampler, and the range of each parameter.
 
+use super::infill::MAX_CANDIDATES;
 use ingle_formats::TokenId;
 
 /// The most alternatives that [`Sampling::logprobs`] may ask for.
@@ -34,6 +35,9 @@ pub struct Sampling {
     pub penalty_last_n: Option<u32>,
     /// Penalty on continuing a repeated sequence.
     pub dry: Dry,
+    /// End where the model is unsure of how a text goes on, as llama.cpp's sampler `infill` does. Needs
+    /// a `top_k` of 1 to 256.
+    pub infill: bool,
     /// Added to the logit of a token: a finite number, or negative infinity to ban it.
     pub logit_bias: Vec<(TokenId, f32)>,
     /// The same seed gives the same tokens.
@@ -56,6 +60,7 @@ impl Default for Sampling {
             frequency_penalty: 0.0,
             penalty_last_n: Some(64),
             dry: Dry::default(),
+            infill: false,
             logit_bias: Vec::new(),
             seed: 0,
             logprobs: None,
@@ -90,6 +95,9 @@ impl Sampling {
         in_range("presence_penalty", self.presence_penalty, -2.0, 2.0)?;
         in_range("frequency_penalty", self.frequency_penalty, -2.0, 2.0)?;
         self.dry.validate()?;
+        if self.infill && !(1..=MAX_CANDIDATES).contains(&self.top_k) {
+            return Err(SamplingError::InfillOfMany { top_k: self.top_k });
+        }
         for &(token, bias) in &self.logit_bias {
             if bias.is_nan() || bias == f32::INFINITY {
                 return Err(SamplingError::Bias { token, bias });
@@ -167,6 +175,14 @@ pub enum SamplingError {
         low: f64,
         /// Largest allowed.
         high: f64,
+    },
+    /// The sampler `infill` would have to compare too many candidates.
+    #[error(
+        "the sampler `infill` compares each candidate with each: `top_k` must be from 1 to {MAX_CANDIDATES} with it, and is {top_k}"
+    )]
+    InfillOfMany {
+        /// What was given; 0: all.
+        top_k: u32,
     },
     /// A bias is not a number, or infinite.
     #[error(

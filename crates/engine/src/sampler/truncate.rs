@@ -14,7 +14,18 @@ pub(super) struct Candidate {
     /// Scratch of a stage: what it keeps first has the smaller key.
     key: f32,
     /// Scratch: how probable it is beside the most probable one.
-    weight: f32,
+    pub(super) weight: f32,
+}
+
+impl Candidate {
+    pub(super) fn new(id: u32, logit: f32) -> Self {
+        Self {
+            id,
+            logit,
+            key: 0.0,
+            weight: 0.0,
+        }
+    }
 }
 
 /// The fewest candidates that are gathered before all but the largest are dropped.
@@ -51,12 +62,7 @@ pub(super) fn top_k(logits: &[f32], k: usize, out: &mut Vec<Candidate>) {
                     continue;
                 }
             }
-            out.push(Candidate {
-                id: id as u32,
-                logit,
-                key: 0.0,
-                weight: 0.0,
-            });
+            out.push(Candidate::new(id as u32, logit));
         }
     }
     if k < out.len() {

@@ -242,6 +242,7 @@ where
         let sampling = Sampling {
             logprobs: None,
             dry: Dry::default(), // would need the vocabulary's breakers; costs a few guesses
+            infill: false,       // would need the vocabulary
             ..asked.sampling.clone()
         };
         let n_vocab = self.network.shape().n_vocab;

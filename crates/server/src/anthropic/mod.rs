@@ -13,7 +13,7 @@ mod tools;
 use crate::App;
 use crate::body::Body;
 use crate::call::Call;
-use crate::error::ApiError;
+use crate::error::{ApiError, MORE_ROOM};
 use http::{HeaderMap, Response};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -65,8 +65,15 @@ pub fn error(error: &ApiError, name: &str) -> Value {
         500.. => "api_error",
         _ => "invalid_request_error",
     };
+    let message = match error.excess {
+        // Claude Code reads the numbers, and sums up the conversation.
+        Some((tokens, context)) => {
+            format!("prompt is too long: {tokens} tokens > {context} maximum; {MORE_ROOM}")
+        }
+        None => error.named(),
+    };
     json!({
-        "type": "error", "error": { "type": kind, "message": error.named() }, "request_id": name,
+        "type": "error", "error": { "type": kind, "message": message }, "request_id": name,
     })
 }
 
@@ -85,6 +92,13 @@ mod tests {
             error(&ApiError::invalid("a", "no"), "req_1").to_string(),
             r#"{"type":"error","error":{"type":"invalid_request_error","message":"`a`: no"},"request_id":"req_1"}"#
         );
+        let long = ApiError {
+            excess: Some((29_346, 4096)),
+            ..ApiError::invalid("messages", "too long")
+        };
+        let message = error(&long, "req_1")["error"]["message"].clone();
+        let message = message.as_str().unwrap();
+        assert!(message.starts_with("prompt is too long: 29346 tokens > 4096 maximum; "));
         assert_eq!(
             error(&ApiError::internal("x"), "req_1")["error"]["type"],
             "api_error"

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 const NAMES: Names = Names {
     input: "prompt",
-    suffix: "suffix",
+    suffix: "input_suffix",
     tools: "tools",
     tool_choice: "tool_choice",
     form: "grammar",
@@ -45,7 +45,10 @@ pub(super) async fn answer(
 fn wanted(request: CompletionRequest) -> (Wanted, Settings) {
     let settings = Settings {
         sampling: request.sampling.clone(),
-        max_tokens: request.max_tokens,
+        max_tokens: match request.prompt_alone {
+            true => Some(0),
+            false => request.max_tokens,
+        },
         stop: request.stop.clone(),
         several: request.several,
         stream: request.stream,
@@ -58,6 +61,7 @@ fn wanted(request: CompletionRequest) -> (Wanted, Settings) {
         seeded: request.seeded,
         stop: request.stop,
         max_tokens: request.max_tokens,
+        prompt_alone: request.prompt_alone,
         n: request.n,
         ends_with_context: true,
         ..Wanted::new(Input::Texts(request.prompts))

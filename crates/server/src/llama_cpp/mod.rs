@@ -10,7 +10,7 @@ mod reply;
 mod request;
 mod tokens;
 
-use crate::body::Body;
+use crate::body::{Body, with};
 use crate::call::Call;
 use crate::error::ApiError;
 use http::Response;
@@ -69,7 +69,11 @@ pub fn error(error: &ApiError) -> Value {
         _ => "invalid_request_error",
     };
     let code = error.status.as_u16();
-    json!({ "error": { "code": code, "message": error.named(), "type": kind } })
+    let mut body = json!({ "code": code, "message": error.named(), "type": kind });
+    if let Some((tokens, context)) = error.excess {
+        body = with(with(body, "n_prompt_tokens", tokens), "n_ctx", context);
+    }
+    json!({ "error": body })
 }
 
 #[cfg(test)]

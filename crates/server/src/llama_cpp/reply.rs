@@ -202,7 +202,7 @@ impl Reply {
         last
     }
 
-    /// The fields that were asked for.
+    /// The fields that were asked for; one within another has its whole path as its name.
     fn shown(&self, answer: Value) -> Value {
         let fields = &self.settings.shape.fields;
         if fields.is_empty() {
@@ -211,9 +211,8 @@ impl Reply {
         let mut shown = Map::new();
         for field in fields {
             let pointer = format!("/{field}");
-            let name = field.rsplit('/').next().unwrap_or(field);
             if let Some(value) = answer.pointer(&pointer) {
-                shown.insert(name.to_owned(), value.clone());
+                shown.insert(field.clone(), value.clone());
             }
         }
         shown.into()

@@ -1,11 +1,12 @@
 //! `POST /completion` and `POST /infill`, as they are asked.
 //!
 //! Fields that nobody knows are tolerated; one that is known and asks for what is not done here is
-//! refused by name. `cache_prompt` changes nothing: an answer is the same to the bit either way.
+//! refused by name. `cache_prompt` and `id_slot` change nothing: a prompt finds by itself what was computed of
+//! it, and an answer is the same to the bit either way.
 
 use crate::error::ApiError;
 use crate::fields::{Fields, parse, wrong};
-use crate::talk::read::{sampling, stop, tokens};
+use crate::talk::read::{limit, samplers, sampling, stop, tokens};
 use crate::talk::{Form, Grammar, Infill, MAX_ANSWERS, MAX_CHOICES, Text};
 use ingle_engine::sampler::Sampling;
 use serde_json::Value;
@@ -17,17 +18,6 @@ const MAX_PROMPTS: usize = 32;
 const MAX_EXTRA: usize = 256;
 /// The most alternatives of a token.
 const MAX_PROBS: u32 = 100;
-/// The samplers, in the order in which they apply here: there is no other.
-const SAMPLERS: [&str; 7] = [
-    "penalties",
-    "dry",
-    "top_k",
-    "typ_p",
-    "top_p",
-    "min_p",
-    "temperature",
-];
-
 /// A text to go on with, or to fill a hole of.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CompletionRequest {
@@ -37,6 +27,8 @@ pub struct CompletionRequest {
     pub(super) several: bool,
     pub(super) n: u32,
     pub(super) max_tokens: Option<u32>,
+    /// Nothing is to be said.
+    pub(super) prompt_alone: bool,
     pub(super) sampling: Sampling,
     pub(super) seeded: bool,
     pub(super) stop: Vec<String>,
@@ -116,12 +108,14 @@ impl CompletionRequest {
             return Err(ApiError::invalid("n_cmpl", message));
         }
         let stream = fields.bool("stream")?.unwrap_or(false);
+        let limit = limit(fields, &["max_tokens"])?;
         Ok(Self {
             model: fields.str("model")?.map(str::to_owned),
             prompts,
             several: several || n > 1,
             n,
-            max_tokens: max_tokens(fields)?,
+            max_tokens: limit.and_then(|limit| limit.tokens),
+            prompt_alone: limit.is_some_and(|limit| limit.prompt_alone),
             sampling,
             seeded: seed.is_some(),
             stop: stop(fields, "stop")?,
@@ -143,18 +137,6 @@ fn without_some(
         map.shift_remove(*name);
     }
     Ok(Value::Object(map))
-}
-
-/// `n_predict`; -1: as many as fit.
-fn max_tokens(fields: &Fields<'_>) -> Result<Option<u32>, ApiError> {
-    let name = match fields.get("n_predict") {
-        Some(_) => "n_predict",
-        None => "max_tokens",
-    };
-    match fields.get(name).and_then(Value::as_i64) {
-        Some(-1 | -2) => Ok(None),
-        _ => fields.u32(name, 1, u32::MAX),
-    }
 }
 
 fn shape(fields: &Fields<'_>, stream: bool) -> Result<Shape, ApiError> {
@@ -190,6 +172,7 @@ fn refuse_what_is_not_done(fields: &Fields<'_>) -> Result<(), ApiError> {
     let no = |v: &Value| v.as_bool() == Some(false);
     let zero = |v: &Value| v.as_f64() == Some(0.0);
     let off = |v: &Value| v.as_f64() == Some(-1.0);
+    let place = |v: &Value| v.as_i64().is_some_and(|n| n >= -1);
     fields.refuse("ignore_eos", no, "an answer ends where the model ends it")?;
     fields.refuse("return_progress", no, "progress of the prompt is not told")?;
     fields.refuse(
@@ -204,8 +187,8 @@ fn refuse_what_is_not_done(fields: &Fields<'_>) -> Result<(), ApiError> {
     )?;
     fields.refuse(
         "id_slot",
-        off,
-        "there are no slots: a prompt finds by itself what was computed of it",
+        place,
+        "it must be a whole number; any will do, for a prompt finds by itself what was computed of it",
     )?;
     fields.refuse(
         "n_cache_reuse",
@@ -226,61 +209,6 @@ fn refuse_what_is_not_done(fields: &Fields<'_>) -> Result<(), ApiError> {
     let empty = |v: &Value| v.as_array().is_some_and(Vec::is_empty);
     fields.refuse("lora", empty, "adapters are not loaded")?;
     fields.bool("cache_prompt")?;
-    Ok(())
-}
-
-/// Which ways of choosing apply, in the one order that there is.
-fn samplers(fields: &Fields<'_>, sampling: &mut Sampling) -> Result<(), ApiError> {
-    let list = match fields.get("samplers") {
-        None => return Ok(()),
-        Some(Value::Array(list)) => list,
-        Some(other) => return Err(wrong("samplers", "a list of names", other)),
-    };
-    let mut order = SAMPLERS.iter();
-    let mut used = Vec::new();
-    for (i, name) in list.iter().enumerate() {
-        let path = format!("samplers[{i}]");
-        let name = match name.as_str() {
-            Some("typical_p" | "typical") => "typ_p",
-            Some(name) => name,
-            None => return Err(wrong(&path, "a string", name)),
-        };
-        // XTC is off unless it is asked for elsewhere, which is refused there.
-        if name == "xtc" || name == "top_n_sigma" {
-            continue;
-        }
-        if !order.any(|known| *known == name) {
-            let message = format!(
-                "`{path}`: there are {}, in this order and no other",
-                SAMPLERS.join(", ")
-            );
-            return Err(ApiError::unsupported(path, message));
-        }
-        used.push(name);
-    }
-    let plain = Sampling::default();
-    let unused = |name: &str| !used.contains(&name);
-    if unused("penalties") {
-        sampling.repetition_penalty = plain.repetition_penalty;
-        sampling.presence_penalty = plain.presence_penalty;
-        sampling.frequency_penalty = plain.frequency_penalty;
-    }
-    if unused("dry") {
-        sampling.dry.multiplier = 0.0;
-    }
-    if unused("top_k") {
-        sampling.top_k = plain.top_k;
-    }
-    for (name, value, plain) in [
-        ("typ_p", &mut sampling.typical, plain.typical),
-        ("top_p", &mut sampling.top_p, plain.top_p),
-        ("min_p", &mut sampling.min_p, plain.min_p),
-        ("temperature", &mut sampling.temperature, plain.temperature),
-    ] {
-        if unused(name) {
-            *value = plain;
-        }
-    }
     Ok(())
 }
 
@@ -439,13 +367,16 @@ mod tests {
             (json!({"prompt": []}), "prompt"),
             (json!({"prompt": [1, "a"]}), "prompt"),
             (json!({"prompt": ["a", 1]}), "prompt[1]"),
-            (json!({"n_predict": 0}), "n_predict"),
+            (json!({"n_predict": -3}), "n_predict"),
+            (json!({"n_predict": 2, "max_tokens": 3}), "max_tokens"),
+            (json!({"max_tokens": 0}), "max_tokens"),
             (json!({"ignore_eos": true}), "ignore_eos"),
-            (json!({"id_slot": 2}), "id_slot"),
+            (json!({"id_slot": "a"}), "id_slot"),
             (json!({"mirostat": 1}), "mirostat"),
             (json!({"xtc_probability": 0.5}), "xtc_probability"),
             (json!({"samplers": ["temperature", "top_k"]}), "samplers[1]"),
-            (json!({"samplers": ["infill"]}), "samplers[0]"),
+            (json!({"samplers": ["infill"]}), "top_k"),
+            (json!({"samplers": ["infill", "top_p"]}), "samplers[1]"),
             (json!({"lora": [{"id": 0, "scale": 1}]}), "lora"),
             (json!({"grammar": "a", "json_schema": {}}), "grammar"),
             (json!({"json_schema": "x"}), "json_schema"),

@@ -10,7 +10,7 @@ use super::sampling::{Sent, common};
 use super::tools::{self, Shape};
 use crate::error::ApiError;
 use crate::fields::{Fields, parse};
-use crate::talk::read::MAX_TOP;
+use crate::talk::read::{MAX_TOP, limit};
 use crate::talk::{Conversation, Input, Names, Reasoning, Wanted};
 use serde_json::{Map, Value};
 
@@ -63,7 +63,9 @@ impl ChatRequest {
         let sent = common(&fields, &mut wanted)?;
         wanted.form = form(&fields)?;
         wanted.sampling.logprobs = logprobs(&fields)?;
-        wanted.max_tokens = max_tokens(&fields)?;
+        if let Some(limit) = limit(&fields, &["max_tokens", "max_completion_tokens"])? {
+            (wanted.max_tokens, wanted.prompt_alone) = (limit.tokens, limit.prompt_alone);
+        }
         wanted.reasoning = Reasoning {
             budget: fields.u32("reasoning_budget", 0, u32::MAX)?,
             ..effort(fields.str("reasoning_effort")?, "reasoning_effort")?
@@ -103,18 +105,6 @@ fn logprobs(fields: &Fields<'_>) -> Result<Option<u32>, ApiError> {
             let message = "`top_logprobs` needs `logprobs` to be true";
             Err(ApiError::invalid("top_logprobs", message))
         }
-    }
-}
-
-fn max_tokens(fields: &Fields<'_>) -> Result<Option<u32>, ApiError> {
-    let old = fields.u32("max_tokens", 1, u32::MAX)?;
-    let new = fields.u32("max_completion_tokens", 1, u32::MAX)?;
-    match (old, new) {
-        (Some(old), Some(new)) if old != new => Err(ApiError::invalid(
-            "max_completion_tokens",
-            "`max_tokens` and `max_completion_tokens` are two names of the same; give one",
-        )),
-        _ => Ok(new.or(old)),
     }
 }
 

@@ -4,7 +4,7 @@ use super::forms::form;
 use super::sampling::{Sent, common};
 use crate::error::ApiError;
 use crate::fields::{Fields, parse, wrong};
-use crate::talk::read::{MAX_TOP, tokens};
+use crate::talk::read::{MAX_TOP, limit, tokens};
 use crate::talk::{Infill, Input, MAX_ANSWERS, Text, Wanted};
 use serde_json::Value;
 
@@ -49,9 +49,10 @@ impl CompletionRequest {
         let sent = common(&fields, &mut wanted)?;
         wanted.form = form(&fields)?;
         wanted.sampling.logprobs = fields.u32("logprobs", 0, MAX_TOP)?;
-        wanted.max_tokens = fields
-            .u32("max_tokens", 1, u32::MAX)?
-            .or(Some(USUAL_TOKENS));
+        wanted.max_tokens = Some(USUAL_TOKENS);
+        if let Some(limit) = limit(&fields, &["max_tokens"])? {
+            (wanted.max_tokens, wanted.prompt_alone) = (limit.tokens, limit.prompt_alone);
+        }
         let logprobs = wanted.sampling.logprobs.is_some();
         let echo = fields.bool("echo")?.unwrap_or(false);
         if echo && logprobs {

@@ -18,7 +18,7 @@ mod tools;
 use crate::App;
 use crate::body::Body;
 use crate::call::Call;
-use crate::error::ApiError;
+use crate::error::{ApiError, MORE_ROOM};
 use crate::talk::{End, Usage};
 use http::Response;
 use serde_json::{Value, json};
@@ -87,8 +87,15 @@ pub fn error(error: &ApiError) -> Value {
         500.. => "server_error",
         _ => "invalid_request_error",
     };
+    let message = match error.excess {
+        // Agents look for these words, and sum up the conversation.
+        Some((tokens, context)) => format!(
+            "this model's maximum context length is {context} tokens, and the prompt has {tokens}: {MORE_ROOM}"
+        ),
+        None => error.message.clone(),
+    };
     json!({ "error": {
-        "message": error.message, "type": kind, "param": error.param, "code": error.code,
+        "message": message, "type": kind, "param": error.param, "code": error.code,
     } })
 }
 

@@ -24,6 +24,7 @@ pub fn common(fields: &Fields<'_>, wanted: &mut Wanted) -> Result<Sent, ApiError
     };
     wanted.usual = usual.clone();
     (wanted.sampling, wanted.seeded) = read::sampling(fields, usual)?;
+    read::samplers(fields, &mut wanted.sampling)?;
     wanted.route = read::route(fields)?;
     wanted.model = fields.str("model")?.map(str::to_owned);
     wanted.stop = read::stop(fields, "stop")?;

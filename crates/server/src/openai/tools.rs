@@ -26,18 +26,66 @@ pub fn read(
         let message = format!("`tools` has {}; it may have {MAX_TOOLS}", list.len());
         return Err(ApiError::invalid("tools", message));
     }
-    let one = |(i, value)| tool(&Fields::at(value, format!("tools[{i}]"))?, shape);
-    let tools: Result<Vec<Tool>, ApiError> = list.iter().enumerate().map(one).collect();
-    conversation.tools = tools?;
+    for (i, value) in list.iter().enumerate() {
+        let fields = Fields::at(value, format!("tools[{i}]"))?;
+        match fields.str("type")? {
+            Some("namespace") if shape == Shape::Flat => {
+                conversation.tools.extend(namespace(&fields)?);
+            }
+            _ => conversation.tools.push(tool(&fields, shape)?),
+        }
+    }
+    if conversation.tools.len() > MAX_TOOLS {
+        let message = format!("`tools` has more than {MAX_TOOLS}, those in namespaces counted");
+        return Err(ApiError::invalid("tools", message));
+    }
     for (i, tool) in conversation.tools.iter().enumerate() {
         let mut before = conversation.tools.iter().take(i);
         if before.any(|other| other.name == tool.name) {
-            let message = format!("`tools[{i}]`: two tools have the same name");
-            return Err(ApiError::invalid(format!("tools[{i}]"), message));
+            let message = format!("`tools`: two tools have the name {}", shown(&tool.name));
+            return Err(ApiError::invalid("tools", message));
         }
     }
     conversation.one_call = fields.bool("parallel_tool_calls")? == Some(false);
     choice(fields, shape, conversation)
+}
+
+/// A name, no more of it than a message should hold.
+fn shown(name: &str) -> String {
+    name.chars().take(64).collect()
+}
+
+/// What the model calls a function of a namespace.
+pub fn spaced(space: &str, name: &str) -> String {
+    format!("{space}__{name}")
+}
+
+/// The functions of a namespace; what it is about is said with each.
+fn namespace(space: &Fields<'_>) -> Result<Vec<Tool>, ApiError> {
+    let name = space.str("name")?.filter(|name| !name.is_empty());
+    let name = name.ok_or_else(|| missing(space.path("name")))?;
+    let about = space.str("description")?.unwrap_or_default();
+    let list = space.list("tools")?.unwrap_or_default();
+    if list.len() > MAX_TOOLS {
+        let path = space.path("tools");
+        let message = format!("`{path}` has {}; it may have {MAX_TOOLS}", list.len());
+        return Err(ApiError::invalid(path, message));
+    }
+    let one = |(i, value)| {
+        let path = format!("{}[{i}]", space.path("tools"));
+        let inner = tool(&Fields::at(value, path)?, Shape::Flat)?;
+        let description = inner.shown.pointer("/function/description");
+        let description = description.and_then(Value::as_str).unwrap_or_default();
+        let both = [about, description].map(str::trim);
+        let both: Vec<&str> = both.into_iter().filter(|text| !text.is_empty()).collect();
+        let both = (!both.is_empty()).then(|| both.join("\n"));
+        let named = spaced(name, &inner.name);
+        Ok(Tool {
+            strict: inner.strict,
+            ..Tool::new(&named, both.as_deref(), inner.parameters)
+        })
+    };
+    list.iter().enumerate().map(one).collect()
 }
 
 fn tool(tool: &Fields<'_>, shape: Shape) -> Result<Tool, ApiError> {
@@ -139,8 +187,12 @@ fn named(object: &Fields<'_>, shape: Shape) -> Result<String, ApiError> {
             .object("function")?
             .ok_or_else(|| missing(object.path("function")))?,
     };
-    let name = inner.str("name")?.map(str::to_owned);
-    name.ok_or_else(|| missing(inner.path("name")))
+    let name = inner.str("name")?;
+    let name = name.ok_or_else(|| missing(inner.path("name")))?;
+    Ok(match inner.str("namespace")? {
+        Some(space) if shape == Shape::Flat => spaced(space, name),
+        _ => name.to_owned(),
+    })
 }
 
 /// Leaves the tools that a choice allows.

@@ -88,7 +88,11 @@ pub(super) async fn submit(
         answer.taken().await.map_err(|e| refused(&e, names))?;
     }
     let n = wanted.n as usize;
-    Ok(Computed::new(ready, answers, voices, n, asked))
+    let computed = Computed::new(ready, answers, voices, n, asked);
+    Ok(match wanted.prompt_alone {
+        true => computed.silent(),
+        false => computed,
+    })
 }
 
 /// Tokens that an answer may have, of what is asked for and what the context has room for.

@@ -46,6 +46,8 @@ pub(crate) struct Computed {
     said: String,
     /// Why the first answer could not be finished.
     failed: Option<String>,
+    /// Nobody wants to hear anything but that the prompts are computed.
+    silent: bool,
 }
 
 impl Computed {
@@ -75,7 +77,14 @@ impl Computed {
             tokens: 0,
             said: String::new(),
             failed: None,
+            silent: false,
         }
+    }
+
+    /// The prompts are computed; what the engine says to them is not told.
+    pub(super) fn silent(mut self) -> Self {
+        self.silent = true;
+        self
     }
 
     /// The model that answers.
@@ -161,6 +170,7 @@ impl Computed {
     /// Counts a token, or the end, of an answer.
     fn count(&mut self, choice: usize, event: &Event) {
         match event {
+            Event::Token { .. } if self.silent => {}
             Event::Token { .. } => {
                 if let Some(Some(heard)) = self.heard.get_mut(choice) {
                     *heard += 1;
@@ -170,9 +180,13 @@ impl Computed {
                 if let Some(heard) = self.heard.get_mut(choice) {
                     *heard = None;
                 }
-                self.usage.add(usage, choice.is_multiple_of(self.n));
+                let mut usage = *usage;
+                if self.silent {
+                    usage.generated_tokens = 0;
+                }
+                self.usage.add(&usage, choice.is_multiple_of(self.n));
                 if let Some(each) = self.each.get_mut(choice) {
-                    each.add(usage, true);
+                    each.add(&usage, true);
                 }
             }
             Event::Embedded { .. } => {}
@@ -237,6 +251,7 @@ impl Computed {
             return Vec::new();
         };
         match event {
+            Event::Token { .. } if self.silent => Vec::new(),
             Event::Token {
                 token,
                 text,
@@ -268,6 +283,7 @@ impl Computed {
                 self.signals = signals.map(|signals| *signals);
                 let mut news = voice.finish();
                 news.push(match End::new(&reason, voice.calls > 0) {
+                    Ok(_) if self.silent => News::End(End::Length),
                     Ok(end) => News::End(end),
                     Err(error) => {
                         self.failed = Some(error.message.clone());

@@ -11,7 +11,7 @@ pub struct Infill {
     pub prefix: String,
     /// What stands behind it.
     pub suffix: String,
-    /// How that which fills it begins.
+    /// More of what stands before it: the line that is being written.
     pub begun: String,
     /// Other files that say what it is about: names and texts.
     pub files: Vec<(String, String)>,
@@ -60,10 +60,11 @@ impl Infill {
         }
         tokens.push(prefix);
         tokens.extend(encode(&self.prefix));
+        // By itself, so that the tokens before it stay what they were while it is written.
+        tokens.extend(encode(&self.begun));
         tokens.push(suffix);
         tokens.extend(encode(&self.suffix));
         tokens.push(middle);
-        tokens.extend(encode(&self.begun));
         Ok(tokens)
     }
 }

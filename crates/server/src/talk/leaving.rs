@@ -41,7 +41,12 @@ fn words(text: &Text) -> Vec<&str> {
     match text {
         Text::Plain(text) => vec![text],
         Text::Tokens(_) => Vec::new(),
-        Text::Infill(infill) => vec![&infill.prefix, &infill.suffix],
+        Text::Infill(infill) => {
+            let files = infill.files.iter();
+            let files = files.flat_map(|(name, text)| [name.as_str(), text]);
+            let around = [infill.prefix.as_str(), &infill.begun, &infill.suffix];
+            files.chain(around).collect()
+        }
     }
 }
 
@@ -154,13 +159,15 @@ pub(super) fn only_here(wanted: &Wanted) -> Option<&'static str> {
             "an answer out of a list",
         ),
         (wanted.n > 1, "several answers"),
+        (wanted.prompt_alone, "a prompt to be computed ahead"),
         (said.logprobs.is_some(), "log-probabilities"),
         (!said.logit_bias.is_empty(), "a bias on tokens"),
         (
             said.min_p != usual.min_p
                 || said.typical != usual.typical
                 || said.repetition_penalty != usual.repetition_penalty
-                || said.dry != usual.dry,
+                || said.dry != usual.dry
+                || said.infill,
             "a way of sampling",
         ),
         (

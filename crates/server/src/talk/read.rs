@@ -10,6 +10,17 @@ use serde_json::Value;
 
 /// The most alternatives of a token.
 pub const MAX_TOP: u32 = 20;
+/// llama.cpp's names of the ways of choosing, in the order in which they apply here: there is no other.
+const SAMPLERS: [&str; 8] = [
+    "penalties",
+    "dry",
+    "top_k",
+    "typ_p",
+    "top_p",
+    "min_p",
+    "infill",
+    "temperature",
+];
 
 /// How tokens are chosen, under the names that OpenAI, llama.cpp and Ollama use; what is not given is as in
 /// `usual`. The second is whether there was a seed.
@@ -48,6 +59,7 @@ pub fn sampling(fields: &Fields<'_>, usual: Sampling) -> Result<(Sampling, bool)
         frequency_penalty: number("frequency_penalty", usual.frequency_penalty)?,
         penalty_last_n: last(fields, "repeat_last_n")?.unwrap_or(usual.penalty_last_n),
         dry,
+        infill: usual.infill,
         logit_bias: bias(fields)?,
         seed: seed.unwrap_or_default(),
         logprobs: usual.logprobs,
@@ -60,6 +72,105 @@ pub fn sampling(fields: &Fields<'_>, usual: Sampling) -> Result<(Sampling, bool)
     let off = |v: &Value| v.as_f64() == Some(1.0);
     fields.refuse("tfs_z", off, "this way of sampling is not supported here")?;
     Ok((sampling, seed.is_some()))
+}
+
+/// How long an answer may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limit {
+    /// Tokens; none: as many as fit.
+    pub tokens: Option<u32>,
+    /// Nothing is to be said: the prompt is computed, so that the next request finds it done.
+    pub prompt_alone: bool,
+}
+
+/// The limit under llama.cpp's name, `n_predict`, or under any of `names`, which all mean the same; none:
+/// nobody says. `n_predict` may be -1, for as many as fit, and 0, for the prompt alone.
+pub fn limit(fields: &Fields<'_>, names: &[&str]) -> Result<Option<Limit>, ApiError> {
+    let some = |tokens| Limit {
+        tokens,
+        prompt_alone: false,
+    };
+    let mut limit = match fields.get("n_predict").and_then(Value::as_i64) {
+        Some(-1 | -2) => Some(some(None)),
+        Some(0) => Some(Limit {
+            tokens: Some(1),
+            prompt_alone: true,
+        }),
+        _ => fields
+            .u32("n_predict", 1, u32::MAX)?
+            .map(|tokens| some(Some(tokens))),
+    };
+    for name in names {
+        let Some(tokens) = fields.u32(name, 1, u32::MAX)? else {
+            continue;
+        };
+        let given = some(Some(tokens));
+        if limit.is_some_and(|other| other != given) {
+            let message = format!(
+                "`{name}` and another field say how long the answer may be, and not the same; give one"
+            );
+            return Err(ApiError::invalid(*name, message));
+        }
+        limit = Some(given);
+    }
+    Ok(limit)
+}
+
+/// `samplers`: which ways of choosing apply, in the one order that there is.
+pub fn samplers(fields: &Fields<'_>, sampling: &mut Sampling) -> Result<(), ApiError> {
+    let Some(list) = fields.get("samplers") else {
+        return Ok(());
+    };
+    let list = list
+        .as_array()
+        .ok_or_else(|| wrong("samplers", "a list of names", list))?;
+    let mut order = SAMPLERS.iter();
+    let mut used = Vec::new();
+    for (i, name) in list.iter().enumerate() {
+        let path = format!("samplers[{i}]");
+        let name = match name.as_str() {
+            Some("typical_p" | "typical") => "typ_p",
+            Some(name) => name,
+            None => return Err(wrong(&path, "a string", name)),
+        };
+        // XTC is off unless it is asked for elsewhere, which is refused there.
+        if name == "xtc" || name == "top_n_sigma" {
+            continue;
+        }
+        if !order.any(|known| *known == name) {
+            let message = format!(
+                "`{path}`: there are {}, in this order and no other",
+                SAMPLERS.join(", ")
+            );
+            return Err(ApiError::unsupported(path, message));
+        }
+        used.push(name);
+    }
+    let plain = Sampling::default();
+    let unused = |name: &str| !used.contains(&name);
+    if unused("penalties") {
+        sampling.repetition_penalty = plain.repetition_penalty;
+        sampling.presence_penalty = plain.presence_penalty;
+        sampling.frequency_penalty = plain.frequency_penalty;
+    }
+    if unused("dry") {
+        sampling.dry.multiplier = 0.0;
+    }
+    if unused("top_k") {
+        sampling.top_k = plain.top_k;
+    }
+    for (name, value, plain) in [
+        ("typ_p", &mut sampling.typical, plain.typical),
+        ("top_p", &mut sampling.top_p, plain.top_p),
+        ("min_p", &mut sampling.min_p, plain.min_p),
+        ("temperature", &mut sampling.temperature, plain.temperature),
+    ] {
+        if unused(name) {
+            *value = plain;
+        }
+    }
+    sampling.infill = !unused("infill");
+    sampling.validate().map_err(|e| refused_sampling(&e))
 }
 
 /// `route`: where a request is to be answered.

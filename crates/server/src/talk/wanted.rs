@@ -27,6 +27,8 @@ pub struct Wanted {
     pub stop: Vec<String>,
     /// Tokens of an answer at most, those of its reasoning included; none: until the context is full.
     pub max_tokens: Option<u32>,
+    /// Nothing is to be said: the prompt is computed, so that the next request finds it done. `max_tokens` is 1.
+    pub prompt_alone: bool,
     /// Where `max_tokens` are more than the context has room for, the answer ends when it is full; else
     /// that is an error.
     pub ends_with_context: bool,
@@ -58,6 +60,7 @@ impl Wanted {
             seeded: false,
             stop: Vec::new(),
             max_tokens: None,
+            prompt_alone: false,
             ends_with_context: false,
             context: None,
             n: 1,

@@ -4,6 +4,7 @@ use crate::error::ApiError;
 use crate::fields::{Fields, wrong};
 use crate::openai::forms::missing;
 use crate::openai::messages::{arguments, parts, role, text};
+use crate::openai::tools::spaced;
 use crate::talk::{Call, Message, Role};
 use serde_json::{Value, json};
 
@@ -141,9 +142,13 @@ fn call(item: &Fields<'_>) -> Result<Call, ApiError> {
         let text = item.str(name)?.map(str::to_owned);
         text.ok_or_else(|| missing(item.path(name)))
     };
+    let name = need("name")?;
     Ok(Call {
         id: need("call_id")?,
-        name: need("name")?,
+        name: match item.str("namespace")? {
+            Some(space) => spaced(space, &name),
+            None => name,
+        },
         arguments: arguments(item)?,
     })
 }

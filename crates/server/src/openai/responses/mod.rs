@@ -34,7 +34,7 @@ pub async fn answer(call: Arc<Call>) -> Result<Response<Body>, ApiError> {
     let (answers, request) = talk::ask(&call, &NAMES, read).await?;
     let head = head(&id, now, answers.model(), &request.echo);
     let response = Responding {
-        script: Script::new(head, random),
+        script: Script::new(head, random).with_spaces(request.spaces),
         logprobs: request.logprobs,
         answers,
         keep: request.store.then(|| Keep {

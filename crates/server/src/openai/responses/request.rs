@@ -12,6 +12,7 @@ use crate::talk::{
 };
 use ingle_engine::sampler::Sampling;
 use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
 
 /// What the fields are called.
 pub(super) const NAMES: Names = Names {
@@ -55,6 +56,28 @@ pub struct ResponsesRequest {
     pub(super) logprobs: bool,
     /// What the response repeats of the request.
     pub(super) echo: Map<String, Value>,
+    /// Functions of namespaces, by what the model calls them.
+    pub(super) spaces: Spaces,
+}
+
+/// Namespace and name of a function, by what the model calls it.
+pub type Spaces = BTreeMap<String, (String, String)>;
+
+/// Those of `tools`, which have been read.
+fn spaces(fields: &Fields<'_>) -> Spaces {
+    let text =
+        |value: &Value, name: &str| value.get(name).and_then(Value::as_str).map(str::to_owned);
+    let mut spaces = Spaces::new();
+    let tools = fields.get("tools").and_then(Value::as_array);
+    for space in tools.into_iter().flatten() {
+        let inner = space.get("tools").and_then(Value::as_array);
+        for tool in inner.into_iter().flatten() {
+            if let (Some(space), Some(name)) = (text(space, "name"), text(tool, "name")) {
+                spaces.insert(tools::spaced(&space, &name), (space, name));
+            }
+        }
+    }
+    spaces
 }
 
 impl ResponsesRequest {
@@ -98,6 +121,7 @@ impl ResponsesRequest {
             wanted,
             logprobs,
             echo,
+            spaces: spaces(&fields),
         };
         // What is wrong with an item is said before anything else is looked for.
         items::messages(&request.input, "input")?;
@@ -292,4 +316,44 @@ fn metadata(fields: &Fields<'_>) -> Result<Value, ApiError> {
         return Err(wrong("metadata", &what, value));
     }
     Ok(Value::Object(metadata.map().clone()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn functions_of_a_namespace_are_known_by_both_names() {
+        let tool = json!({"type": "function", "name": "stop", "description": "Ends one.",
+            "parameters": {"type": "object", "properties": {}}});
+        let body = json!({"input": [
+            {"role": "user", "content": "Stop it."},
+            {"type": "function_call", "call_id": "c", "namespace": "agents", "name": "stop", "arguments": "{}"},
+            {"type": "function_call_output", "call_id": "c", "output": "It is over."}],
+            "tools": [tool, {"type": "namespace", "name": "agents", "description": "Other agents.", "tools": [tool]}],
+            "tool_choice": {"type": "function", "namespace": "agents", "name": "stop"}});
+        let request = ResponsesRequest::parse(body.to_string().as_bytes()).unwrap();
+        let tools = &request.conversation.tools;
+        let names: Vec<&str> = tools.iter().map(|tool| tool.name.as_str()).collect();
+        assert_eq!(names, ["stop", "agents__stop"]);
+        let shown = &tools[1].shown["function"]["description"];
+        assert_eq!(*shown, "Other agents.\nEnds one.");
+        let both = ("agents".to_owned(), "stop".to_owned());
+        assert_eq!(request.spaces.get("agents__stop"), Some(&both));
+        let Input::Chat(said) = request.wanted(&[]).unwrap().input else {
+            panic!("a conversation");
+        };
+        assert_eq!(said.messages[1].calls[0].name, "agents__stop");
+        for (tools, want) in [
+            (json!([{"type": "namespace"}]), "tools[0].name"),
+            (
+                json!([{"type": "namespace", "name": "a", "tools": [{"type": "custom", "name": "b"}]}]),
+                "tools[0].tools[0].type",
+            ),
+        ] {
+            let body = json!({"input": "Hi", "tools": tools}).to_string();
+            let refused = ResponsesRequest::parse(body.as_bytes()).unwrap_err();
+            assert_eq!(refused.param.as_deref(), Some(want));
+        }
+    }
 }

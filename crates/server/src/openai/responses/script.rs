@@ -1,5 +1,7 @@
 //! A response while it comes: what it is so far, and the events that tell of it.
 
+use super::request::Spaces;
+use crate::body::with;
 use crate::error::ApiError;
 use crate::talk::{End, News, Usage};
 use serde_json::{Map, Value, json};
@@ -19,6 +21,8 @@ pub struct Script {
     /// Events told so far.
     told: u64,
     random: fn() -> u64,
+    /// Functions of namespaces.
+    spaces: Spaces,
 }
 
 /// An item that is being written.
@@ -34,7 +38,11 @@ struct Open {
 enum Kind {
     Reasoning,
     Message,
-    Call { call_id: String, name: String },
+    Call {
+        call_id: String,
+        name: String,
+        namespace: Option<String>,
+    },
 }
 
 impl Open {
@@ -48,10 +56,20 @@ impl Open {
                 "id": self.id, "type": "message", "status": status, "role": "assistant",
                 "content": self.part().map_or_else(Vec::new, |part| vec![part]),
             }),
-            Kind::Call { call_id, name } => json!({
-                "id": self.id, "type": "function_call", "status": status,
-                "call_id": call_id, "name": name, "arguments": self.text,
-            }),
+            Kind::Call {
+                call_id,
+                name,
+                namespace,
+            } => {
+                let call = json!({
+                    "id": self.id, "type": "function_call", "status": status,
+                    "call_id": call_id, "name": name, "arguments": self.text,
+                });
+                match namespace {
+                    Some(namespace) => with(call, "namespace", namespace.as_str()),
+                    None => call,
+                }
+            }
         }
     }
 
@@ -99,7 +117,14 @@ impl Script {
             open: None,
             told: 0,
             random,
+            spaces: Spaces::new(),
         }
+    }
+
+    /// Calls of these are shown under both of their names.
+    pub fn with_spaces(mut self, spaces: Spaces) -> Self {
+        self.spaces = spaces;
+        self
     }
 
     /// Its last event says who gave it.
@@ -142,7 +167,15 @@ impl Script {
                     self.text(&text, probable.take().unwrap_or_default(), &mut events);
                 }
                 News::CallBegin { id, name, .. } => {
-                    let kind = Kind::Call { call_id: id, name };
+                    let (namespace, name) = match self.spaces.get(&name) {
+                        Some((space, name)) => (Some(space.clone()), name.clone()),
+                        None => (None, name),
+                    };
+                    let kind = Kind::Call {
+                        call_id: id,
+                        name,
+                        namespace,
+                    };
                     self.close("completed", &mut events);
                     self.open(kind, &mut events);
                 }
@@ -338,6 +371,22 @@ mod tests {
     fn arguments(index: u32, text: &str) -> News {
         let text = text.into();
         News::CallArguments { index, text }
+    }
+
+    #[test]
+    fn a_call_of_a_namespace_has_both_names() {
+        let both = ("agents".to_owned(), "stop".to_owned());
+        let spaces = Spaces::from([("agents__stop".to_owned(), both)]);
+        let mut script = Script::new(Map::new(), || 1).with_spaces(spaces);
+        let begin = News::CallBegin {
+            index: 0,
+            id: "c".into(),
+            name: "agents__stop".into(),
+        };
+        let events = script.news(vec![begin], Vec::new());
+        let item = &events[0].1["item"];
+        let found = [&item["namespace"], &item["name"]];
+        assert_eq!(found, [&json!("agents"), &json!("stop")]);
     }
 
     #[test]
