@@ -224,6 +224,7 @@ mod tests {
                 penalty_last_n: Some(99),
                 sequence_breakers: vec![";".into(), ".".into()],
             },
+            infill: false,
             logit_bias: vec![(TokenId(7), f32::NEG_INFINITY), (TokenId(8), 1.5)],
             seed: 12,
             logprobs: None,
