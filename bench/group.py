@@ -1,11 +1,10 @@
 #!/usr/bin/env python3
 """Run a command in a control group of so much memory, and say what it took.
 
-    bench/group.py --memory 6GiB [--cold FILE ...] [--disk RATE] -- COMMAND ...
+    bench/group.py --memory 6GiB [--cold FILE ...] -- COMMAND ...
 
 Makes a child of the memory controller, version 1 or 2, whichever the machine has, limited to SIZE (plus --spare), drops
-the pages of FILE from the page cache, runs the command in the group and removes the group. With --disk the disk of the
-first FILE gives the group at most so many bytes a second. Prints one JSON line: exit
+the pages of FILE from the page cache, runs the command in the group and removes the group. Prints one JSON line: exit
 code, seconds, peak of the group (page cache included), whether the kernel killed anything, major faults, and bytes read
 from disk by the kernel's own count. Needs the right to make groups (root, or a delegated group), Python 3.9, no packages.
 """
@@ -55,9 +54,8 @@ def parents(root, path):
 class Group:
     """A child group with a limit; use it in `with`."""
 
-    def __init__(self, limit, slow=None):
-        """`slow`: a file, and the bytes that its disk gives in a second at most."""
-        self.limit, self.slow, self.name, self.folders = limit, slow, f"ingle-bench-{os.getpid()}", {}
+    def __init__(self, limit):
+        self.limit, self.name, self.folders = limit, f"ingle-bench-{os.getpid()}", {}
 
     def __enter__(self):
         try:
@@ -69,8 +67,6 @@ class Group:
                 self._make_v2()
             else:
                 raise NoGroup("no memory controller is mounted")
-            if self.slow:
-                self._slow_down(*self.slow)
         except BaseException:
             self.__exit__()
             raise
@@ -112,19 +108,6 @@ class Group:
             raise NoGroup("no group with a memory limit could be made")
         with contextlib.suppress(OSError):
             (folder / "memory.swap.max").write_text("0")
-
-    def _slow_down(self, file, rate):
-        device = os.stat(file).st_dev
-        number = f"{os.major(device)}:{os.minor(device)}"
-        disk = pathlib.Path("/sys/dev/block", number)
-        if (disk / "partition").exists():
-            number = (disk.resolve().parent / "dev").read_text().strip()
-        controller, name, line = ("blkio", "blkio.throttle.read_bps_device", f"{number} {rate}") if self.version == 1 else (
-            "io", "io.max", f"{number} rbps={rate}")
-        try:
-            (self.folders[controller] / name).write_text(line)
-        except (OSError, KeyError) as error:
-            raise NoGroup(f"the disk {number} of {file} cannot be slowed down: {error}") from error
 
     def enter(self):
         """Moves the process that calls it into the group."""
@@ -185,11 +168,11 @@ def forget(path):
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
-def run(command, limit, cold=(), timeout=None, env=None, disk=None):
-    """Runs the command, with at most `disk` bytes a second from the disk of the first of `cold`; a dictionary of what it took, `output` and `errors` (what it printed) among it."""
+def run(command, limit, cold=(), timeout=None, env=None):
+    """Runs the command; a dictionary of what it took, `output` and `errors` (what it printed) among it."""
     for path in cold:
         forget(path)
-    with Group(limit, (cold[0], disk) if disk else None) as group:
+    with Group(limit) as group:
         start = time.monotonic()
         child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                                  preexec_fn=group.enter, env={**os.environ, **(env or {})})
@@ -221,14 +204,11 @@ def main():
     parser.add_argument("--memory", type=size, required=True, metavar="SIZE")
     parser.add_argument("--spare", type=size, default=size("64MiB"), metavar="SIZE", help="beyond --memory [64MiB]")
     parser.add_argument("--cold", action="append", default=[], metavar="FILE", help="dropped from the page cache first")
-    parser.add_argument("--disk", type=size, metavar="RATE", help="bytes a second that the disk of FILE gives at most")
     parser.add_argument("--timeout", type=float, metavar="SECONDS")
     parser.add_argument("command", nargs="+")
     args = parser.parse_args()
-    if args.disk and not args.cold:
-        parser.error("--disk needs --cold FILE, which says which disk")
     try:
-        result = run(args.command, args.memory + args.spare, args.cold, args.timeout, disk=args.disk)
+        result = run(args.command, args.memory + args.spare, args.cold, args.timeout)
     except NoGroup as error:
         sys.exit(f"no control group: {error}")
     sys.stdout.write(result.pop("output"))

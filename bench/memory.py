@@ -7,7 +7,7 @@
 For each budget the page cache is dropped and a control group of the budget and 64 MiB is made (see group.py). In it run
 `ingle plan` (what is expected), `ingle bench` (a prompt of 512 tokens, then 64 tokens), and llama.cpp with the file
 mapped (the same prompt, then a few tokens; PYTHON has llama-cpp-python). What ran so far is kept in --json, and
---resume goes on from there. With --disk the disk gives each group no more than that: how a slower one would do.
+--resume goes on from there.
 Python 3.9, no packages.
 """
 import argparse
@@ -15,7 +15,6 @@ import json
 import os
 import pathlib
 import sys
-import tempfile
 
 import group
 
@@ -34,7 +33,6 @@ def arguments():
     parser.add_argument("--generate", type=int, default=64)
     parser.add_argument("--repeat", type=int, default=1)
     parser.add_argument("--peer-generate", type=int, default=4, help="tokens that llama.cpp generates [4]")
-    parser.add_argument("--disk", type=group.size, metavar="RATE", help="as 300MB: bytes a second that the disk gives at most")
     parser.add_argument("--timeout", type=float, default=1800, metavar="SECONDS", help="of each program [1800]")
     parser.add_argument("--json", type=pathlib.Path, default=HERE / "memory.json", help="what was measured")
     parser.add_argument("--resume", action="store_true", help="keep what --json holds already")
@@ -43,11 +41,7 @@ def arguments():
 
 def in_group(command, budget, args):
     """What the command took in a group, and the JSON object that it printed, if it came so far."""
-    with tempfile.TemporaryDirectory() as folder:
-        # What was remembered of the disk does not hold for a slower one.
-        env = {f"XDG_{name}_HOME": folder for name in ("CACHE", "STATE")} if args.disk else None
-        command = [str(part) for part in command]
-        result = group.run(command, budget + SPARE, [args.model], args.timeout, env, args.disk)
+    result = group.run([str(part) for part in command], budget + SPARE, [args.model], args.timeout)
     output, errors = result.pop("output"), result.pop("errors")
     result["answer"] = None
     if result["code"] == 0:
