@@ -28,16 +28,15 @@ fn name(i: usize) -> String {
 
 /// Teaches the judge of this home that stories come out right and sums do not.
 fn calibrated(home: &Path) {
+    // What the model says itself: answers of another hand would leave a gap in which its own lie.
+    let (_, story) = asked(&Server::serve(at_home(home), &[]), SURE, false);
     let file = home.join("data.jsonl");
     let mut lines = String::new();
     for i in 0..120_usize {
         let right = i % 3 > 0;
         let (one, other) = (name(i), name(i + 300));
         let (prompt, answer) = match right {
-            true => (
-                format!("Tell me a story of the fox {one}"),
-                "Once upon a time there was a little fox who lived in a big forest with her mother.",
-            ),
+            true => (format!("Tell me a story of the fox {one}"), story.as_str()),
             false => (
                 format!("Add up the figures of {one} and {other}"),
                 "Zq xv 77 kk, wum pel 9 or tik 4 brz qua lo.",
@@ -122,7 +121,7 @@ fn what_is_below_the_threshold_escalates_and_what_is_above_does_not() {
     let cloud = Cloud::new(Does::Says("Twenty-one, says the cloud."));
     for (route, stream) in [
         ("", false),
-        ("stream = \"prefix\"\nprefix = 12\n", true),
+        ("stream = \"prefix\"\nprefix = 16\n", true),
         ("stream = \"before\"\n", true),
     ] {
         let server = serving(home.path(), &cloud, route);
