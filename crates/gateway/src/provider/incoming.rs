@@ -93,17 +93,20 @@ impl Incoming {
             self.whole.extend_from_slice(bytes);
             return Ok(());
         };
-        let events = events
-            .push(bytes)
-            .map_err(|why| Fault::BadAnswer(why.into()))?;
-        for event in events {
+        let mut found = Vec::new();
+        let pushed = events.push(bytes, &mut found);
+        for event in found {
+            if self.reader.is_over() {
+                break;
+            }
             let read = self.reader.event(&event);
             self.ready.extend(self.reader.take());
             read.map_err(wrong)?;
         }
+        // However the bytes are cut, what follows the end says nothing.
         match self.reader.is_over() {
             true => self.end(),
-            false => Ok(()),
+            false => pushed.map_err(|why| Fault::BadAnswer(why.into())),
         }
     }
 
@@ -119,7 +122,9 @@ impl Incoming {
         }
         if let Some(events) = self.events.as_mut().filter(|_| !self.reader.is_over()) {
             // Some leave out the last end of line. What is no whole event says nothing.
-            for event in events.push(b"\n\n").unwrap_or_default() {
+            let mut found = Vec::new();
+            let _ = events.push(b"\n\n", &mut found);
+            for event in found {
                 let read = self.reader.event(&event);
                 let pieces = self.reader.take();
                 if read.is_err() {
@@ -197,6 +202,13 @@ mod tests {
         let (pieces, end) = read(&format!("{hi}{stop}"));
         assert_eq!(pieces, want[..1]);
         assert!(matches!(end, Err(Fault::Cut)), "{end:?}");
+        // What was said before something went wrong was said, however it was cut.
+        let bad = [hi.as_bytes(), b"data: \xff\n\n"].concat();
+        for parts in [vec![&bad[..]], bad.chunks(5).collect()] {
+            let (pieces, end) = recorded(Dialect::OpenAi, true, MOST, parts);
+            assert_eq!(pieces, want[..1]);
+            assert!(matches!(end, Err(Fault::BadAnswer(_))), "{end:?}");
+        }
         // Nothing follows the end.
         let (pieces, _) = read(&format!("{hi}{stop}}}\n\n{}", hi.trim_end()));
         assert_eq!(pieces, want);

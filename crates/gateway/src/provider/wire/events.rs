@@ -24,12 +24,16 @@ pub(crate) struct Events {
 }
 
 impl Events {
-    /// Takes the next bytes and gives the events that are complete.
+    /// Takes the next bytes and appends the events that are complete to `found`.
     ///
     /// # Errors
-    /// What is wrong: a line or an event beyond its bound, or one that is no UTF-8.
-    pub(crate) fn push(&mut self, bytes: &[u8]) -> Result<Vec<Event>, &'static str> {
-        let mut found = Vec::new();
+    /// What is wrong: a line or an event beyond its bound, or one that is no UTF-8. What came before it
+    /// has been found.
+    pub(crate) fn push(
+        &mut self,
+        bytes: &[u8],
+        found: &mut Vec<Event>,
+    ) -> Result<(), &'static str> {
         for &byte in bytes {
             let after_return = std::mem::replace(&mut self.returned, byte == b'\r');
             match byte {
@@ -39,7 +43,7 @@ impl Events {
                 _ => self.line.push(byte),
             }
         }
-        Ok(found)
+        Ok(())
     }
 
     /// A line is complete; where it is empty, an event may be.
@@ -84,8 +88,14 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    /// The events of one more part.
+    fn push(events: &mut Events, part: &[u8]) -> Result<Vec<Event>, &'static str> {
+        let mut found = Vec::new();
+        events.push(part, &mut found).map(|()| found)
+    }
+
     fn read(text: &[u8]) -> Vec<(String, String)> {
-        let events = Events::default().push(text).unwrap();
+        let events = push(&mut Events::default(), text).unwrap();
         events.into_iter().map(|e| (e.name, e.data)).collect()
     }
 
@@ -112,36 +122,39 @@ mod tests {
     fn lines_and_events_have_bounds() {
         let mut events = Events::default();
         let megabyte = vec![b'a'; 1 << 20];
-        events.push(b"data: ").unwrap();
+        push(&mut events, b"data: ").unwrap();
         for _ in 0..3 {
-            events.push(&megabyte).unwrap();
+            push(&mut events, &megabyte).unwrap();
         }
-        assert!(events.push(&megabyte).is_err());
+        assert!(push(&mut events, &megabyte).is_err());
         let mut events = Events::default();
         let line = [b"data: ".as_slice(), &megabyte, b"\n"].concat();
-        let pushed: Result<Vec<_>, _> = (0..5).map(|_| events.push(&line)).collect();
+        let pushed: Result<Vec<_>, _> = (0..5).map(|_| push(&mut events, &line)).collect();
         assert!(pushed.is_err());
-        assert!(Events::default().push(b"data: \xff\n").is_err());
+        let mut found = Vec::new();
+        let bad = Events::default().push(b"data: a\n\ndata: \xff\n", &mut found);
+        assert!(bad.is_err());
+        assert_eq!(found.len(), 1, "what came before it");
     }
 
     proptest! {
         #[test]
         fn how_bytes_are_cut_does_not_matter(text: String, cuts in proptest::collection::vec(0_usize..40, 0..8)) {
             let text = format!("data: {text}\n\nevent: a\r\ndata: b\r\n\r\n");
-            let whole = Events::default().push(text.as_bytes());
+            let whole = push(&mut Events::default(), text.as_bytes());
             let (mut rest, mut cut, mut events) = (text.as_bytes(), Vec::new(), Events::default());
             for at in cuts {
                 let (head, tail) = rest.split_at(at.min(rest.len()));
-                cut.extend(events.push(head).unwrap());
+                cut.extend(push(&mut events, head).unwrap());
                 rest = tail;
             }
-            cut.extend(events.push(rest).unwrap());
+            cut.extend(push(&mut events, rest).unwrap());
             prop_assert_eq!(whole.unwrap(), cut);
         }
 
         #[test]
         fn any_bytes_are_read_or_refused(bytes: Vec<u8>) {
-            let _ = Events::default().push(&bytes);
+            let _ = push(&mut Events::default(), &bytes);
         }
     }
 }

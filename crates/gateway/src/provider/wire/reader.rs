@@ -99,10 +99,16 @@ impl Reader {
         if self.known.over {
             return Err(Wrong::bad("something follows behind its end"));
         }
-        match &mut self.kind {
+        let (ended, before) = (self.known.finish.is_some(), self.known.pieces.len());
+        let read = match &mut self.kind {
             Kind::OpenAi(reader) => reader.event(event, &mut self.known),
             Kind::Anthropic(reader) => reader.event(event, &mut self.known),
+        };
+        if ended && self.known.pieces.len() > before {
+            self.known.pieces.truncate(before);
+            return Err(Wrong::bad("more of the answer follows behind its end"));
         }
+        read
     }
 
     /// Reads an answer that came whole.
