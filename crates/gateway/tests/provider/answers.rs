@@ -615,7 +615,7 @@ fn an_anthropic_stream_out_of_order_is_no_answer() {
     for (events, words) in [
         (vec![start, block, delta], "not open"),
         (vec![start, block, wrong], "does not fit"),
-        (vec![start, block, block], "within another"),
+        (vec![start, block, block], "begins twice"),
         (vec![start, block, start], "begins twice"),
         (vec![start, block, error], "Overloaded"),
         (vec![start, block, stop], "how it ended"),

@@ -10,6 +10,7 @@
 
 mod answers;
 mod faults;
+mod hostile;
 mod pools;
 mod server;
 

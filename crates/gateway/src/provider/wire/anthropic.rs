@@ -7,13 +7,17 @@ use super::events::Event;
 use super::reader::{Known, Read, Wrong, count, error_message, json};
 use crate::chat::{Finish, Usage};
 
+/// Blocks that are open at a time.
+const MOST_OPEN: usize = 256;
+
 /// What is under way.
 #[derive(Debug, Default)]
 pub(super) struct Reader {
     calls: Calls,
     began: bool,
-    /// The block that is open: its number, and what it holds.
-    open: Option<(u64, Block)>,
+    /// The blocks that are open: their numbers, and what they hold. One after the other, as it should be; some
+    /// proxies mix them, or end none.
+    open: Vec<(u64, Block)>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,7 +59,8 @@ impl Reader {
             "content_block_start" => self.block_start(&body, known),
             "content_block_delta" => self.block_delta(&body, known),
             "content_block_stop" => {
-                self.open = None;
+                let index = body.get("index").and_then(Value::as_u64);
+                self.open.retain(|(open, _)| Some(*open) != index);
                 Ok(())
             }
             "message_delta" => {
@@ -88,17 +93,20 @@ impl Reader {
     }
 
     fn block_start(&mut self, body: &Value, known: &mut Known) -> Read {
-        if self.open.is_some() {
-            return Err(Wrong::bad("a block begins within another one"));
-        }
         if known.finish.is_some() {
             return Err(Wrong::bad("more of the answer follows behind its end"));
         }
         let index = body.get("index").and_then(Value::as_u64);
         let index = index.ok_or(Wrong::bad("a block has no number"))?;
+        if self.open.iter().any(|(open, _)| *open == index) {
+            return Err(Wrong::bad("a block begins twice"));
+        }
+        if self.open.len() >= MOST_OPEN {
+            return Err(Wrong::bad("too many of its blocks are open"));
+        }
         let block = body.get("content_block");
         let kind = self.block(index, block.ok_or(Wrong::bad("a block is empty"))?, known)?;
-        self.open = Some((index, kind));
+        self.open.push((index, kind));
         Ok(())
     }
 
@@ -132,7 +140,8 @@ impl Reader {
 
     fn block_delta(&mut self, body: &Value, known: &mut Known) -> Read {
         let index = body.get("index").and_then(Value::as_u64);
-        let Some((open, kind)) = self.open.filter(|(open, _)| Some(*open) == index) else {
+        let block = self.open.iter().find(|(open, _)| Some(*open) == index);
+        let Some(&(open, kind)) = block else {
             return Err(Wrong::bad("a part of a block comes while it is not open"));
         };
         let delta = body.get("delta");

@@ -2,6 +2,7 @@
 //! upstreams may mix them and pieces are in order.
 
 use serde_json::Value;
+use std::collections::HashSet;
 
 use super::reader::{Known, Read, Wrong};
 use crate::chat::{Finish, Piece};
@@ -32,7 +33,9 @@ impl Calls {
         self.0.is_empty()
     }
 
-    /// More of a call: the one of that index; without one, that of the id; without both, the last.
+    /// More of a call: the one of that index; without one, that of the id; without both, the last. Some servers
+    /// give every call the same index, and some the index of a call only once: a new id with a name begins a new
+    /// one.
     pub(super) fn more(
         &mut self,
         index: Option<u64>,
@@ -59,6 +62,7 @@ impl Calls {
         let Some(call) = self.0.get_mut(at) else {
             return Ok(());
         };
+        call.index = call.index.or(index);
         if call.id.is_empty() {
             call.id = id.to_owned();
         }
@@ -74,25 +78,50 @@ impl Calls {
     }
 
     fn at(&self, index: Option<u64>, id: &str, name: &str) -> Option<usize> {
-        match index {
-            Some(_) => self.0.iter().position(|call| call.index == index),
-            None if !id.is_empty() => self.0.iter().position(|call| call.id == id),
-            // A name begins another one.
-            None if !name.is_empty() => None,
-            None => self.0.len().checked_sub(1),
+        let last = || self.0.len().checked_sub(1);
+        let of_id = || {
+            let known = |call: &Call| !id.is_empty() && call.id == id;
+            self.0.iter().rposition(known)
+        };
+        let Some(index) = index else {
+            return match (id.is_empty(), name.is_empty()) {
+                (false, _) => of_id(),
+                // A name begins another one.
+                (true, false) => None,
+                (true, true) => last(),
+            };
+        };
+        let same = self.0.iter().rposition(|call| call.index == Some(index));
+        let another = |call: &Call| !call.id.is_empty() && !id.is_empty() && call.id != id;
+        match same.and_then(|at| Some((at, self.0.get(at)?))) {
+            Some((_, call)) if another(call) && !name.is_empty() => of_id(),
+            Some((at, _)) => Some(at),
+            // One that came without its index so far.
+            None => {
+                let at = match name.is_empty() {
+                    true => of_id().or_else(last),
+                    false => of_id(),
+                };
+                at.filter(|at| self.0.get(*at).is_some_and(|call| call.index.is_none()))
+            }
         }
     }
 
     /// The answer is complete: what waits goes out. What a model wrote as arguments must be an object,
     /// except where it was cut at its limit.
     pub(super) fn end(&mut self, finish: &Finish, known: &mut Known) -> Read {
+        let mut ids = HashSet::new();
         for (i, call) in self.0.iter_mut().enumerate() {
             if call.name.is_empty() {
                 return Err(Wrong::bad("a call has no name"));
             }
-            if call.id.is_empty() {
-                call.id = format!("call_{i}");
+            // What a tool answers refers to one call: ids that are missing, or there twice, are made.
+            let mut n = i;
+            while call.id.is_empty() || !call.began && ids.contains(&call.id) {
+                call.id = format!("call_{n}");
+                n = n.saturating_add(1);
             }
+            ids.insert(call.id.clone());
             if call.arguments.trim().is_empty() && call.sent == 0 {
                 call.arguments = "{}".to_owned();
             }
