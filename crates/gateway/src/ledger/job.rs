@@ -67,6 +67,8 @@ pub(super) trait Do: Send {
     fn run(&mut self, work: &mut Work<'_>) -> Result<(), LedgerError>;
     /// Tells whoever waits. `Ok` only when it is on the disk.
     fn finish(self: Box<Self>, done: Result<(), LedgerError>);
+    /// Whether somebody waits to be told that it is on the disk.
+    fn is_waited_for(&self) -> bool;
     /// Whether it is tried again later when the disk or a lock was in the way.
     fn keeps(&self) -> bool;
 }
@@ -147,6 +149,10 @@ where
         };
         // Whoever asked may have gone.
         drop(reply.send(answer));
+    }
+
+    fn is_waited_for(&self) -> bool {
+        !self.reply.is_closed()
     }
 
     fn keeps(&self) -> bool {

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ingle_egress::Clock;
 use rusqlite::{Connection, TransactionBehavior, params};
@@ -17,6 +17,8 @@ use super::{Erase, LedgerError, Options, erase, schema};
 const MOST: usize = 1024;
 /// How soon what could not be written is tried again.
 const AGAIN: Duration = Duration::from_millis(500);
+/// How long what nobody waits for may be in the file and not on the disk.
+const LATEST: Duration = Duration::from_secs(1);
 /// How often at the end.
 const LAST_TRIES: u32 = 3;
 
@@ -33,6 +35,10 @@ pub(super) struct Writer {
     held: Vec<Box<dyn Do>>,
     /// The day for which old rows were looked for.
     retained: Option<u64>,
+    /// Whether each commit waits for the disk.
+    waits: bool,
+    /// Since when something is in the file of which it is not known that it is on the disk.
+    unsynced: Option<Instant>,
 }
 
 /// What a job may use. It runs within a transaction.
@@ -106,6 +112,8 @@ impl Writer {
             session: None,
             held: Vec::new(),
             retained: None,
+            waits: true,
+            unsynced: None,
         })
     }
 
@@ -113,11 +121,18 @@ impl Writer {
     pub(super) fn run(mut self) {
         loop {
             self.retain();
-            let patience = (!self.held.is_empty()).then_some(AGAIN);
+            let again = (!self.held.is_empty()).then_some(AGAIN);
+            let sync = self
+                .unsynced
+                .map(|since| LATEST.saturating_sub(since.elapsed()));
+            let patience = again.into_iter().chain(sync).min();
             let Some(new) = self.queue.take(MOST, patience) else {
                 break;
             };
             self.batch(new, true);
+            if self.unsynced.is_some_and(|since| since.elapsed() >= LATEST) {
+                self.sync();
+            }
         }
         for _ in 0..LAST_TRIES {
             if !self.held.is_empty() {
@@ -125,6 +140,7 @@ impl Writer {
             }
         }
         self.batch(Vec::new(), false);
+        self.sync();
         if let Some(session) = self.session.take()
             && session
                 .end(&self.connection, millis((self.clock)()))
@@ -162,6 +178,34 @@ impl Writer {
         }
     }
 
+    /// Whether commits from now on wait for the disk. What nobody waits for is in the file at once, where all
+    /// can read it and no end of the process takes it away; the disk has it soon after.
+    fn set_waits(&mut self, waits: bool) -> rusqlite::Result<()> {
+        if self.waits != waits {
+            let level = if waits { "FULL" } else { "NORMAL" };
+            self.connection.pragma_update(None, "synchronous", level)?;
+            self.waits = waits;
+        }
+        Ok(())
+    }
+
+    /// Waits until the disk has what is in the file.
+    fn sync(&mut self) {
+        if self.unsynced.is_none() {
+            return;
+        }
+        let mut log = self.path.clone().into_os_string();
+        log.push("-wal");
+        // SQLite locks another file: closing this one lets nothing go.
+        let log = std::fs::OpenOptions::new().write(true).open(log);
+        self.unsynced = match log.and_then(|log| log.sync_data()) {
+            Ok(()) => None,
+            // Without a log all of it is in the file, which was synced before the log went.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+            Err(_) => Some(Instant::now()),
+        };
+    }
+
     /// Does what was held back and what is new. What cannot be done now is held back, where it may be.
     fn batch(&mut self, new: Vec<Box<dyn Do>>, may_hold: bool) {
         let mut jobs = std::mem::take(&mut self.held);
@@ -171,6 +215,11 @@ impl Writer {
         }
         match self.commit(&mut jobs) {
             Ok(done) => {
+                self.unsynced = match self.waits {
+                    // All that stands in the log before it is on the disk, too.
+                    true => None,
+                    false => self.unsynced.or_else(|| Some(Instant::now())),
+                };
                 let n = jobs.len();
                 for (job, done) in jobs.into_iter().zip(done) {
                     job.finish(done);
@@ -220,8 +269,11 @@ impl Writer {
         began: &mut bool,
         empty_log: &mut bool,
     ) -> Result<Vec<Done>, LedgerError> {
-        let path = self.path.as_path();
+        let waits = jobs.iter().any(|job| job.is_waited_for());
+        let path = self.path.clone();
+        let path = path.as_path();
         let of = |error: rusqlite::Error| LedgerError::of(path, &error);
+        self.set_waits(waits).map_err(of)?;
         let change = self
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)
