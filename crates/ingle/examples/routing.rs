@@ -55,29 +55,50 @@ fn main() -> Tried<()> {
             std::fs::write(file, score.to_text(&from)? + "\n")?;
         }
         ["--grid"] => grid(&subjects),
-        _ => return Err("give --shipped, --tried FOLDER, --write FILE, or nothing more".into()),
+        ["--splits", n] => println!("{}", over(&subjects, RIDGE, n.parse()?)),
+        _ => {
+            let all =
+                "--shipped, --tried FOLDER, --write FILE, --grid, --splits N, or nothing more";
+            return Err(format!("give {all}").into());
+        }
     }
     Ok(())
 }
 
 fn grid(subjects: &[Subject]) {
-    for dense in [3.0, 10.0, 30.0, 100.0, 1e6] {
-        for sparse in [3.0, 10.0, 30.0, 1e6] {
-            let (outcomes, found) = held_out(subjects, Ridge { dense, sparse });
-            let r = routed(&outcomes, &found);
-            println!(
-                "{dense} {sparse}: {:.4} {:.3} {:.3}",
-                r.as_ref().map_or(0.0, |r| r.apgr),
-                r.as_ref().map_or(0.0, |r| r.cpt50),
-                r.as_ref().map_or(0.0, |r| r.cpt80)
-            );
+    for dense in [30.0, 100.0, 300.0, 1000.0] {
+        for sparse in [30.0, 100.0, 300.0, 1e6] {
+            let ridge = Ridge { dense, sparse };
+            println!("{dense} {sparse}: {}", over(subjects, ridge, 4));
         }
     }
 }
 
+/// The figures of this many splits of the subjects.
+fn over(subjects: &[Subject], ridge: Ridge, splits: u32) -> String {
+    let (mut apgr, mut cpt50, mut cpt80) = (Vec::new(), Vec::new(), Vec::new());
+    for n in 0..splits {
+        let (outcomes, found) = held_out(subjects, ridge, &format!("subjects {n}"));
+        if let Some(r) = routed(&outcomes, &found) {
+            apgr.push(r.apgr);
+            cpt50.push(r.cpt50);
+            cpt80.push(r.cpt80);
+        }
+    }
+    let mean = |all: &[f64]| all.iter().sum::<f64>() / all.len().max(1) as f64;
+    let least = apgr.iter().copied().fold(f64::INFINITY, f64::min);
+    let most = apgr.iter().copied().fold(0.0, f64::max);
+    format!(
+        "{splits} splits: APGR {:.4} ({least:.4} to {most:.4}), CPT(50%) {:.1}%, CPT(80%) {:.1}%",
+        mean(&apgr),
+        mean(&cpt50) * 100.0,
+        mean(&cpt80) * 100.0
+    )
+}
+
 /// Every subject, tried with what learned from the subjects of other parts.
-fn held_out(subjects: &[Subject], ridge: Ridge) -> (Vec<Outcome>, Vec<f64>) {
-    let part = |s: &Subject| split::part(&s.name, "subjects", PARTS);
+fn held_out(subjects: &[Subject], ridge: Ridge, salt: &str) -> (Vec<Outcome>, Vec<f64>) {
+    let part = |s: &Subject| split::part(&s.name, salt, PARTS);
     let (mut outcomes, mut found) = (Vec::new(), Vec::new());
     for p in 0..PARTS {
         let pick = |inside: bool| -> Vec<Outcome> {
@@ -93,7 +114,7 @@ fn held_out(subjects: &[Subject], ridge: Ridge) -> (Vec<Outcome>, Vec<f64>) {
 }
 
 fn across(subjects: &[Subject]) {
-    let (outcomes, found) = held_out(subjects, RIDGE);
+    let (outcomes, found) = held_out(subjects, RIDGE, "subjects");
     table(&outcomes, &found);
 }
 

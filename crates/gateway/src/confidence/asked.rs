@@ -2,6 +2,7 @@
 
 use super::logistic::Row;
 use super::split;
+use std::collections::HashSet;
 
 /// Bytes of a request that are looked at: the last ones, where the question stands.
 const MOST_BYTES: usize = 32 * 1024;
@@ -42,11 +43,27 @@ pub const NAMES: [&str; 26] = [
     "all",
 ];
 
+/// Names of the numbers in [`Asked::more`].
+pub const MORE: [&str; 10] = [
+    "options_alike",
+    "options_begin_apart",
+    "options_of_a_word",
+    "options_of_digits",
+    "question_words",
+    "long_words",
+    "distinct_words",
+    "years",
+    "sentences",
+    "names",
+];
+
 /// A request in numbers. Nothing of its text can be read out of `dense` and `key`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Asked {
     /// As [`NAMES`] says, each about 0 to 3.
     pub dense: Vec<f64>,
+    /// As [`MORE`] says, each about 0 to 3: for the score of a request alone.
+    pub more: Vec<f64>,
     /// Hashed words and pairs of words: (bucket, weight), weights of length 1 together.
     pub grams: Vec<(u32, f32)>,
     /// Hashes of the words of its last paragraph, the last first: what it is about, whatever stood before.
@@ -67,6 +84,7 @@ impl Asked {
         let words: Vec<&str> = words(&lower).collect();
         Self {
             dense: dense(text, &lower, &words),
+            more: more(text, &words),
             grams: grams(&words),
             words: last_words(text),
             key: split::part(text, "", u32::MAX),
@@ -80,6 +98,76 @@ impl Asked {
             sparse: self.grams.clone(),
         }
     }
+}
+
+/// What tells of the answers that are offered, and of how the question is written.
+fn more(text: &str, all: &[&str]) -> Vec<f64> {
+    let options = options(text);
+    let question = match options.first() {
+        Some(first) => text.split(first).next().unwrap_or(text),
+        None => text,
+    };
+    let lower: Vec<String> = options.iter().map(|o| o.to_lowercase()).collect();
+    let each: Vec<Vec<&str>> = lower
+        .iter()
+        .map(|o| words(o).take(MOST_WORDS).collect())
+        .collect();
+    let mean = |such: &dyn Fn(usize) -> f64| match each.len() {
+        0 => 0.0,
+        n => (0..n).map(such).sum::<f64>() / n as f64,
+    };
+    let of = |i: usize| each.get(i).map_or(&[][..], Vec::as_slice);
+    let flag = |yes: bool| f64::from(u8::from(yes));
+    let alike = mean(&|i| mean(&|j| if i == j { 0.0 } else { shared(of(i), of(j)) }));
+    let mut firsts: Vec<&str> = each.iter().filter_map(|o| o.first().copied()).collect();
+    firsts.sort_unstable();
+    firsts.dedup();
+    let bare = |i: usize| {
+        let option = options.get(i).copied().unwrap_or_default();
+        flag(!option.contains(char::is_alphabetic))
+    };
+    let n = all.len().max(1) as f64;
+    let long = all.iter().filter(|word| word.chars().count() > 8).count();
+    let distinct: HashSet<&&str> = all.iter().collect();
+    let year = |word: &&&str| matches!(word.parse(), Ok(1000..=2099)) && word.len() == 4;
+    let years = all.iter().filter(year).count();
+    let ends = question.split_inclusive(['.', '!', '?']);
+    let ends = ends
+        .filter(|piece| piece.ends_with(['.', '!', '?']))
+        .count();
+    vec![
+        alike * 2.0,
+        firsts.len() as f64 / each.len().max(1) as f64,
+        mean(&|i| flag(of(i).len() == 1)),
+        mean(&bare),
+        log(words(question).count() as f64) / 2.0,
+        long as f64 / n * 5.0,
+        distinct.len() as f64 / n,
+        log(years as f64),
+        log(ends as f64),
+        log(names(text) as f64),
+    ]
+}
+
+/// Words that two have both, of all that either has.
+fn shared(a: &[&str], b: &[&str]) -> f64 {
+    let (a, b): (HashSet<_>, HashSet<_>) = (a.iter().collect(), b.iter().collect());
+    a.intersection(&b).count() as f64 / a.union(&b).count().max(1) as f64
+}
+
+/// Words with a capital that no sentence or line begins with.
+fn names(text: &str) -> usize {
+    let lines = text.lines().map(|line| {
+        let words = line.split_whitespace();
+        let pairs = words.clone().zip(words.skip(1));
+        let inner = |(before, word): &(&str, &str)| {
+            before.ends_with(|c: char| c.is_lowercase() || c == ',')
+                && word.starts_with(char::is_uppercase)
+                && word.chars().nth(1).is_some_and(char::is_lowercase)
+        };
+        pairs.filter(inner).count()
+    });
+    lines.sum()
 }
 
 /// Runs of letters and digits.
@@ -274,6 +362,8 @@ mod tests {
     fn a_question_in_numbers() {
         let text = "Which of these is NOT 3 + 4?\nA. seven\nB. 12\nC. a long one of words\nAnswer:";
         assert_eq!(Asked::new(text).dense.len(), NAMES.len());
+        assert_eq!(Asked::new(text).more.len(), MORE.len());
+        assert_eq!(Asked::new("").more.len(), MORE.len());
         assert_eq!(value(text, "options"), 0.75);
         assert!((value(text, "option_numbers") - 1.0 / 3.0).abs() < 1e-9);
         assert!(value(text, "negation") > 0.5 && value(text, "which") > 0.5);
@@ -302,6 +392,7 @@ mod tests {
         fn any_text_gives_numbers(text in "\\PC{0,300}") {
             let asked = Asked::new(&text);
             prop_assert!(asked.dense.iter().all(|x| x.is_finite() && (-1.0..=20.0).contains(x)), "{asked:?}");
+            prop_assert!(asked.more.iter().all(|x| x.is_finite() && (0.0..=20.0).contains(x)), "{asked:?}");
             prop_assert!(asked.grams.iter().all(|g| g.0 < BUCKETS));
         }
     }
