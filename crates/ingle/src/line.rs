@@ -34,6 +34,16 @@ impl Line {
         })
     }
 
+    /// `ingle run` as a preset alone has it: nothing typed, and no file.
+    pub fn of_preset(preset: &Preset) -> Ingle {
+        let line = Self {
+            typed: ["ingle", "run"].map(OsString::from).to_vec(),
+            file: None,
+            config: Config::default(),
+        };
+        line.parse(Some(preset)).0
+    }
+
     /// What `--config` names.
     pub fn file(&self) -> Option<PathBuf> {
         self.file.clone()

@@ -126,7 +126,7 @@ fn run(line: &Line) -> anyhow::Result<()> {
     match ingle.command {
         Command::Run(args) => match args.preset(line.config()) {
             Some(preset) => commands::run::run_preset(line, preset),
-            None => commands::run::run(&args, &given, None, Some((line.config(), ingle.offline))),
+            None => commands::run::run(&args, &given, None, (line.config(), ingle.offline)),
         },
         Command::Serve(args) => commands::serve::run(&args, line),
         Command::Ps(args) => commands::ps::run(&args),

@@ -167,6 +167,51 @@ fn what_is_below_the_threshold_escalates_and_what_is_above_does_not() {
 }
 
 #[test]
+fn further_answers_are_drawn_where_their_agreement_was_learned() {
+    let home = home();
+    let file = home.path().join("questions.jsonl");
+    let mut lines = String::new();
+    for i in 0..90_usize {
+        // Two of three are right whatever is answered.
+        let right = if i % 3 > 0 {
+            vec!["red", "blue"]
+        } else {
+            vec!["green"]
+        };
+        let prompt = format!("Is the hat of {} red or blue?", name(i));
+        lines += &format!(
+            "{}\n",
+            json!({ "prompt": prompt, "choices": ["red", "blue"], "answers": right, "max_tokens": 8 })
+        );
+    }
+    std::fs::write(&file, lines).unwrap();
+    let mut command = at_home(home.path());
+    command.args(["calibrate", "--samples", "2", "--task", "hats", "--data"]);
+    let done = command.arg(&file).output().unwrap();
+    let said = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success(), "{said}");
+    let cloud = Cloud::new(Does::Says("Blue, says the cloud."));
+    let server = serving(home.path(), &cloud, "");
+    let ask = |id: &str, label: &str, stream: bool| {
+        let mut asks = body("Is the hat of bamoke red or blue?", stream);
+        asks["n"] = json!(1);
+        let headers = format!("x-request-id: {id}\r\nx-ingle-label: {label}\r\n");
+        let (status, _, answer) = server.post_with("/v1/chat/completions", &headers, &asks);
+        assert_eq!(status, 200, "{answer}");
+    };
+    ask("hats-1", "hats", false);
+    ask("others-1", "others", false);
+    ask("hats-2", "hats", true);
+    let row = why(home.path(), "hats-1").to_string();
+    assert!(row.contains("% of 2 further answers say the same"), "{row}");
+    // Where nothing was learned from them none are drawn, and none for the beginning of an answer.
+    for id in ["others-1", "hats-2"] {
+        let row = why(home.path(), id).to_string();
+        assert!(!row.contains("further answers"), "{row}");
+    }
+}
+
+#[test]
 fn what_is_not_calibrated_escalates_nothing() {
     let home = home();
     let cloud = Cloud::new(Does::Says("From far away."));
@@ -257,22 +302,27 @@ fn the_row_of_an_answer_that_was_dropped_says_how_far_it_came() {
         seen += &String::from_utf8_lossy(&part[..n]);
     }
     drop(stream);
-    let begun = Instant::now();
-    let row = loop {
-        let mut command = at_home(home.path());
-        command.arg("--config").arg(home.path().join("ingle.toml"));
-        let done = command.args(["why", "gone", "--json"]).output().unwrap();
-        if done.status.success() {
-            break serde_json::from_slice::<Value>(&done.stdout).unwrap();
-        }
-        assert!(begun.elapsed() < Duration::from_secs(60), "no row");
-        std::thread::sleep(Duration::from_millis(50));
-    };
+    let row = why(home.path(), "gone");
     let text = row.to_string();
     assert!(text.contains("\"cancelled\""), "{row}");
     let tokens = find(&row, "tokens").unwrap();
     assert!(tokens["output"].as_u64().unwrap() >= 15, "{row}");
     assert!(tokens["input"].as_u64().unwrap() >= 5, "{row}");
+}
+
+/// The row of a request, when it is there.
+fn why(home: &Path, id: &str) -> Value {
+    let begun = Instant::now();
+    loop {
+        let mut command = at_home(home);
+        command.arg("--config").arg(home.join("ingle.toml"));
+        let done = command.args(["why", id, "--json"]).output().unwrap();
+        if done.status.success() {
+            return serde_json::from_slice(&done.stdout).unwrap();
+        }
+        assert!(begun.elapsed() < Duration::from_secs(60), "no row");
+        std::thread::sleep(Duration::from_millis(50));
+    }
 }
 
 /// The first member of that name, however deep.

@@ -167,6 +167,37 @@ fn what_comes_through_a_pipe_leaves_too() {
 }
 
 #[test]
+fn a_preset_says_what_it_says_and_how_its_model_samples() {
+    let cloud = Cloud::new(Does::Says("Il y avait un renard."));
+    let preset = "[models.french]\nsystem = \"Answer in French.\"\nmax_tokens = 7\n[models.french.parameters]\nmin_p = 0.2\ntemp = 0.4\nseed = 5\n";
+    let desk = Desk::new(&(cloud.settings() + ALLOW + preset));
+    let there = desk.run(&["french", STORY, "--route", "cloud", "--top-p", "0.9"], "");
+    assert!(
+        told(&there).starts_with("[cloud, cloud/big"),
+        "{}",
+        there.err
+    );
+    assert_eq!(there.out, "Il y avait un renard.\n");
+    let asked = cloud.asked();
+    let messages = &asked[0]["messages"];
+    assert_eq!(messages[0]["content"], "Answer in French.");
+    assert_eq!(messages[1]["content"], STORY);
+    // What was typed is asked for; how the preset samples is its model's way, and no wish.
+    assert_eq!(asked[0]["top_p"], 0.9);
+    for field in ["temperature", "min_p", "seed"] {
+        assert!(asked[0][field].is_null(), "{asked:?}");
+    }
+    let limit = asked[0]["max_completion_tokens"].as_u64();
+    assert_eq!(limit.or(asked[0]["max_tokens"].as_u64()), Some(7));
+    // Here it answers as without --route.
+    let here = desk.run(&["french", STORY, "--route", "local", "--seed", "3"], "");
+    assert!(told(&here).starts_with("[local, "), "{}", here.err);
+    let plain = desk.run(&["french", STORY, "--seed", "3"], "");
+    assert_eq!((here.out, plain.code), (plain.out, 0));
+    assert_eq!(cloud.asked().len(), 1);
+}
+
+#[test]
 fn where_it_may_not_leave_it_is_answered_here() {
     let cloud = Cloud::new(Does::Says("From far away."));
     let spent = "[budget]\nday = \"0.00001\"\n";

@@ -1,11 +1,10 @@
 //! The row of one request, while it is being answered.
 
 use super::home::Taken;
-use super::parts::{Books, Offer, Rules};
+use super::parts::{Books, Offer, Rules, Stays};
 use crate::chat::{Message, Part, Piece, Request, Role, ToolCall, Usage};
 use crate::confidence::Confidence;
 use crate::ledger::{Money, Outcome, Priced, Prices, Route, Row, Share, Step, Tokens};
-use crate::policy::Held;
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -26,6 +25,30 @@ pub struct Note {
     pub cost: Option<Money>,
 }
 
+/// Since when a request is being answered, and what the machine has drawn for it.
+pub struct Since {
+    begun: Instant,
+    /// Milliseconds since 1970.
+    at: u64,
+    energy: Option<Share>,
+}
+
+impl Since {
+    pub(super) fn now(books: &dyn Books, at: u64) -> Self {
+        Self {
+            begun: Instant::now(),
+            at,
+            energy: books.energy(),
+        }
+    }
+}
+
+impl std::fmt::Debug for Since {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.begun.fmt(f)
+    }
+}
+
 /// The row of one request, which is written once: when it is over, or, as cancelled, when this is dropped.
 pub struct Account {
     books: Arc<dyn Books>,
@@ -38,8 +61,8 @@ pub struct Account {
     taken: Taken,
     written: bool,
     energy: Option<Share>,
-    /// The conversation stays: to whom its answer is told, and what it says.
-    held: Option<(Arc<dyn Rules>, Held)>,
+    /// The conversation stays, or may have to: to whom its answer is told, and what it says.
+    stays: Option<(Arc<dyn Rules>, Stays)>,
     answer: Message,
 }
 
@@ -53,8 +76,13 @@ impl std::fmt::Debug for Account {
 }
 
 impl Account {
-    pub(super) fn begin(books: Arc<dyn Books>, request: &Request, at: u64, wanted: String) -> Self {
-        let (keeps, energy) = (books.keeps_texts(), books.energy());
+    pub(super) fn begin(
+        books: Arc<dyn Books>,
+        request: &Request,
+        since: Since,
+        wanted: String,
+    ) -> Self {
+        let keeps = books.keeps_texts();
         let prompt = keeps.then(|| {
             let texts = request.texts();
             let texts: Vec<&str> = texts.iter().map(|text| &*text.text).collect();
@@ -65,7 +93,7 @@ impl Account {
             asked_model: request.model.clone().unwrap_or_default(),
             prompt,
             answer: keeps.then(String::new),
-            ..Row::new(&request.id, at)
+            ..Row::new(&request.id, since.at)
         };
         row.decision.wanted = wanted;
         let note = Note {
@@ -80,19 +108,19 @@ impl Account {
             books,
             row,
             note,
-            begun: Instant::now(),
+            begun: since.begun,
             instead: None,
             taken: Taken::default(),
             written: false,
-            energy,
-            held: None,
+            energy: since.energy,
+            stays: None,
             answer: Message::text(Role::Assistant, ""),
         }
     }
 
-    /// The conversation stays, and so does what is answered.
-    pub(super) fn remember(&mut self, rules: Arc<dyn Rules>, held: Held) {
-        self.held = Some((rules, held));
+    /// The conversation stays, or may have to, and so does what is answered.
+    pub(super) fn remember(&mut self, rules: Arc<dyn Rules>, stays: Stays) {
+        self.stays = Some((rules, stays));
     }
 
     /// What the client is told.
@@ -159,7 +187,7 @@ impl Account {
 
     /// More of the answer: kept where somebody asked for that, remembered where the conversation stays.
     pub fn says(&mut self, piece: &Piece) {
-        if self.held.is_some() {
+        if self.may_stay() {
             match piece {
                 Piece::Text(text) => match self.answer.parts.last_mut() {
                     Some(Part::Text(before)) => before.push_str(text),
@@ -185,7 +213,13 @@ impl Account {
 
     /// Whether anybody wants to know what the answer says.
     pub fn listens(&self) -> bool {
-        self.held.is_some() || self.row.answer.is_some()
+        self.may_stay() || self.row.answer.is_some()
+    }
+
+    /// Whether the conversation stays, as far as is known.
+    fn may_stay(&self) -> bool {
+        let stays = self.stays.as_ref();
+        stays.is_some_and(|(_, stays)| !stays.is_over())
     }
 
     /// It is over: the row is written.
@@ -193,8 +227,8 @@ impl Account {
         if std::mem::replace(&mut self.written, true) {
             return;
         }
-        if let Some((rules, held)) = self.held.take() {
-            rules.answered(&held, &self.answer);
+        if let Some((rules, stays)) = self.stays.take().filter(|(_, stays)| !stays.is_over()) {
+            rules.answered(&stays, &self.answer);
         }
         self.row.outcome = outcome;
         self.row.tokens = tokens(usage);

@@ -1,6 +1,6 @@
 //! The decision as it is carried out.
 
-use super::account::{Account, Note};
+use super::account::{Account, Note, Since};
 use super::cloud::{Call, CloudAnswer};
 use super::home::{HomeAnswer, Tallied};
 use super::judge::{Escalation, Verdict, judge};
@@ -154,21 +154,42 @@ impl Gateway {
         }
     }
 
-    /// Answers a request here or there.
+    /// A request comes: its times, and what the machine draws for it, count from here.
+    pub fn since(&self) -> Since {
+        Since::now(&*self.books, (self.clock)())
+    }
+
+    /// Whether the model at home is asked first, as far as can be told before anything is looked up.
+    pub fn begins_at_home(&self, ask: &Ask) -> bool {
+        let leave = ask.ruled.ruling.leave;
+        let leave = ask.request.leave.map_or(leave, |wish| wish.min(leave));
+        let door = self.cloud.door();
+        let stays = door != Door::Open || ask.shut.is_some() || ask.only_here.is_some();
+        let before = ask.streams && self.settings.mode == Mode::Before;
+        let tried = match ask.asked.unwrap_or(self.settings.route) {
+            Asked::Local => true,
+            Asked::Auto => leave == Leave::Allow && !before,
+            Asked::Cloud => false,
+        };
+        ask.named.is_none() && (stays || leave == Leave::LocalOnly || tried)
+    }
+
+    /// Answers a request here or there; `since` says when it came.
     ///
     /// # Errors
     /// [`Denied`]: nobody answers.
     pub async fn route<H: Hearth>(
         &self,
+        since: Since,
         ask: Ask,
         hearth: &H,
     ) -> Result<Routed<H::Answer>, Denied<H::Error>> {
-        Way::new(self, ask, hearth).go().await
+        Way::new(self, since, ask, hearth).go().await
     }
 }
 
 impl<'g, H: Hearth> Way<'g, H> {
-    fn new(gateway: &'g Gateway, ask: Ask, hearth: &'g H) -> Self {
+    fn new(gateway: &'g Gateway, since: Since, ask: Ask, hearth: &'g H) -> Self {
         let (asked, by) = match (&ask.named, ask.asked) {
             (Some(_), None) => (Asked::Cloud, "by the model's name"),
             (_, Some(asked)) => (asked, "by the request"),
@@ -176,7 +197,7 @@ impl<'g, H: Hearth> Way<'g, H> {
         };
         let wanted = format!("{}, {by}", asked.word());
         let books = Arc::clone(&gateway.books);
-        let mut account = Account::begin(books, &ask.request, (gateway.clock)(), wanted);
+        let mut account = Account::begin(books, &ask.request, since, wanted);
         let door = match (gateway.cloud.door(), &ask.shut) {
             (Door::Open, Some(why)) => Door::Shut(why.clone()),
             (door, _) => door,
@@ -196,8 +217,8 @@ impl<'g, H: Hearth> Way<'g, H> {
                 ruling.why = format!("the request says `x-ingle-policy: {}`", wish.word());
             }
         }
-        if let Some(held) = ask.ruled.held.clone() {
-            account.remember(Arc::clone(&gateway.rules), held);
+        if let Some(stays) = ask.ruled.stays.clone() {
+            account.remember(Arc::clone(&gateway.rules), stays);
         }
         account.instead(offers.first());
         let situation = Situation {

@@ -22,15 +22,15 @@ mod situation;
 #[cfg(test)]
 mod tests;
 
-pub use account::{Account, Note};
+pub use account::{Account, Note, Since};
 pub use cloud::CloudAnswer;
 pub use drive::{Ask, Denied, Gateway, Routed, Settings};
 pub use home::HomeAnswer;
 pub use judge::{Escalation, Verdict, judge};
 pub use nobody::Nobody;
 pub use parts::{
-    AtHome, Books, Coming, Fault, Grant, Hearth, Hold, Looked, Offer, Ruled, Rules, Soon, Sureness,
-    Unable, Upstreams,
+    AtHome, Books, Coming, Fault, Grant, Hearth, Hold, Looked, Offer, Ruled, Rules, Soon, Stays,
+    Sureness, Unable, Upstreams,
 };
 pub use plan::{Plan, Refusal, plan};
 pub use real::{AimSetting, Feedback, Judged, JudgedSettings, Ledgered, Policies, Remote};

@@ -1,12 +1,13 @@
 //! What stands where there is no provider: everything is answered here.
 
-use super::parts::{Coming, Fault, Grant, Looked, Offer, Ruled, Rules, Soon, Sureness, Upstreams};
+use super::parts::{
+    Coming, Fault, Grant, Looked, Offer, Ruled, Rules, Soon, Stays, Sureness, Upstreams,
+};
 use super::real::Feedback;
 use super::situation::Door;
 use crate::chat::{Message, Request};
 use crate::confidence::outcomes::OutcomeError;
 use crate::confidence::{Confidence, Stage};
-use crate::policy::Held;
 use crate::provider::Charged;
 use tokio::sync::oneshot;
 
@@ -19,7 +20,7 @@ impl Rules for Nobody {
         Ruled::alone()
     }
 
-    fn answered(&self, _: &Held, _: &Message) {}
+    fn answered(&self, _: &Stays, _: &Message) {}
 }
 
 impl Upstreams for Nobody {

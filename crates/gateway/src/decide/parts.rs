@@ -11,6 +11,7 @@ use crate::provider::Charged;
 use ingle_engine::Signals;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
 use tokio::sync::oneshot;
 
 /// What has to be waited for.
@@ -22,8 +23,43 @@ pub trait Rules: Send + Sync {
     /// milliseconds: not for a thread that serves connections.
     fn rule(&self, request: &Request) -> Ruled;
 
-    /// The answer of a conversation that stays is there.
-    fn answered(&self, held: &Held, answer: &Message);
+    /// The answer of a conversation that stays, or that is still being looked at, is there.
+    fn answered(&self, stays: &Stays, answer: &Message);
+}
+
+/// A conversation that stays, or of which that is still being found out.
+#[derive(Debug, Clone)]
+pub struct Stays(Arc<OnceLock<Option<Held>>>);
+
+impl Stays {
+    /// It is still being found out.
+    pub(super) fn open() -> Self {
+        Self(Arc::default())
+    }
+
+    /// It was found out.
+    pub(super) fn found(&self, held: Option<Held>) {
+        // Only one looks.
+        drop(self.0.set(held));
+    }
+
+    /// What it is known by, if it stays and that is known already.
+    pub fn held(&self) -> Option<&Held> {
+        self.0.get().and_then(Option::as_ref)
+    }
+
+    /// It holds nothing that must stay.
+    pub(super) fn is_over(&self) -> bool {
+        matches!(self.0.get(), Some(None))
+    }
+}
+
+impl From<Held> for Stays {
+    fn from(held: Held) -> Self {
+        let stays = Self::open();
+        stays.found(Some(held));
+        stays
+    }
 }
 
 /// What the policy says of a request.
@@ -33,8 +69,8 @@ pub struct Ruled {
     pub ruling: Ruling,
     /// What is sent in its place, if it leaves; none: the request as it is.
     pub redacted: Option<Redacted>,
-    /// The conversation stays: its answer is to be remembered too.
-    pub held: Option<Held>,
+    /// The conversation stays, or may have to: its answer is to be remembered too.
+    pub stays: Option<Stays>,
 }
 
 impl Ruled {
@@ -47,7 +83,7 @@ impl Ruled {
                 why: "no provider is configured".into(),
             },
             redacted: None,
-            held: None,
+            stays: None,
         }
     }
 }

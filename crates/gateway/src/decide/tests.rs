@@ -5,7 +5,7 @@ use crate::chat::{Finish, Leave, Message, Piece, Request, Role, Usage};
 use crate::confidence::outcomes::OutcomeError;
 use crate::confidence::{Confidence, Stage};
 use crate::ledger::{Currency, Money, Outcome, Prices, Route, Row, Share};
-use crate::policy::{Find, Held, Kind, Mapping, Redacted, Writing};
+use crate::policy::{Find, Kind, Mapping, Redacted, Writing};
 use crate::provider::Charged;
 use futures_util::FutureExt;
 use ingle_engine::Signals;
@@ -63,11 +63,11 @@ impl Rules for Part {
                 why: "rule 1 says so".into(),
             },
             redacted: world.redact.then(|| redacted(request)),
-            held: None,
+            stays: None,
         }
     }
 
-    fn answered(&self, _: &Held, _: &Message) {}
+    fn answered(&self, _: &Stays, _: &Message) {}
 }
 
 /// With a placeholder for the name.
@@ -503,7 +503,7 @@ fn run(
         let gateway = gateway(world, settings);
         let mut ask = ask;
         ask.ruled = gateway.rule(&ask.request);
-        match gateway.route(ask, &hearth).await {
+        match gateway.route(gateway.since(), ask, &hearth).await {
             Ok(Routed::Home(mut answer)) => {
                 let mut text = String::new();
                 for _ in 0..reads {
@@ -610,7 +610,7 @@ fn an_answer_that_nobody_wants_any_more_says_how_far_it_came() {
         let gateway = gateway(&world, Settings::default());
         let mut ask = ask();
         ask.ruled = gateway.rule(&ask.request);
-        let begun = gateway.route(ask, &hearth).now_or_never();
+        let begun = gateway.route(gateway.since(), ask, &hearth).now_or_never();
         assert_eq!(begun.is_some(), decided);
         drop(begun);
         assert_eq!(row(&world), said(words));

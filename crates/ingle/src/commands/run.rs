@@ -88,9 +88,12 @@ impl Args {
 /// # Errors
 /// As there.
 pub fn run_preset(line: &Line, preset: &Preset) -> anyhow::Result<()> {
+    // How a preset samples is how its model does; what was asked for besides is said to a provider too.
+    let (_, asked) = line.parse(None);
     let (ingle, given) = line.parse(Some(preset));
+    let house = (line.config(), ingle.offline);
     match ingle.command {
-        Command::Run(args) => run(&args, &given, Some(preset), None),
+        Command::Run(args) => run(&args, &given, Some((preset, &asked)), house),
         _ => Ok(()), // the same line is the same command
     }
 }
@@ -98,35 +101,42 @@ pub fn run_preset(line: &Line, preset: &Preset) -> anyhow::Result<()> {
 pub fn run(
     args: &Args,
     given: &Given,
-    preset: Option<&Preset>,
-    house: Option<(&Config, bool)>,
+    preset: Option<(&Preset, &Given)>,
+    house: (&Config, bool),
 ) -> anyhow::Result<()> {
     let (model, prompt) = match preset {
-        Some(preset) => (preset.base.as_deref(), args.prompt.as_deref()),
+        Some((preset, _)) => (preset.base.as_deref(), args.prompt.as_deref()),
         None => model_and_prompt(args)?,
     };
     let piped = Piped::begin();
     if piped.is_none() && prompt.is_none() && args.json {
         return Err(Usage("--json is for one answer; give a PROMPT".into()).into());
     }
-    let session = Session::new(args, given)?;
+    let mut session = Session::new(args, given)?;
+    if let Some((_, asked)) = preset {
+        session.said = asked.ids().map(str::to_owned).collect();
+    }
     let one = piped.is_some() || prompt.is_some();
     let text = |piped: Option<Piped>| match piped {
         Some(piped) => Ok(Some(joined(prompt, &piped.text(prompt.is_some())?))),
         None => anyhow::Ok(prompt.map(str::to_owned)),
     };
-    match way(args, given, model, one, house)? {
+    let template = preset.and_then(|(preset, _)| preset.template.clone());
+    let loads = args.load.clone().with_template(template);
+    match way(args, given, model, one, preset.is_some(), house) {
         Way::Here => {}
         Way::Found(through) => return served(&through, session, text(piped)?),
         Way::Own(route, config, offline) => {
-            let (text, usual) = (text(piped)?, SamplingArgs::usual());
-            let server = OwnServer::start(model, &args.load, &usual, config, offline)?;
+            let usual = match preset.map(|(preset, _)| Line::of_preset(preset).command) {
+                Some(Command::Run(alone)) => alone.sampling.sampling(None),
+                _ => SamplingArgs::usual(),
+            };
+            let text = text(piped)?;
+            let server = OwnServer::start(model, &loads, &usual, config, offline)?;
             return served(&server.through(route), session, text);
         }
     }
-    let mut session = session;
-    let template = preset.and_then(|preset| preset.template.clone());
-    let mut loaded = load(model, &args.load.clone().with_template(template))?;
+    let mut loaded = load(model, &loads)?;
     session.settle(&loaded, given);
     let text = text(piped)?;
     if prompt.is_none() && text.as_deref() == Some("") && !session.raw {
@@ -155,26 +165,23 @@ fn way<'a>(
     given: &Given,
     model: Option<&str>,
     one: bool,
-    house: Option<(&'a Config, bool)>,
-) -> anyhow::Result<Way<'a>> {
-    let Some((config, offline)) = house else {
-        return match args.route {
-            None => Ok(Way::Here),
-            Some(_) => Err(Usage("--route is for a model, and this names a preset".into()).into()),
-        };
-    };
+    preset: bool,
+    (config, offline): (&'a Config, bool),
+) -> Way<'a> {
     // Offline here says nothing to a server that is not.
     let shut =
         args.route.is_some() && network::offline(&Environment::of_process(), offline).is_some();
-    let found = match args.no_server || shut || !(one || args.route.is_some()) {
+    // A server may know another preset by that name.
+    let own = args.no_server || shut || preset || !(one || args.route.is_some());
+    let found = match own {
         true => None,
         false => through::find(model, given, args.route),
     };
-    Ok(match (found, args.route) {
+    match (found, args.route) {
         (Some(through), _) => Way::Found(through),
         (None, Some(route)) => Way::Own(route, config, offline),
         (None, None) => Way::Here,
-    })
+    }
 }
 
 /// One answer of a server, or a chat with it.

@@ -234,16 +234,8 @@ impl Reader<'_> {
     fn rule(&mut self, at: usize, table: Table, before: usize) -> Option<Rule> {
         let begun = self.faults.len();
         let (line, _) = self.source.place(at);
-        let mut rule = Rule {
-            name: format!("rule {} (line {line})", before.saturating_add(1)),
-            models: Vec::new(),
-            users: Vec::new(),
-            labels: Vec::new(),
-            paths: Vec::new(),
-            headers: Vec::new(),
-            content: Vec::new(),
-            then: Action::LocalOnly,
-        };
+        let name = format!("rule {} (line {line})", before.saturating_add(1));
+        let mut rule = Rule::new(name, Action::LocalOnly);
         let mut then = None;
         for (name, value) in table {
             if !self.known("policy.rule", &name, &RULE_KEYS) {

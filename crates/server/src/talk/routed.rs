@@ -5,7 +5,7 @@ use super::ask::submit;
 use super::computed::Computed;
 use super::leaving::{only_here, request};
 use super::names::Names;
-use super::prepare::prepare;
+use super::prepare::{Ready, prepare};
 use super::read;
 use super::wanted::{Input, Wanted};
 use crate::call::{Call, Meant};
@@ -17,8 +17,9 @@ use ingle_gateway::chat::Leave;
 use ingle_gateway::confidence::AGREEMENT_TEMPERATURE;
 use ingle_gateway::decide::{Ask, Asked, Denied, Gateway, Hearth, Refusal, Routed, Unable};
 use serde_json::Value;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::time::Instant;
+use tracing::Span;
 
 /// The longest name of a session or a label.
 const LONGEST: usize = 200;
@@ -33,25 +34,33 @@ pub(super) async fn routed<T: Send + 'static>(
     gateway: &Arc<Gateway>,
     read: impl FnOnce(&Call) -> Result<(Wanted, T), ApiError> + Send + 'static,
 ) -> Result<(Answers, T), ApiError> {
-    let asked = Instant::now();
+    let (asked, since) = (Instant::now(), gateway.since());
     let begun = {
-        let (call, gateway) = (Arc::clone(call), Arc::clone(gateway));
+        let (call, gateway, span) = (Arc::clone(call), Arc::clone(gateway), Span::current());
         let read = move || {
+            let _in = span.enter();
             let (mut wanted, rest) = read(&call)?;
             let ask = ask_of(&call, &gateway, &mut wanted)?;
-            Ok::<_, ApiError>((wanted, ask, rest))
+            // Where this machine is asked first, what it will need is made here: on a machine that computes, each
+            // change of the thread may wait for a core.
+            let ready = gateway
+                .begins_at_home(&ask)
+                .then(|| prepare(&call, &wanted, names));
+            Ok::<_, ApiError>((wanted, ask, rest, ready))
         };
         tokio::task::spawn_blocking(read).await
     };
-    let (wanted, ask, rest) = begun.map_err(|_| ApiError::internal("a fault in Ingle"))??;
+    let (wanted, ask, rest, ready) =
+        begun.map_err(|_| ApiError::internal("a fault in Ingle"))??;
     let hearth = AtServer {
         model: call.model_id(wanted.model.as_deref()).ok(),
         call: Arc::clone(call),
         wanted: Arc::new(wanted),
+        ready: Mutex::new(ready),
         names,
         asked,
     };
-    let answers = match gateway.route(ask, &hearth).await {
+    let answers = match gateway.route(since, ask, &hearth).await {
         Ok(Routed::Home(answer)) => Answers::home(call, answer),
         Ok(Routed::Cloud(answer)) => Answers::cloud(call, *answer, asked),
         Err(denied) => return Err(refused(call, denied)),
@@ -172,10 +181,26 @@ fn refusal_of(refusal: Refusal) -> ApiError {
 struct AtServer {
     call: Arc<Call>,
     wanted: Arc<Wanted>,
+    /// What the first answer needs, where it was made already.
+    ready: Mutex<Option<Result<Ready, ApiError>>>,
     names: &'static Names,
     /// The model's name, where there is such a model.
     model: Option<String>,
     asked: Instant,
+}
+
+impl AtServer {
+    fn made(&self) -> Option<Result<Ready, ApiError>> {
+        let mut ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
+        ready.take()
+    }
+
+    /// Rendering and tokenizing may take long: not where connections are served.
+    async fn prepared(&self, wanted: &Arc<Wanted>) -> Result<Ready, ApiError> {
+        let (call, wanted, names) = (Arc::clone(&self.call), Arc::clone(wanted), self.names);
+        let ready = tokio::task::spawn_blocking(move || prepare(&call, &wanted, names)).await;
+        ready.map_err(|_| ApiError::internal("a fault in Ingle"))?
+    }
 }
 
 impl Hearth for AtServer {
@@ -195,14 +220,11 @@ impl Hearth for AtServer {
     }
 
     async fn begin(&self, looked_at: bool) -> Result<Computed, Unable<ApiError>> {
-        let ready = {
-            let (call, wanted, names) =
-                (Arc::clone(&self.call), Arc::clone(&self.wanted), self.names);
-            // Rendering and tokenizing may take long: not where connections are served.
-            tokio::task::spawn_blocking(move || prepare(&call, &wanted, names)).await
+        let made = self.made();
+        let ready = match made {
+            Some(ready) => ready.map_err(unable)?,
+            None => self.prepared(&self.wanted).await.map_err(unable)?,
         };
-        let fault = |_| Unable::Wrong(ApiError::internal("a fault in Ingle"));
-        let ready = ready.map_err(fault)?.map_err(unable)?;
         let signals = looked_at && matches!(self.wanted.input, Input::Chat(_));
         let (call, names, asked) = (&self.call, self.names, self.asked);
         let computed = submit(call, &self.wanted, ready, names, signals, asked).await;
@@ -220,11 +242,7 @@ impl Hearth for AtServer {
             n,
             ..(*self.wanted).clone()
         });
-        let ready = {
-            let (call, wanted, names) = (Arc::clone(&self.call), Arc::clone(&wanted), self.names);
-            tokio::task::spawn_blocking(move || prepare(&call, &wanted, names)).await
-        };
-        let Ok(Ok(ready)) = ready else {
+        let Ok(ready) = self.prepared(&wanted).await else {
             return Vec::new();
         };
         let computed = submit(&self.call, &wanted, ready, self.names, false, self.asked).await;

@@ -1,24 +1,28 @@
 //! What may leave, by the rules of ingle.toml.
 
-use crate::chat::{Message, Request};
-use crate::decide::{Ruled, Rules, Ruling};
-use crate::policy::{Held, Policy, Taint};
+use crate::chat::{Leave, Message, Request};
+use crate::decide::{Ruled, Rules, Ruling, Stays};
+use crate::policy::{BUILT_IN, Held, Policy, Taint, Verdict};
 use ingle_egress::Clock;
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Answers that may wait to be remembered; whoever has one more waits until it is.
+/// What may wait for the store; whoever has one more answer waits until it is remembered.
 const QUEUE: usize = 256;
+/// Bytes of requests that may wait.
+const MOST_BYTES: usize = 4 << 20;
 
 /// Rules, and the store of conversations that stay.
+///
+/// A request that no rule lets go, whatever it holds, is answered at once and read meanwhile; before the next
+/// one that could leave is judged, all that came before it has been read and remembered.
 pub struct Policies {
     shared: Arc<Shared>,
-    /// How long the texts of one request may be looked at; what takes longer stays.
-    patience: Duration,
-    /// Who remembers answers: the disk is waited for there, not where answers are streamed.
+    /// Who reads and remembers behind: neither is waited for where requests are answered.
     keeper: Option<JoinHandle<()>>,
 }
 
@@ -27,18 +31,33 @@ struct Shared {
     taint: Taint,
     /// Milliseconds since 1970.
     clock: Clock,
-    answers: Mutex<Answers>,
+    /// How long the texts of one request may be looked at; what takes longer stays.
+    patience: Duration,
+    behind: Mutex<Behind>,
     changed: Condvar,
 }
 
-/// Answers of conversations that stay, on their way to the store.
+/// What is on its way to the store.
 #[derive(Default)]
-struct Answers {
-    waiting: VecDeque<(Held, Message)>,
-    /// How many have come, and how many of those are remembered.
+struct Behind {
+    waiting: VecDeque<Job>,
+    /// Bytes of the requests that wait or are being read.
+    bytes: usize,
+    /// How much has come, and how much of that is done.
     come: u64,
-    kept: u64,
+    done: u64,
     closed: bool,
+}
+
+enum Job {
+    /// A request that stays in any case; what it holds is not known yet.
+    Read {
+        request: Box<Request>,
+        bytes: usize,
+        stays: Stays,
+    },
+    /// An answer of a conversation that stays or may have to.
+    Answer { stays: Stays, answer: Message },
 }
 
 impl Shared {
@@ -46,39 +65,102 @@ impl Shared {
         (self.clock)() / 1000
     }
 
-    fn answers(&self) -> MutexGuard<'_, Answers> {
-        self.answers.lock().unwrap_or_else(PoisonError::into_inner)
+    fn behind(&self) -> MutexGuard<'_, Behind> {
+        self.behind.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn wait<'a>(&self, answers: MutexGuard<'a, Answers>) -> MutexGuard<'a, Answers> {
-        let waited = self.changed.wait(answers);
+    fn wait<'a>(&self, behind: MutexGuard<'a, Behind>) -> MutexGuard<'a, Behind> {
+        let waited = self.changed.wait(behind);
         waited.unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until what has been answered so far is remembered, for so long.
-    fn settled(&self, patience: Duration) {
-        let answers = self.answers();
-        let come = answers.come;
-        let waits = |answers: &mut Answers| answers.kept < come;
-        drop(self.changed.wait_timeout_while(answers, patience, waits));
+    /// Waits until what has come so far is remembered; whether it is.
+    fn settled(&self) -> bool {
+        let behind = self.behind();
+        let come = behind.come;
+        let waits = |behind: &mut Behind| behind.done < come;
+        let waited = self
+            .changed
+            .wait_timeout_while(behind, self.patience, waits);
+        let (behind, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+        drop(behind);
+        !waited.timed_out()
     }
 
-    /// Remembers answers until there are no more.
+    fn judge(&self, request: &Request) -> Verdict {
+        let begun = Instant::now();
+        let late = || begun.elapsed() > self.patience;
+        let now = self.seconds();
+        self.policy.judge(request, true, &self.taint, now, &late)
+    }
+
+    /// Reads a request that stays in any case: what its conversation is known by, if that stays too.
+    fn read(&self, request: &Request) -> Option<Held> {
+        let read = AssertUnwindSafe(|| self.judge(request).held);
+        catch_unwind(read).unwrap_or_else(|_| {
+            // A fault in reading is no leave to go.
+            let now = self.seconds();
+            self.taint.hold(request, 0, &[], &[], now).ok()
+        })
+    }
+
+    /// Leaves a request to be read behind; not where too much waits.
+    fn later(&self, request: &Request) -> Option<Stays> {
+        let bytes = request.texts().iter().map(|text| text.text.len()).sum();
+        let mut behind = self.behind();
+        let all = behind.bytes.saturating_add(bytes);
+        if all > MOST_BYTES || behind.waiting.len() >= QUEUE {
+            return None;
+        }
+        behind.bytes = all;
+        let stays = Stays::open();
+        let job = Job::Read {
+            request: Box::new(request.clone()),
+            bytes,
+            stays: stays.clone(),
+        };
+        self.push(&mut behind, job);
+        Some(stays)
+    }
+
+    fn push(&self, behind: &mut Behind, job: Job) {
+        behind.waiting.push_back(job);
+        behind.come += 1;
+        self.changed.notify_all();
+    }
+
+    /// Reads and remembers until there is no more.
     fn keep(&self) {
-        let mut answers = self.answers();
+        let mut behind = self.behind();
         loop {
-            let Some((held, answer)) = answers.waiting.pop_front() else {
-                if answers.closed {
+            let Some(job) = behind.waiting.pop_front() else {
+                if behind.closed {
                     return;
                 }
-                answers = self.wait(answers);
+                behind = self.wait(behind);
                 continue;
             };
-            drop(answers);
-            // Where it cannot be kept, the store lets nothing leave from then on.
-            drop(self.taint.answered(&held, &answer, self.seconds()));
-            answers = self.answers();
-            answers.kept += 1;
+            drop(behind);
+            // Where something cannot be kept, the store lets nothing leave from then on.
+            let read = match job {
+                Job::Read {
+                    request,
+                    bytes,
+                    stays,
+                } => {
+                    stays.found(self.read(&request));
+                    bytes
+                }
+                Job::Answer { stays, answer } => {
+                    if let Some(held) = stays.held() {
+                        drop(self.taint.answered(held, &answer, self.seconds()));
+                    }
+                    0
+                }
+            };
+            behind = self.behind();
+            behind.bytes = behind.bytes.saturating_sub(read);
+            behind.done += 1;
             self.changed.notify_all();
         }
     }
@@ -99,7 +181,8 @@ impl Policies {
             policy,
             taint,
             clock,
-            answers: Mutex::default(),
+            patience,
+            behind: Mutex::default(),
             changed: Condvar::new(),
         });
         let keeps = Arc::clone(&shared);
@@ -108,7 +191,6 @@ impl Policies {
             .spawn(move || keeps.keep())?;
         Ok(Self {
             shared,
-            patience,
             keeper: Some(keeper),
         })
     }
@@ -116,37 +198,49 @@ impl Policies {
 
 impl Rules for Policies {
     fn rule(&self, request: &Request) -> Ruled {
-        let begun = Instant::now();
-        let late = || begun.elapsed() > self.patience;
-        self.shared.settled(self.patience);
-        let now = self.shared.seconds();
-        let (policy, taint) = (&self.shared.policy, &self.shared.taint);
-        let verdict = policy.judge(request, true, taint, now, &late);
-        Ruled {
-            ruling: Ruling {
-                leave: verdict.leave,
-                rule: verdict.rule,
-                why: verdict.reason,
-            },
-            redacted: verdict.redacted,
-            held: verdict.held,
+        let shared = &self.shared;
+        let outright = shared.policy.outright(request);
+        if let Some(verdict) = outright
+            && let Some(stays) = shared.later(request)
+        {
+            return ruled(verdict, Some(stays));
         }
+        let settled = shared.settled();
+        let mut verdict = shared.judge(request);
+        if !settled {
+            verdict.leave = Leave::LocalOnly;
+            verdict.rule = BUILT_IN.to_owned();
+            verdict.reason = "what came before it could not be remembered in time".to_owned();
+        }
+        let stays = verdict.held.take().map(Stays::from);
+        ruled(verdict, stays)
     }
 
-    fn answered(&self, held: &Held, answer: &Message) {
-        let mut answers = self.shared.answers();
-        while answers.waiting.len() >= QUEUE {
-            answers = self.shared.wait(answers);
+    fn answered(&self, stays: &Stays, answer: &Message) {
+        let mut behind = self.shared.behind();
+        while behind.waiting.len() >= QUEUE {
+            behind = self.shared.wait(behind);
         }
-        answers.waiting.push_back((held.clone(), answer.clone()));
-        answers.come += 1;
-        self.shared.changed.notify_all();
+        let (stays, answer) = (stays.clone(), answer.clone());
+        self.shared.push(&mut behind, Job::Answer { stays, answer });
+    }
+}
+
+fn ruled(verdict: Verdict, stays: Option<Stays>) -> Ruled {
+    Ruled {
+        ruling: Ruling {
+            leave: verdict.leave,
+            rule: verdict.rule,
+            why: verdict.reason,
+        },
+        redacted: verdict.redacted,
+        stays,
     }
 }
 
 impl Drop for Policies {
     fn drop(&mut self) {
-        self.shared.answers().closed = true;
+        self.shared.behind().closed = true;
         self.shared.changed.notify_all();
         if let Some(keeper) = self.keeper.take() {
             // What it has been given is remembered before it ends.
@@ -158,37 +252,83 @@ impl Drop for Policies {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::chat::{Leave, Role};
-    use crate::policy::{Action, Bounds, Limits, Rule, Scanner};
+    use crate::chat::Role;
+    use crate::policy::{Action, Bounds, Limits, Pattern, Rule, Scanner};
+
+    fn rules(folder: &std::path::Path, rules: Vec<Rule>) -> Policies {
+        let taint = Taint::open(&folder.join("stays.db"), &[1; 32], Bounds::default());
+        let scanner = Scanner::new(&[], Limits::default()).unwrap();
+        let policy = Policy::new(rules, scanner);
+        let clock: Clock = Arc::new(|| 1_000_000);
+        Policies::new(policy, taint.unwrap(), clock, Duration::from_secs(60)).unwrap()
+    }
+
+    fn asked(text: impl Into<String>) -> Request {
+        Request::new("a", vec![Message::text(Role::User, text)])
+    }
 
     #[test]
     fn an_answer_is_remembered_before_the_next_request_is_judged() {
-        let all = Rule {
-            name: "all".into(),
-            models: Vec::new(),
-            users: Vec::new(),
-            labels: Vec::new(),
-            paths: Vec::new(),
-            headers: Vec::new(),
-            content: Vec::new(),
-            then: Action::Allow,
-        };
         let folder = tempfile::tempdir().unwrap();
-        let taint = Taint::open(&folder.path().join("stays.db"), &[1; 32], Bounds::default());
-        let scanner = Scanner::new(&[], Limits::default()).unwrap();
-        let policy = Policy::new(vec![all], scanner);
-        let clock: Clock = Arc::new(|| 1_000_000);
-        let rules = Policies::new(policy, taint.unwrap(), clock, Duration::from_secs(60)).unwrap();
+        let rules = rules(folder.path(), vec![Rule::new("all", Action::Allow)]);
         for i in 0..50 {
             let asked = format!("My card is 4111 1111 1111 1111, thing {i}.");
-            let request = Request::new("a", vec![Message::text(Role::User, asked)]);
-            let held = rules.rule(&request).held.unwrap();
+            let stays = rules.rule(&self::asked(asked)).stays.unwrap();
             let answer = format!("This is answer number {i} to what you asked me.");
             let answer = Message::text(Role::Assistant, answer);
-            rules.answered(&held, &answer);
+            rules.answered(&stays, &answer);
             // The client sends the answer back without what was asked.
             let next = Request::new("b", vec![answer, Message::text(Role::User, "And?")]);
             assert_eq!(rules.rule(&next).ruling.leave, Leave::LocalOnly, "{i}");
         }
+    }
+    /// The same of requests that no rule lets go, which are read behind.
+    #[test]
+    fn what_stays_in_any_case_is_remembered_before_the_next_that_could_leave() {
+        let folder = tempfile::tempdir().unwrap();
+        let private = Rule {
+            labels: vec![Pattern::new("private").unwrap()],
+            ..Rule::new("private", Action::LocalOnly)
+        };
+        let rules = rules(
+            folder.path(),
+            vec![Rule::new("all", Action::Allow), private],
+        );
+        let free = Request::new("b", vec![Message::text(Role::User, "What is a fjord?")]);
+        for i in 0..50 {
+            let request = Request {
+                label: Some("private".into()),
+                ..asked(format!("My card is 4111 1111 1111 1111, thing {i}."))
+            };
+            let ruled = rules.rule(&request);
+            assert_eq!(ruled.ruling.rule, "private");
+            let answer = format!("This is answer number {i} to what you asked me.");
+            let answer = Message::text(Role::Assistant, answer);
+            rules.answered(&ruled.stays.unwrap(), &answer);
+            let next = Request::new("b", vec![answer, Message::text(Role::User, "And?")]);
+            assert_eq!(rules.rule(&next).ruling.leave, Leave::LocalOnly, "{i}");
+            assert_eq!(rules.rule(&free).ruling.leave, Leave::Allow, "{i}");
+        }
+        // What is harmless keeps nothing here.
+        let harmless = Request {
+            label: Some("private".into()),
+            ..asked("What is the capital of the moon, if it had one?")
+        };
+        let stays = rules.rule(&harmless).stays.unwrap();
+        let answer = Message::text(Role::Assistant, "It would have to be in a crater, I think.");
+        rules.answered(&stays, &answer);
+        let next = Request::new("b", vec![answer, Message::text(Role::User, "And?")]);
+        assert_eq!(rules.rule(&next).ruling.leave, Leave::Allow);
+        assert!(stays.is_over());
+    }
+
+    #[test]
+    fn what_is_too_long_to_wait_is_read_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let rules = rules(folder.path(), Vec::new());
+        let stays = |text: String| rules.rule(&asked(text)).stays;
+        assert!(stays("a ".repeat(MOST_BYTES / 4)).is_some());
+        // Read, and found to be harmless.
+        assert!(stays("a ".repeat(MOST_BYTES)).is_none_or(|stays| stays.held().is_some()));
     }
 }

@@ -99,6 +99,9 @@ pub fn run(args: &Args, line: &Line) -> anyhow::Result<()> {
     if args.report {
         return full_report(args, &rows, &wanted);
     }
+    // What was learned before stays where nothing is.
+    let learned = rows.stages.iter().any(|(_, all)| !all.is_empty());
+    anyhow::ensure!(learned, "nothing was learned");
     let whole = rows.stages.last().map(|(_, all)| fit::recall(all));
     let stages = rows.stages.iter().filter(|(_, all)| !all.is_empty());
     let stages = stages.map(|(stage, all)| fit::fit(*stage, all));
