@@ -84,16 +84,6 @@ fn main() -> Result<(), Box<dyn Error>> {
         None => 8000,
     };
     let scanner = Arc::new(Scanner::new(&[], Limits::default())?);
-    let all = || Rule {
-        name: "all".into(),
-        models: Vec::new(),
-        users: Vec::new(),
-        labels: Vec::new(),
-        paths: Vec::new(),
-        headers: Vec::new(),
-        content: Vec::new(),
-        then: Action::Allow,
-    };
     println!(
         "request of about {tokens} tokens, ms | first: median | 95th | one more turn: median | 95th"
     );
@@ -110,7 +100,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             let verdict = policy.judge(request, true, &taint, 1_000, &|| false);
             (begun.elapsed().as_secs_f64() * 1e3, verdict)
         };
-        let policy = Policy::new(vec![all()], Arc::clone(&scanner));
+        let policy = Policy::new(vec![Rule::new("all", Action::Allow)], Arc::clone(&scanner));
         for i in 0..others {
             let text = format!("Write to person.{i}@example{i}.org, thing {i}.");
             judge(&policy, &request(vec![Message::text(Role::User, text)]));

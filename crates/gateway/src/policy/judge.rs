@@ -98,6 +98,15 @@ impl Policy {
         Some((ruling.action, ruling.rule))
     }
 
+    /// What becomes of a request that no rule lets go, whatever it holds; none: that depends on it.
+    ///
+    /// A conversation is remembered by [`Policy::judge`] alone: such a request is to be given to it too, if
+    /// not before it is answered.
+    pub fn outright(&self, request: &Request) -> Option<Verdict> {
+        let whole = by_subject(&self.rules, request);
+        (whole.action == Action::LocalOnly).then(|| stays(&whole.rule, whole.reason))
+    }
+
     /// What becomes of a request. `providers`: whether there is anybody to send it to. `now` is in seconds
     /// since 1970; `late` says when reading has taken too long.
     ///

@@ -151,6 +151,20 @@ fn meets(patterns: &[Pattern], text: Option<&str>) -> bool {
 }
 
 impl Rule {
+    /// A rule without conditions.
+    pub fn new(name: impl Into<String>, then: Action) -> Self {
+        Self {
+            name: name.into(),
+            models: Vec::new(),
+            users: Vec::new(),
+            labels: Vec::new(),
+            paths: Vec::new(),
+            headers: Vec::new(),
+            content: Vec::new(),
+            then,
+        }
+    }
+
     /// Whether it speaks of requests like this one.
     fn applies(&self, request: &Request) -> bool {
         let asked = request.leave;

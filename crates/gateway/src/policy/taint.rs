@@ -3,7 +3,7 @@
 //! A conversation has no name that a client could not leave out, so it is known by many: by the digest of
 //! every beginning of it from the sensitive message on, by that message alone, by its answers, by the
 //! sensitive spans, by the id of a response and by the client's session. A request that shows any of these
-//! belongs to it. What a user says after the sensitive message counts too, but only two such messages
+//! belongs to it. What was said is known by its words: white space, case, accents and marks may change. What a user says after the sensitive message counts too, but only two such messages
 //! together do: people say "go on" in every conversation.
 //!
 //! The store holds keyed hashes and times, no text. It is bounded; where it is full of conversations that
@@ -11,7 +11,7 @@
 
 use super::memory::{Memory, name_of};
 use super::scan::fold;
-use crate::chat::{Digest, Message, Request, Role, message_digest, prefix_digests, prefixes_of};
+use crate::chat::{Digest, Message, Part, Request, Role, ToolCall, message_digest, prefixes_of};
 use rusqlite::{Connection, OpenFlags, params};
 use sha2::{Digest as _, Sha256};
 use std::collections::HashSet;
@@ -92,6 +92,17 @@ pub struct Taint {
     state: Mutex<State>,
     /// Messages that hold no span, and the last span that they were held against.
     clear: Memory<i64>,
+    /// Digests of the words of messages, by those of the messages.
+    said: Memory<Digest>,
+}
+
+/// What a message is known by: itself, and with all that stands before it. By its words, and as stores of
+/// before know it.
+struct Known {
+    said: Mark,
+    begun: Mark,
+    message: Mark,
+    prefix: Mark,
 }
 
 enum State {
@@ -148,6 +159,7 @@ impl Taint {
     pub(super) fn forgetful(self) -> Self {
         Self {
             clear: Memory::new(0),
+            said: Memory::new(0),
             ..self
         }
     }
@@ -159,6 +171,7 @@ impl Taint {
             bounds: Bounds::default(),
             state: Mutex::new(State::Closed(why)),
             clear: Memory::new(0),
+            said: Memory::new(0),
         }
     }
 
@@ -201,6 +214,7 @@ impl Taint {
             bounds,
             state: Mutex::new(State::Open(open)),
             clear: Memory::new(REMEMBERED),
+            said: Memory::new(REMEMBERED),
         })
     }
 
@@ -246,29 +260,56 @@ impl Taint {
                 return Ok(Some(0));
             }
         }
-        let digests: Vec<Digest> = request.messages.iter().map(message_digest).collect();
-        let prefixes = prefixes_of(user, &digests);
         let mut weak = HashSet::new();
         let mut first_weak = None;
-        let names = digests.iter().zip(&prefixes);
-        for (i, (message, (digest, prefix))) in request.messages.iter().zip(names).enumerate() {
-            let alone = of("message", &digest.0);
-            let weight = open.weight(&alone)?;
-            if open.weight(&of("prefix", &prefix.0))? > 0
-                || weight >= KNOWN
+        let names = self.known(user, &request.messages);
+        for (i, (message, known)) in request.messages.iter().zip(names).enumerate() {
+            let weight = open.weight(&known.said)?.max(open.weight(&known.message)?);
+            if weight >= KNOWN
+                || open.weight(&known.begun)? > 0
+                || open.weight(&known.prefix)? > 0
                 || self.holds_span(open, user, message)
             {
                 return Ok(Some(first_weak.unwrap_or(i)));
             }
             if weight > 0 {
                 first_weak.get_or_insert(i);
-                weak.insert(alone);
+                weak.insert(known.said);
                 if weak.len() >= 2 {
                     return Ok(first_weak);
                 }
             }
         }
         Ok(None)
+    }
+
+    /// What each message is known by.
+    fn known(&self, user: &str, messages: &[Message]) -> Vec<Known> {
+        let of = |kind: &str, digest: &Digest| mark(&self.keyed, kind, user, &digest.0);
+        let digests: Vec<Digest> = messages.iter().map(message_digest).collect();
+        let said = messages.iter().zip(&digests);
+        let said: Vec<Digest> = said
+            .map(|(message, digest)| self.said(message, digest))
+            .collect();
+        let (prefixes, begun) = (prefixes_of(user, &digests), prefixes_of(user, &said));
+        let each = digests.iter().zip(&said).zip(prefixes.iter().zip(&begun));
+        each.map(|((message, said), (prefix, begun))| Known {
+            said: of("said", said),
+            begun: of("begun", begun),
+            message: of("message", message),
+            prefix: of("prefix", prefix),
+        })
+        .collect()
+    }
+
+    /// A digest of a message by its words.
+    fn said(&self, message: &Message, digest: &Digest) -> Digest {
+        if let Some(said) = self.said.get(&digest.0, |_| 1) {
+            return said;
+        }
+        let said = message_digest(&plain(message));
+        self.said.put(digest.0, said, 1);
+        said
     }
 
     /// Whether a message holds a span that stays, whatever stands around it and however it is cut.
@@ -335,17 +376,15 @@ impl Taint {
         } else {
             first.max(begun.unwrap_or(usize::MAX))
         };
-        let digests: Vec<Digest> = request.messages.iter().map(message_digest).collect();
-        let prefixes = prefixes_of(user, &digests);
-        let prefixes = prefixes.iter().skip(first_prefix);
-        marks.extend(prefixes.map(|prefix| Row::strong(of("prefix", &prefix.0))));
-        let messages = request.messages.iter().zip(&digests).enumerate();
-        for (i, (message, digest)) in messages.skip(first) {
-            let digest = of("message", &digest.0);
+        let known = self.known(user, &request.messages);
+        let begun = known.iter().skip(first_prefix);
+        marks.extend(begun.map(|known| Row::strong(known.begun)));
+        let messages = request.messages.iter().zip(&known).enumerate();
+        for (i, (message, known)) in messages.skip(first) {
             if alone.contains(&i) {
-                marks.push(Row::strong(digest));
+                marks.push(Row::strong(known.said));
             } else {
-                marks.extend(weight_of(message).map(|weight| Row::of(digest, weight)));
+                marks.extend(weight_of(message).map(|weight| Row::of(known.said, weight)));
             }
         }
         for span in spans {
@@ -371,20 +410,14 @@ impl Taint {
     /// # Errors
     /// As [`Taint::hold`].
     pub fn answered(&self, held: &Held, answer: &Message, now: u64) -> Result<(), TaintError> {
-        let of = |kind: &str, bytes: &[u8]| mark(&self.keyed, kind, &held.user, bytes);
-        let mut marks = Vec::new();
-        if let Some(weight) = weight_of(answer) {
-            let digest = message_digest(answer);
-            marks.push(Row::of(of("message", &digest.0), weight));
-        }
         let mut messages = held.messages.clone();
         messages.push(answer.clone());
-        let prefixes = prefix_digests(&held.user, &messages);
-        marks.extend(
-            prefixes
-                .last()
-                .map(|prefix| Row::strong(of("prefix", &prefix.0))),
-        );
+        let known = self.known(&held.user, &messages).pop();
+        let mut marks = Vec::new();
+        if let Some(known) = known {
+            marks.extend(weight_of(answer).map(|weight| Row::of(known.said, weight)));
+            marks.push(Row::strong(known.begun));
+        }
         self.keep(&marks, now)
     }
 
@@ -571,6 +604,36 @@ fn weight_of(message: &Message) -> Option<u32> {
         Role::Assistant if said >= SHORTEST_ANSWER || !message.calls.is_empty() => Some(KNOWN),
         Role::Assistant | Role::User if said >= SHORTEST_WORDS => Some(1),
         _ => None,
+    }
+}
+
+/// A message of the same words, small, with single spaces and without marks and accents.
+fn plain(message: &Message) -> Message {
+    let plain = |text: &str| words(text).join(" ");
+    let call = |call: &ToolCall| {
+        // Members in order, as they are compared.
+        let sorted = serde_json::from_str::<serde_json::Value>(&call.arguments);
+        let arguments = sorted.map_or_else(
+            |_| call.arguments.clone(),
+            |mut value| {
+                value.sort_all_objects();
+                value.to_string()
+            },
+        );
+        ToolCall {
+            arguments: plain(&arguments),
+            ..call.clone()
+        }
+    };
+    let images = message
+        .parts
+        .iter()
+        .filter(|part| !matches!(part, Part::Text(_)));
+    let text = Part::Text(plain(&message.content()));
+    Message {
+        parts: std::iter::once(text).chain(images.cloned()).collect(),
+        calls: message.calls.iter().map(call).collect(),
+        ..message.clone()
     }
 }
 

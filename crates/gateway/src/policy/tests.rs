@@ -16,14 +16,8 @@ static SCANNER: LazyLock<Arc<Scanner>> = LazyLock::new(|| {
 
 fn rule(name: &str, content: &[Content], then: Action) -> Rule {
     Rule {
-        name: name.into(),
-        models: Vec::new(),
-        users: Vec::new(),
-        labels: Vec::new(),
-        paths: Vec::new(),
-        headers: Vec::new(),
         content: content.to_vec(),
-        then,
+        ..Rule::new(name, then)
     }
 }
 

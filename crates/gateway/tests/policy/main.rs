@@ -9,6 +9,7 @@ mod figures;
 
 mod content;
 mod measured;
+mod people;
 mod placeholders;
 mod ruled;
 mod stays;
@@ -22,16 +23,7 @@ use std::sync::{Arc, LazyLock};
 
 /// A rule without conditions.
 fn rule(name: &str, then: Action) -> Rule {
-    Rule {
-        name: name.into(),
-        models: Vec::new(),
-        users: Vec::new(),
-        labels: Vec::new(),
-        paths: Vec::new(),
-        headers: Vec::new(),
-        content: Vec::new(),
-        then,
-    }
+    Rule::new(name, then)
 }
 
 fn scanner() -> Scanner {

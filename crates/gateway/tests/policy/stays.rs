@@ -65,6 +65,45 @@ fn whatever_is_left_out_or_changed() {
 }
 
 #[test]
+fn whatever_is_written_otherwise() {
+    let (spaced, curly) = (
+        ANSWER.replace(' ', "  \r\n"),
+        ANSWER.replace("your", "\u{79}\u{200b}our"),
+    );
+    let decomposed =
+        "You\u{301} can deduct the costs of your home office and of your way to work".to_owned();
+    for answer in [
+        spaced,
+        curly,
+        decomposed,
+        ANSWER.to_uppercase(),
+        format!("**{}**", ANSWER.trim_end_matches('.')),
+        ANSWER.replace(' ', "\u{a0}"),
+    ] {
+        let mut cut = asked(&["And what about my garden?"]);
+        cut.messages
+            .insert(0, Message::text(Role::Assistant, answer.clone()));
+        assert!(stays(&cut), "{answer}");
+    }
+    // Another answer is another.
+    let mut other = asked(&["And what about my garden?"]);
+    let answer = ANSWER.replace("home", "summer");
+    other
+        .messages
+        .insert(0, Message::text(Role::Assistant, answer));
+    assert!(!stays(&other));
+    // The secret in other clothes, where nothing says what it is.
+    for text in [
+        "what is ３０８６３０２３７ again",
+        "308\u{2010}63\u{2010}0237 again",
+        "MzA4LTYzLTAyMzc= again",
+    ] {
+        let verdict = judge(&open(), &asked(&[text]), &tainted());
+        assert_eq!(verdict.leave, Leave::LocalOnly, "{text}");
+    }
+}
+
+#[test]
 fn what_follows_is_remembered_too() {
     let taint = tainted();
     let later = asked(&[

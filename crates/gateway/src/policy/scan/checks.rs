@@ -322,6 +322,13 @@ pub fn baltic(d: &[u8]) -> bool {
     matches!(at(d, 0), 1..=6) && ymd(date) && check == at(d, 10)
 }
 
+/// Latvian personal code: a date of birth, or 32 and nothing of it, and modulus 11.
+pub fn lv_pk(d: &[u8]) -> bool {
+    let check = (1 + weighted(d, &[10, 5, 8, 4, 2, 1, 6, 3, 7, 9])) % 11 % 10;
+    let date = is_date(part(d, 4, 2), part(d, 2, 2), part(d, 0, 2));
+    check == at(d, 10) && (date || part(d, 0, 2) == 32)
+}
+
 /// Turkish identity number: two check digits.
 pub fn tr_tckn(d: &[u8]) -> bool {
     let odd: u32 = [0, 2, 4, 6, 8].iter().map(|i| at(d, *i)).sum();
@@ -334,6 +341,11 @@ pub fn tr_tckn(d: &[u8]) -> bool {
 /// South African identity number: a date, citizenship 0 to 2, Luhn.
 pub fn za_id(d: &[u8]) -> bool {
     ymd(d) && at(d, 10) < 3 && luhn(d)
+}
+
+/// The same as given out since October 2020, which is random behind the date and the century.
+pub fn kr_rrn_new(d: &[u8]) -> bool {
+    ymd(d) && matches!(at(d, 6), 1..=8)
 }
 
 /// South Korean resident number: a date, the century, modulus 11.

@@ -20,6 +20,7 @@ const IPV4: usize = 3;
 const MAC: usize = 4;
 const IPV6: usize = 5;
 const UUID: usize = 6;
+const ABROAD: usize = 7;
 
 const FORMS: &[&str] = &[
     r"(?i:[a-z0-9!#$%&'*+/=?^_`{|}~.-]+@[a-z0-9][a-z0-9.-]*\.(?:xn--[a-z0-9-]+|[a-z]{2,24}))",
@@ -29,6 +30,9 @@ const FORMS: &[&str] = &[
     r"\b(?:[0-9A-Fa-f]{2}[:-]){5}[0-9A-Fa-f]{2}\b|\b[0-9A-Fa-f]{4}\.[0-9A-Fa-f]{4}\.[0-9A-Fa-f]{4}\b",
     r"(?:[0-9A-Fa-f]{0,4}:){2,7}(?:[0-9]{1,3}(?:\.[0-9]{1,3}){3}|[0-9A-Fa-f]{1,4})?",
     r"\b[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}\b",
+    // In other writings (RFC 6531), of which some letters look like Latin ones; where such a text goes on behind
+    // ASCII, the first form has it.
+    r"(?i:(?:(?:[a-z0-9._%+-]|[\xC3-\xDF][\x80-\xBF])+|[\xE0-\xEF][\x80-\xFF0-9._-]*)@(?:[a-z0-9\x80-\xFF-]+\.)+(?:(?:[a-z]|[\xC3-\xDF][\x80-\xBF]){2,24}|[\x80-\xFF]{3,63}))",
 ];
 
 impl Contact {
@@ -42,11 +46,11 @@ impl Contact {
         for found in self.forms.find_iter(page.text) {
             let range = found.range();
             let raw = match found.pattern().as_usize() {
-                EMAIL => email(page, range.clone()),
+                EMAIL | ABROAD => email(page, within(page, range.clone())),
                 SPELLED => Some(Raw::new(Kind::Email, "spelled", range.clone())),
                 URL => url(page, range.clone()),
                 IPV4 => ipv4(page, range.clone()),
-                MAC => Some(Raw::new(Kind::MacAddress, "", range.clone())),
+                MAC => mac(page, range.clone()),
                 IPV6 => ipv6(page, range.clone()),
                 UUID => {
                     taken.push(range.clone());
@@ -91,6 +95,21 @@ fn inside(page: &Page<'_>, range: &Range<usize>) -> Option<Raw> {
         .saturating_add(end);
     (host.contains('.') && local.saturating_add(1) < at && text.get(..at)?.contains(['?', '/']))
         .then(|| Raw::new(Kind::Email, "", start..end))
+}
+
+/// To whole characters.
+fn within(page: &Page<'_>, range: Range<usize>) -> Range<usize> {
+    page.text.ceil_char_boundary(range.start)..page.text.floor_char_boundary(range.end)
+}
+
+/// `0123.4567.89ab` is one; a number in groups is none.
+fn mac(page: &Page<'_>, range: Range<usize>) -> Option<Raw> {
+    let dotted = page.at(range.start.saturating_add(4)) == Some(b'.');
+    let letter = page
+        .cut(range.clone())
+        .bytes()
+        .any(|b| b.is_ascii_alphabetic());
+    (letter || !dotted).then(|| Raw::new(Kind::MacAddress, "", range))
 }
 
 fn email(page: &Page<'_>, range: Range<usize>) -> Option<Raw> {

@@ -1,18 +1,37 @@
 //! A text that was written in another writing: percent, HTML and JSON escapes, base64, hexadecimal digits.
-//! One level of each.
+//! Two levels: base64 in the string of a tool call, JSON in JSON.
 
 use super::view::{Builder, View};
+use crate::policy::memory::name_of;
+use std::collections::HashSet;
 use std::ops::Range;
 
 /// The shortest run of base64 or hexadecimal digits that is read.
-const SHORTEST: usize = 16;
+const SHORTEST: usize = 12;
 /// Places in a run at which digits may begin.
 const MOST_STARTS: usize = 3;
 /// The longest one that is read whole; of a longer one (an image, a key) this much is.
 const LONGEST: usize = 64 << 10;
 
-/// The text read in every writing that stands in it.
+/// The text read in every writing that stands in it, and what is read so once more.
 pub fn views(text: &str) -> Vec<View<'static>> {
+    let mut seen = HashSet::new();
+    let mut views = once(text);
+    views.retain(|view| seen.insert(name_of(&view.text)));
+    let mut inner = Vec::new();
+    for view in &views {
+        for found in once(&view.text) {
+            if seen.insert(name_of(&found.text)) {
+                inner.push(found.within(view));
+            }
+        }
+    }
+    views.extend(inner);
+    views
+}
+
+/// What is read in one writing.
+fn once(text: &str) -> Vec<View<'static>> {
     let mut views = Vec::new();
     let readers: [(&str, Reader); 3] = [("%", percent), ("&", entity), ("\\", escape)];
     for (sign, read) in readers {
@@ -304,6 +323,34 @@ mod tests {
             );
         }
         assert_eq!(read("100% of it & more"), Vec::<String>::new());
+    }
+
+    #[test]
+    fn one_writing_in_another() {
+        for text in [
+            // JSON in JSON, and a percent sign that is one itself.
+            "{\"body\": \"{\\\"mail\\\": \\\"a\\\\u0040b.com\\\"}\"}",
+            "a%2540b.com",
+            "a\\u0026#64;b.com",
+            // base64 of base64, of percent escapes, and in hexadecimal digits.
+            "U1NCaGJTQmhibTVoSUdGQVlpNWpiMjBnYjJzPQ==",
+            "YSBhbm5hIGElNDBiLmNvbQ==",
+            "59534268626d3568494746415969356a623230676232733d",
+        ] {
+            let all = read(text);
+            assert!(
+                all.iter().any(|text| text.contains("a@b.com")),
+                "{text}: {all:?}"
+            );
+        }
+        // Lines of base64 in a string.
+        let lines = "c29tZSB0ZXh0IHRoYXQgaXMgbG9uZyBlbm91Z2ggdG8gZmlsbCBhIHdob2xl";
+        let text = format!("{{\"file\": \"{lines}\\nIGxpbmUsIGFuZCBhbm5hQGV4YW1wbGUuY29tIGlu\"}}");
+        let all = read(&text);
+        assert!(
+            all.iter().any(|text| text.contains("anna@example.com in")),
+            "{all:?}"
+        );
     }
 
     #[test]

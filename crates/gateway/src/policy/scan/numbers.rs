@@ -260,7 +260,10 @@ fn national(window: &Window<'_>) -> Option<Raw> {
     }
     let range = window.range();
     let page = window.page();
-    let fraction = page.before(range.start) == Some(b'.') || page.before(range.start) == Some(b'$');
+    // A part of a fraction, or all of one.
+    let fraction = page.before(range.start) == Some(b'.')
+        || page.before(range.start) == Some(b'$')
+        || window.gaps() == ["."];
     let rows = IDS
         .iter()
         .enumerate()
@@ -383,7 +386,7 @@ fn phone(window: &Window<'_>) -> Option<Raw> {
     let thing = page.nearest(Cue::Thing, &range, 12, 0);
     let spoken = || {
         let lengths = window.lengths();
-        let groups = lengths.iter().all(|len| (2..=11).contains(len)) && lengths.len() <= 6;
+        let groups = lengths.iter().all(|len| (2..=13).contains(len)) && lengths.len() <= 6;
         // `call 3 people 1000000 times`: a number alone needs a telephone's length.
         let whole = lengths.len() > 1 || n >= 7;
         cue.is_some()
@@ -476,7 +479,10 @@ fn is_dialled(window: &Window<'_>, lead: &Lead) -> bool {
     let lengths = window.lengths();
     let gaps = window.gaps();
     let n = window.digits.len();
-    let cut = lengths.len() >= 2 && lengths.iter().all(|len| (2..=8).contains(len));
+    // Behind 00 and a country an area may have one digit.
+    let abroad = window.digits.starts_with(&[0, 0]);
+    let least = if abroad { 1 } else { 2 };
+    let cut = lengths.len() >= 2 && lengths.iter().all(|len| (least..=8).contains(len));
     let dots = gaps.iter().all(|gap| *gap == ".");
     let prefix = window.digits.first() == Some(&0) && (9..=14).contains(&n);
     let area = lead.bracket

@@ -37,6 +37,17 @@ impl<'a> View<'a> {
         start as usize..end as usize
     }
 
+    /// The same text as a view of what `outer` is a view of.
+    #[must_use]
+    pub fn within(mut self, outer: &View<'_>) -> Self {
+        let at = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        for (start, end) in &mut self.from {
+            let range = outer.source(*start as usize..*end as usize);
+            (*start, *end) = (at(range.start), at(range.end));
+        }
+        self
+    }
+
     /// The same view with its text folded.
     pub fn folded(self) -> Self {
         if self.text.is_ascii() {
