@@ -5,10 +5,12 @@ use crate::pace::Does;
 use crate::pass::Member;
 use crate::request::{Event, FinishReason};
 use crate::sequence::Computed;
+use ingle_formats::vocabulary::Vocabulary;
 use ingle_model::{Head, Lane, Part};
 use ingle_tensor::SourceError;
 use ingle_tensor::ops::{Batch, Ops, PageId};
 use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 impl<O: Ops + 'static> Engine<O> {
@@ -102,62 +104,106 @@ impl<O: Ops + 'static> Engine<O> {
         self.running.sort_unstable_by_key(|s| s.id);
     }
 
-    /// Hands every sequence of the batch its logits and hidden rows.
+    /// Hands every sequence of the batch its logits and hidden rows, and goes on with each.
     fn choose(&mut self, lane: Lane, now: Duration, events: &mut Vec<Event>) {
         let labels = match self.plan.needs.head {
             Head::Vocabulary => self.vocabulary.len(),
             Head::Labels(n) => n,
             Head::None => 1, // there are none to hand out
         };
-        let (mut logits, hidden) = (&mut self.step.logits[..], &mut self.step.hidden);
-        let (vocabulary, memory, speculated) =
-            (&self.vocabulary, &mut self.memory, &mut self.speculated);
-        let shares = &mut self.shares;
-        let pass = self.passes.of_mut(lane);
-        let mut first = 0;
-        for Member {
-            mut sequence,
-            count: n,
-        } in pass.members.drain(..)
-        {
+        let mut all = std::mem::take(&mut self.step.logits);
+        let (mut logits, hidden) = (&mut all[..], &mut self.step.hidden);
+        hidden.clear();
+        let (pass, mut first) = (self.passes.of_mut(lane), 0);
+        let turn = |mut member: Member| {
+            let (n, from) = (member.count, hidden.len());
+            let sequence = &mut member.sequence;
             sequence.alone = false;
-            hidden.clear();
             let guesses = sequence.guesses();
             if sequence.wants_rows() {
-                let rows = first..first + n;
-                self.ops.read(self.network.hidden(), rows, hidden);
+                self.ops
+                    .read(self.network.hidden(), first..first + n, hidden);
             }
             first += n + guesses;
             let reached = sequence.reached();
             let outputs = sequence.advance(n);
-            shares.charge(sequence.user, sequence.reached() - reached);
-            let before = sequence.computed().len();
-            let own = logits.split_off_mut(..outputs * labels).unwrap_or_default();
-            let computed = Computed {
-                logits: own,
-                labels,
-                rows: hidden,
-            };
-            let guesser = self.guesser.as_deref_mut();
-            let reason = sequence.go_on(computed, vocabulary, guesser, now, events);
-            speculated.proposed += guesses as u64;
-            speculated.accepted += (sequence.computed().len() - before) as u64;
-            sequence.settle(memory);
-            let Some(reason) = reason else {
-                self.running.push(sequence);
-                continue;
-            };
-            events.push(sequence.finished(reason, now));
-            if let Some(warm) = &mut self.warm {
-                warm.mark(&sequence, memory);
-            }
-            sequence.release(memory);
-            shares.went(sequence.user);
-            if let Some(guesser) = self.guesser.as_deref_mut() {
-                guesser.over(sequence.id);
-            }
-        }
+            self.shares
+                .charge(sequence.user, sequence.reached() - reached);
+            Mutex::new(Turn {
+                before: sequence.computed().len(),
+                guesses,
+                member,
+                logits: logits.split_off_mut(..outputs * labels).unwrap_or_default(),
+                rows: from..hidden.len(),
+                events: Vec::new(),
+                reason: None,
+            })
+        };
+        let turns: Vec<Mutex<Turn<'_>>> = pass.members.drain(..).map(turn).collect();
         pass.clear();
+        // To choose from a large vocabulary is work, and each sequence's is its own.
+        let (hidden, vocabulary) = (&self.step.hidden[..], &*self.vocabulary);
+        self.ops.each(turns.len(), &|i| {
+            let mut turn = turns[i].lock().unwrap_or_else(PoisonError::into_inner);
+            turn.take(hidden, labels, vocabulary, now);
+        });
+        for turn in turns {
+            let turn = turn.into_inner().unwrap_or_else(PoisonError::into_inner);
+            self.conclude(turn, now, events);
+        }
+        self.step.logits = all;
         self.running.sort_unstable_by_key(|s| s.id);
+    }
+
+    /// Says what came of a sequence's turn, and lets it go on or end.
+    fn conclude(&mut self, turn: Turn<'_>, now: Duration, events: &mut Vec<Event>) {
+        let (mut sequence, mut guesser) = (turn.member.sequence, self.guesser.as_deref_mut());
+        events.extend(turn.events);
+        let right = sequence.computed().len() - turn.before;
+        self.speculated.proposed += turn.guesses as u64;
+        self.speculated.accepted += right as u64;
+        if let (Some(guesser), 1..) = (&mut guesser, turn.guesses) {
+            guesser.judged(sequence.id, turn.guesses, right);
+        }
+        sequence.settle(&mut self.memory);
+        let Some(reason) = turn.reason else {
+            return self.running.push(sequence);
+        };
+        events.push(sequence.finished(reason, now));
+        if let Some(warm) = &mut self.warm {
+            warm.mark(&sequence, &mut self.memory);
+        }
+        sequence.release(&mut self.memory);
+        self.shares.went(sequence.user);
+        if let Some(guesser) = guesser {
+            guesser.over(sequence.id);
+        }
+    }
+}
+
+/// A sequence that goes on with what a batch gave it.
+struct Turn<'a> {
+    member: Member,
+    /// The logits of its outputs.
+    logits: &'a mut [f32],
+    /// Its hidden rows, as a range of those of all.
+    rows: Range<usize>,
+    /// How many guesses were computed with it.
+    guesses: usize,
+    /// Positions that are computed, guesses left out.
+    before: usize,
+    events: Vec<Event>,
+    reason: Option<FinishReason>,
+}
+
+impl Turn<'_> {
+    fn take(&mut self, hidden: &[f32], labels: usize, vocabulary: &Vocabulary, now: Duration) {
+        let computed = Computed {
+            logits: &mut *self.logits,
+            labels,
+            rows: hidden.get(self.rows.clone()).unwrap_or_default(),
+        };
+        let sequence = &mut self.member.sequence;
+        self.reason = sequence.go_on(computed, vocabulary, now, &mut self.events);
     }
 }

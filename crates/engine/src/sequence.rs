@@ -392,7 +392,6 @@ impl Sequence {
         &mut self,
         computed: Computed<'_>,
         vocabulary: &Vocabulary,
-        guesser: Option<&mut (dyn Guesser + 'static)>,
         now: Duration,
         events: &mut Vec<Event>,
     ) -> Option<FinishReason> {
@@ -404,13 +403,9 @@ impl Sequence {
         } = computed;
         match &mut self.work {
             Work::Write(_) => {
-                let (before, outputs) = (self.computed, logits.chunks_exact_mut(labels));
-                let reason = self.write_on(outputs, vocabulary, events);
+                let reason = self.write_on(logits.chunks_exact_mut(labels), vocabulary, events);
                 if self.known.len() > self.prompt_len {
                     self.first_token.get_or_insert(now);
-                }
-                if let (Some(guesser), guessed @ 1..) = (guesser, self.guesses.len()) {
-                    guesser.judged(self.id, guessed, self.computed - before);
                 }
                 self.guesses.clear();
                 reason

@@ -1,8 +1,9 @@
 //! Where the time of a forward pass goes, by operation.
 //!
-//! `cargo run --release --example profile -- model.gguf [ROWS [DEPTH]]`: batches of one sequence of
-//! ROWS rows (1, as in generation, unless given) at DEPTH. A pass calls its operations in the same
-//! order every time, so the fastest of each call counts: other work on the machine only adds.
+//! `cargo run --release --example profile -- model.gguf [ROWS [DEPTH [OUTPUTS]]]`: batches of one
+//! sequence of ROWS rows (1, as in generation, unless given) at DEPTH, of which the last OUTPUTS (1) are
+//! multiplied with the output matrix. A pass calls its operations in the same order every time, so the
+//! fastest of each call counts: other work on the machine only adds.
 
 use ingle::formats::gguf::Metadata;
 use ingle::tensor::cpu::Cpu;
@@ -49,7 +50,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let path = arguments.next().ok_or("give a .gguf file")?;
     let mut number = |default: usize| arguments.next().map_or(Ok(default), |n| n.parse());
-    let (rows, depth) = (number(1)?, number(0)?);
+    let (rows, depth, outputs) = (number(1)?, number(0)?, number(1)?);
     let threads = std::thread::available_parallelism()?.get();
 
     let calls = Arc::new(Mutex::new(Calls::default()));
@@ -79,10 +80,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             sequence: 0,
         })
         .collect();
+    let outputs: Vec<u32> = (rows.saturating_sub(outputs)..rows)
+        .map(|i| i as u32)
+        .collect();
     let batch = Batch {
         rows: &batch,
         sequences: &[&pages],
-        outputs: &[rows as u32 - 1],
+        outputs: &outputs,
         hidden: false,
     };
     let (mut logits, mut fastest) = (Vec::new(), Duration::MAX);

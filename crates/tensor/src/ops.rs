@@ -487,4 +487,8 @@ pub trait Ops: Send {
     ) -> Result<(), SourceError>;
     /// Appends the rows of `x` in `rows` to `out`: embeddings, on their way out of a network.
     fn read(&mut self, x: &Self::Buf, rows: std::ops::Range<usize>, out: &mut Vec<f32>);
+    /// Runs `work(i)` for each `i` below `n`, by as many processors as there are.
+    fn each(&self, n: usize, work: &(dyn Fn(usize) + Sync)) {
+        (0..n).for_each(work);
+    }
 }

@@ -78,7 +78,7 @@ impl Places {
     }
 
     /// Bytes of a panel of `blocks` blocks.
-    const fn panel(self, blocks: usize) -> usize {
+    pub const fn panel(self, blocks: usize) -> usize {
         let rest = blocks % self.group * self.body;
         self.group_start(blocks) + if rest > 0 { self.header + rest } else { 0 }
     }

@@ -730,9 +730,9 @@ impl Ops for Cpu {
         }
         let form = head.weight.activations();
         self.forms.make(form, rows, self.leaf, &self.team);
-        // Panels write sixteen outputs each, also where the vocabulary ends earlier.
+        // Panels write sixteen outputs each, also where the vocabulary ends earlier. What `out` holds
+        // stays there until they do: it is too much to be cleared for nothing.
         let stride = n_vocab.next_multiple_of(PANEL);
-        out.clear();
         out.resize(n * stride, 0.0);
         let shared = Shared::new(out);
         self.columns.clear();
@@ -746,10 +746,12 @@ impl Ops for Cpu {
             columns: 0..n,
         };
         self.multiply(1, &product, &Columns(&self.columns))?;
-        for i in 0..n {
-            out.copy_within(i * stride..i * stride + n_vocab, i * n_vocab);
+        if stride != n_vocab {
+            for i in 0..n {
+                out.copy_within(i * stride..i * stride + n_vocab, i * n_vocab);
+            }
+            out.truncate(n * n_vocab);
         }
-        out.truncate(n * n_vocab);
         if let Some(bias) = &head.bias {
             for row in out.chunks_exact_mut(n_vocab) {
                 // SAFETY: the leaf's features are there.
@@ -770,5 +772,9 @@ impl Ops for Cpu {
     fn read(&mut self, x: &Buf, rows: std::ops::Range<usize>, out: &mut Vec<f32>) {
         rows.for_each(|i| out.extend_from_slice(x.row(i)));
         self.observer.done("read");
+    }
+
+    fn each(&self, n: usize, work: &(dyn Fn(usize) + Sync)) {
+        self.team.share(n, 1, &|_, range| range.for_each(work));
     }
 }

@@ -12,8 +12,12 @@ use crate::pack::Layout;
 use ingle_formats::TensorType;
 use std::time::Duration;
 
-/// Elements of a row of the panel that is measured with.
+/// Elements of a row of the panels that are measured with.
 const K: usize = 2048;
+
+/// Panels that few columns are measured with: more than the second-level cache holds, since weights come
+/// from memory. With many columns that matters little, and they have as many panels less.
+const PANELS: usize = 64;
 
 /// Numbers of columns that are measured.
 const COLUMNS: [usize; 5] = [8, 16, 32, 64, 256];
@@ -27,7 +31,7 @@ impl Choice {
     /// What was fastest where it was measured last: on a Zen 4.
     pub fn usual(leaf: &Leaf) -> Self {
         let from = |ty| match (leaf.isa(), ty) {
-            (Isa::Avx512, TensorType::Q6K) => 8,
+            (Isa::Avx512, TensorType::Q6K) => 64,
             (Isa::Amx, _) => 32, // not measured yet
             (Isa::Avx512, _) => usize::MAX,
             (_, TensorType::Q8_0 | TensorType::Q4_0) => usize::MAX,
@@ -46,7 +50,7 @@ impl Choice {
         if leaf.isa() == Isa::Scalar {
             return Self::usual(leaf); // it would take seconds, where speed does not matter
         }
-        let bench = Bench::new();
+        let bench = Bench::new(leaf);
         Self::each(leaf, |ty| {
             let pays = |n: &usize| bench.unpacking_pays(leaf, ty, *n, now);
             // The smallest number from which on it always pays.
@@ -82,11 +86,12 @@ struct Bench {
 }
 
 impl Bench {
-    fn new() -> Self {
+    fn new(leaf: &Leaf) -> Self {
         let most = TensorType::ALL
             .iter()
+            .filter(|ty| leaf.many(**ty).is_some())
             .map(|ty| Layout::new(*ty).panel_bytes(K));
-        let mut weights = Aligned::zeroed(most.max().unwrap_or(0));
+        let mut weights = Aligned::zeroed(PANELS * most.max().unwrap_or(0));
         weights.bytes_mut().fill(17);
         Self {
             weights,
@@ -120,20 +125,26 @@ impl Bench {
                 out: out.as_mut_ptr(),
             })
             .collect();
-        let panel = self.weights.bytes().as_ptr();
-        let best = |run: &dyn Fn()| {
+        let panels = (PANELS * COLUMNS[0] / n).max(1);
+        let panels = self
+            .weights
+            .bytes()
+            .chunks_exact(Layout::new(ty).panel_bytes(K))
+            .take(panels);
+        let best = |run: &dyn Fn(*const u8)| {
             let time = |_| {
                 let start = now();
-                run();
+                panels.clone().for_each(|panel| run(panel.as_ptr()));
                 now().saturating_sub(start)
             };
             (0..4).map(time).min().unwrap_or_default()
         };
         // SAFETY: the processor has the leaf's features; there is a panel of `K` columns, and the
         // activations, sums and outputs that as many columns need.
-        let direct = best(&|| unsafe { direct(panel, K, &columns, 0) });
+        let direct = best(&|panel| unsafe { direct(panel, K, &columns, 0) });
+        let parts = 0..K / many::PART;
         // SAFETY: as above.
-        let unpacked = best(&|| unsafe { many(panel, 0..K / many::PART, K, &columns, 0) });
+        let unpacked = best(&|panel| unsafe { many(panel, parts.clone(), K, &columns, 0) });
         // By a few percent, so that chance does not choose.
         unpacked.saturating_mul(32) < direct.saturating_mul(31)
     }

@@ -4,7 +4,7 @@
 //! `acc = fma(d_w * d_a, f32(s), acc)`.
 
 use super::many::{BlockFormat, Blocks, run};
-use super::{Column, Format, PANEL, ahead, splat4};
+use super::{Column, Format, PANEL, ahead, reach, splat4};
 use crate::kernel::simd::Simd;
 use crate::pack;
 
@@ -24,6 +24,7 @@ impl Format for Q8_0 {
         offset: usize,
     ) {
         let blocks = k / 32;
+        let reach = reach::<N>(pack::Q8_0.panel(blocks));
         // SAFETY: offsets stay inside the panel and the columns, as `matmul` requires.
         unsafe {
             for part in 0..PANEL / S::LANES {
@@ -34,7 +35,7 @@ impl Format for Q8_0 {
                     let mut sum = [S::i_zero(); N];
                     for j in 0..8 {
                         let w = S::b_load(q.add(j * 64));
-                        ahead::<S, N>(q.add(j * 64), k);
+                        ahead::<S, N>(q.add(j * 64), k, reach);
                         for c in 0..N {
                             sum[c] = S::dot_i8(
                                 sum[c],
@@ -66,6 +67,7 @@ impl Format for Q4_0 {
         offset: usize,
     ) {
         let blocks = k / 32;
+        let reach = reach::<N>(pack::Q4_0.panel(blocks));
         // SAFETY: offsets stay inside the panel and the columns, as `matmul` requires.
         unsafe {
             for part in 0..PANEL / S::LANES {
@@ -76,7 +78,7 @@ impl Format for Q4_0 {
                     let mut sum = [S::i_zero(); N];
                     for j in 0..4 {
                         let w = S::b_load(q.add(j * 64));
-                        ahead::<S, N>(q.add(j * 64), k);
+                        ahead::<S, N>(q.add(j * 64), k, reach);
                         let (low, high) = (S::b_and(w, 15), S::b_shr_and::<4>(w, 15));
                         for c in 0..N {
                             let values = columns[c].values;

@@ -4,7 +4,7 @@
 //! `sub-scale * product` is one exact integer `s`, that of the minimums `m`:
 //! `acc = fma(d_w * d_a, f32(s), acc)`, then `acc = fma(-(dmin_w * d_a), f32(m), acc)`.
 
-use super::{Column, Format, PANEL, ahead, in_order, moved, splat4};
+use super::{Column, Format, PANEL, ahead, in_order, moved, reach, splat4};
 use crate::kernel::quantise::SUMS_256;
 use crate::kernel::simd::Simd;
 use crate::pack;
@@ -25,6 +25,7 @@ impl Format for Q4K {
         offset: usize,
     ) {
         let blocks = k / 256;
+        let reach = reach::<N>(pack::Q4_K.panel(blocks));
         // SAFETY: offsets stay inside the panel and the columns, as `matmul` requires.
         unsafe {
             for part in 0..PANEL / S::LANES {
@@ -40,7 +41,7 @@ impl Format for Q4K {
                         let (mut low, mut high) = ([S::i_zero(); N], [S::i_zero(); N]);
                         for j in 0..8 {
                             let w = S::b_load(q.add(j * 64));
-                            ahead::<S, N>(q.add(j * 64), k);
+                            ahead::<S, N>(q.add(j * 64), k, reach);
                             let (l, h) = (S::b_and(w, 15), S::b_shr_and::<4>(w, 15));
                             for c in 0..N {
                                 let (values, at) =

@@ -4,7 +4,7 @@
 //! `sub-scale * product` is one exact integer `s` (and `m` for the minimums of Q2_K):
 //! `acc = fma(d_w * d_a, f32(s), acc)`, then `acc = fma(-(dmin_w * d_a), f32(m), acc)`.
 
-use super::{Column, Format, PANEL, in_order, moved, splat4};
+use super::{Column, Format, PANEL, ahead, in_order, moved, reach, splat4};
 use crate::kernel::quantise::SUMS_256;
 use crate::kernel::simd::Simd;
 use crate::pack;
@@ -170,6 +170,7 @@ impl Format for Q6K {
         offset: usize,
     ) {
         let blocks = k / 256;
+        let reach = reach::<N>(pack::Q6_K.panel(blocks));
         // SAFETY: offsets stay inside the panel and the columns, as `matmul` requires.
         unsafe {
             for part in 0..PANEL / S::LANES {
@@ -182,6 +183,9 @@ impl Format for Q6K {
                         in_order();
                         let q = block.add(256 + pair * 384 + lane * 4);
                         let at = b * 256 + pair * 32;
+                        for line in 0..6 {
+                            ahead::<S, N>(q.add(line * 64), k, reach);
+                        }
                         let first = six_bits::<S, N>(q, columns, at);
                         let second = six_bits::<S, N>(q.add(192), columns, at + 16);
                         let scales = S::i_load_i8_pairs(block.add(pair * 32 + lane * 2));
