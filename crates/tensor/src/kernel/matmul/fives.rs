@@ -3,7 +3,7 @@
 //! Per block: the integer sum `s` of products, exact; then `acc = fma(d_w * d_a, f32(s), acc)`, and
 //! for the minimum, with the sum `m` of the activations, `acc = fma(m_w * d_a, f32(m), acc)`.
 
-use super::{Column, Format, PANEL, moved, splat4};
+use super::{Column, Format, PANEL, moved, next_panel, reach, splat4};
 use crate::kernel::simd::Simd;
 use crate::pack;
 
@@ -26,6 +26,7 @@ impl Format for Q4_1 {
         offset: usize,
     ) {
         let blocks = k / 32;
+        let reach = reach::<N>(pack::Q4_1.panel(blocks));
         // SAFETY: offsets stay inside the panel and the columns, as `matmul` requires.
         unsafe {
             for part in 0..PANEL / S::LANES {
@@ -34,6 +35,7 @@ impl Format for Q4_1 {
                 for b in 0..blocks {
                     let block = panel.add(pack::Q4_1.body(b));
                     let q = block.add(64 + lane * 4);
+                    next_panel::<S, N>(q, 4, reach);
                     let mut sum = [S::i_zero(); N];
                     for j in 0..4 {
                         let w = S::b_load(q.add(j * 64));
@@ -63,6 +65,7 @@ impl Format for Q5_0 {
         offset: usize,
     ) {
         let blocks = k / 32;
+        let reach = reach::<N>(pack::Q5_0.panel(blocks));
         // SAFETY: offsets stay inside the panel and the columns, as `matmul` requires.
         unsafe {
             for part in 0..PANEL / S::LANES {
@@ -70,6 +73,7 @@ impl Format for Q5_0 {
                 let mut acc = [S::f_zero(); N];
                 for b in 0..blocks {
                     let q = panel.add(pack::Q5_0.body(b) + lane * 4);
+                    next_panel::<S, N>(q, 5, reach);
                     let sum = five_bits::<S, N>(q, columns, b);
                     let d = S::f_load_f16(panel.add(pack::Q5_0.scales(b) + lane * 2));
                     for c in 0..N {
@@ -97,6 +101,7 @@ impl Format for Q5_1 {
         offset: usize,
     ) {
         let blocks = k / 32;
+        let reach = reach::<N>(pack::Q5_1.panel(blocks));
         // SAFETY: offsets stay inside the panel and the columns, as `matmul` requires.
         unsafe {
             for part in 0..PANEL / S::LANES {
@@ -104,6 +109,7 @@ impl Format for Q5_1 {
                 let mut acc = [S::f_zero(); N];
                 for b in 0..blocks {
                     let block = panel.add(pack::Q5_1.body(b));
+                    next_panel::<S, N>(block, 6, reach);
                     let sum = five_bits::<S, N>(block.add(64 + lane * 4), columns, b);
                     add_with_minimum::<S, N>(&mut acc, block.add(lane * 2), &sum, columns, b);
                 }

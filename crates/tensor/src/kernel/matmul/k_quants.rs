@@ -4,7 +4,7 @@
 //! `sub-scale * product` is one exact integer `s`, that of the minimums `m`:
 //! `acc = fma(d_w * d_a, f32(s), acc)`, then `acc = fma(-(dmin_w * d_a), f32(m), acc)`.
 
-use super::{Column, Format, PANEL, ahead, in_order, moved, reach, splat4};
+use super::{Column, Format, PANEL, ahead, in_order, moved, next_panel, reach, splat4};
 use crate::kernel::quantise::SUMS_256;
 use crate::kernel::simd::Simd;
 use crate::pack;
@@ -85,6 +85,7 @@ impl Format for Q5K {
         offset: usize,
     ) {
         let blocks = k / 256;
+        let reach = reach::<N>(pack::Q5_K.panel(blocks));
         // SAFETY: offsets stay inside the panel and the columns, as `matmul` requires.
         unsafe {
             for part in 0..PANEL / S::LANES {
@@ -97,6 +98,7 @@ impl Format for Q5K {
                     for chunk in 0..4 {
                         in_order();
                         let lines = block.add(320 + chunk * 640 + lane * 4);
+                        next_panel::<S, N>(lines, 10, reach);
                         let at = b * 256 + chunk * 64;
                         let (low, high) = five_bits::<S, N>(lines, columns, at);
                         let scales = S::i_load_u8_pairs(sub.add(chunk * 32));

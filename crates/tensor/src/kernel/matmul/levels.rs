@@ -4,7 +4,7 @@
 //! neighbours: IQ4_NL and MXFP4 have a float scale a block of 32 as Q4_0, IQ4_XS integer sub-scales
 //! and one exact sum a super-block of 256 as Q6_K.
 
-use super::{Column, Format, PANEL, in_order, splat4};
+use super::{Column, Format, PANEL, in_order, next_panel, reach, splat4};
 use crate::kernel::quantise::SUMS_256;
 use crate::kernel::simd::Simd;
 use crate::pack;
@@ -46,6 +46,7 @@ impl Format for Iq4Nl {
         offset: usize,
     ) {
         let blocks = k / 32;
+        let reach = reach::<N>(pack::IQ4_NL.panel(blocks));
         // SAFETY: offsets stay inside the panel and the columns, as `matmul` requires.
         unsafe {
             for part in 0..PANEL / S::LANES {
@@ -53,6 +54,7 @@ impl Format for Iq4Nl {
                 let mut acc = [S::f_zero(); N];
                 for b in 0..blocks {
                     let q = panel.add(pack::IQ4_NL.body(b) + lane * 4);
+                    next_panel::<S, N>(q, 4, reach);
                     let sum = iq4_lines::<S, N>(q, columns, b * 32);
                     let d = S::f_load_f16(panel.add(pack::IQ4_NL.scales(b) + lane * 2));
                     add_lowered::<S, N>(&mut acc, d, &sum, S::I8_BIAS, columns, b);
@@ -74,6 +76,7 @@ impl Format for Mxfp4 {
         offset: usize,
     ) {
         let blocks = k / 32;
+        let reach = reach::<N>(pack::MXFP4.panel(blocks));
         // SAFETY: offsets stay inside the panel and the columns, as `matmul` requires.
         unsafe {
             for part in 0..PANEL / S::LANES {
@@ -81,6 +84,7 @@ impl Format for Mxfp4 {
                 let mut acc = [S::f_zero(); N];
                 for b in 0..blocks {
                     let q = panel.add(pack::MXFP4.body(b) + lane * 4);
+                    next_panel::<S, N>(q, 4, reach);
                     let mut sum = [S::i_zero(); N];
                     for j in 0..4 {
                         let w = S::b_load(q.add(j * 64));
@@ -112,6 +116,7 @@ impl Format for Iq4Xs {
         offset: usize,
     ) {
         let blocks = k / 256;
+        let reach = reach::<N>(pack::IQ4_XS.panel(blocks));
         // SAFETY: offsets stay inside the panel and the columns, as `matmul` requires.
         unsafe {
             for part in 0..PANEL / S::LANES {
@@ -123,6 +128,7 @@ impl Format for Iq4Xs {
                     for pair in 0..4 {
                         in_order();
                         let q = block.add(128 + pair * 512 + lane * 4);
+                        next_panel::<S, N>(q, 8, reach);
                         let at = b * 256 + pair * 64;
                         let first = iq4_lines::<S, N>(q, columns, at);
                         let second = iq4_lines::<S, N>(q.add(256), columns, at + 32);

@@ -165,7 +165,7 @@ unsafe fn moved<S: Simd, const SHIFT: i32>(x: S::B, mask: u8) -> S::B {
     }
 }
 
-/// How far ahead of a load [`ahead`] asks for weights, for a panel of so many bytes.
+/// How far ahead of a load [`ahead`] and [`next_panel`] ask for weights, for a panel of so many bytes.
 ///
 /// With many columns a panel's first tile is its only one to wait for memory: it asks for the same place
 /// of the next panel, which the later tiles leave time to come.
@@ -173,6 +173,18 @@ unsafe fn moved<S: Simd, const SHIFT: i32>(x: S::B, mask: u8) -> S::B {
 fn reach<const N: usize>(panel_bytes: usize) -> usize {
     const FAR: usize = 32 << 10;
     if N >= 8 { panel_bytes.min(FAR) } else { 1024 }
+}
+
+/// Asks for so many lines of the next panel, with so many columns that the first of several tiles
+/// is the only one that would wait for them.
+#[inline(always)]
+unsafe fn next_panel<S: Simd, const N: usize>(p: *const u8, lines: usize, reach: usize) {
+    if N >= 8 {
+        for line in 0..lines {
+            // SAFETY: the caller has the features of `S`; the address need not be readable.
+            unsafe { S::prefetch(p.wrapping_add(line * 64 + reach)) }
+        }
+    }
 }
 
 /// Asks for the weights that come `reach` further on, where that pays: with several columns less is

@@ -4,7 +4,7 @@
 //! `sub-scale * product` is one exact integer `s` (and `m` for the minimums of Q2_K):
 //! `acc = fma(d_w * d_a, f32(s), acc)`, then `acc = fma(-(dmin_w * d_a), f32(m), acc)`.
 
-use super::{Column, Format, PANEL, ahead, in_order, moved, reach, splat4};
+use super::{Column, Format, PANEL, in_order, moved, next_panel, reach, splat4};
 use crate::kernel::quantise::SUMS_256;
 use crate::kernel::simd::Simd;
 use crate::pack;
@@ -28,6 +28,7 @@ impl Format for Q2K {
         offset: usize,
     ) {
         let blocks = k / 256;
+        let reach = reach::<N>(pack::Q2_K.panel(blocks));
         // SAFETY: offsets stay inside the panel and the columns, as `matmul` requires.
         unsafe {
             for part in 0..PANEL / S::LANES {
@@ -39,6 +40,7 @@ impl Format for Q2K {
                     for pair in 0..8 {
                         in_order();
                         let q = block.add(320 + pair * 128 + lane * 4);
+                        next_panel::<S, N>(q, 2, reach);
                         let at = b * 256 + pair * 32;
                         let first = two_bits::<S, N>(q, columns, at);
                         let second = two_bits::<S, N>(q.add(64), columns, at + 16);
@@ -97,6 +99,7 @@ impl Format for Q3K {
         offset: usize,
     ) {
         let blocks = k / 256;
+        let reach = reach::<N>(pack::Q3_K.panel(blocks));
         // SAFETY: offsets stay inside the panel and the columns, as `matmul` requires.
         unsafe {
             for part in 0..PANEL / S::LANES {
@@ -108,6 +111,7 @@ impl Format for Q3K {
                     for pair in 0..8 {
                         in_order();
                         let q = block.add(256 + pair * 192 + lane * 4);
+                        next_panel::<S, N>(q, 3, reach);
                         let at = b * 256 + pair * 32;
                         let (first, second) = three_bits::<S, N>(q, columns, at);
                         let scales = S::i_load_i8_pairs(block.add(pair * 32 + lane * 2));
@@ -183,9 +187,7 @@ impl Format for Q6K {
                         in_order();
                         let q = block.add(256 + pair * 384 + lane * 4);
                         let at = b * 256 + pair * 32;
-                        for line in 0..6 {
-                            ahead::<S, N>(q.add(line * 64), k, reach);
-                        }
+                        next_panel::<S, N>(q, 6, reach);
                         let first = six_bits::<S, N>(q, columns, at);
                         let second = six_bits::<S, N>(q.add(192), columns, at + 16);
                         let scales = S::i_load_i8_pairs(block.add(pair * 32 + lane * 2));
