@@ -15,8 +15,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 const PAGES: [&str; 4] = [
-    include_str!("../../../docs/policy.md"),
-    include_str!("../../../docs/providers.md"),
+    include_str!("../../../docs/streaming.md"),
+    include_str!("../../../docs/prefixes.md"),
     include_str!("../../../docs/routing.md"),
     include_str!("../../../docs/ledger.md"),
 ];

@@ -79,6 +79,11 @@ impl Work<'_> {
 /// How one job went.
 type Done = Result<(), LedgerError>;
 
+/// A statement that comes with each job, and is read once.
+fn said(connection: &Connection, sql: &str) -> rusqlite::Result<usize> {
+    connection.prepare_cached(sql)?.execute([])
+}
+
 /// As SQLite keeps it.
 pub(super) fn millis(at: u64) -> i64 {
     i64::try_from(at).unwrap_or(i64::MAX)
@@ -295,16 +300,16 @@ impl Writer {
         }
         let mut all = Vec::with_capacity(jobs.len());
         for job in jobs {
-            change.execute_batch("SAVEPOINT job").map_err(of)?;
+            said(&change, "SAVEPOINT job").map_err(of)?;
             let done = job.run(&mut work);
             if let Err(error) = &done {
                 // A full disk or a fault of it undoes the whole transaction.
                 if change.is_autocommit() || error.passes() {
                     return Err(error.clone());
                 }
-                change.execute_batch("ROLLBACK TO job").map_err(of)?;
+                said(&change, "ROLLBACK TO job").map_err(of)?;
             }
-            change.execute_batch("RELEASE job").map_err(of)?;
+            said(&change, "RELEASE job").map_err(of)?;
             all.push(done);
         }
         change.commit().map_err(of)?;
