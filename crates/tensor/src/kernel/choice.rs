@@ -15,9 +15,9 @@ use std::time::Duration;
 /// Elements of a row of the panels that are measured with.
 const K: usize = 2048;
 
-/// Panels that few columns are measured with: more than the second-level cache holds, since weights come
-/// from memory. With many columns that matters little, and they have as many panels less.
-const PANELS: usize = 64;
+/// Panels that few columns are measured with: more than the first-level cache holds, since weights come
+/// from further away. With many columns that matters little, and they have as many panels less.
+const PANELS: usize = 16;
 
 /// Numbers of columns that are measured.
 const COLUMNS: [usize; 5] = [8, 16, 32, 64, 256];
