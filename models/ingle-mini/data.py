@@ -256,6 +256,90 @@ def vary(story, rng):
     return swap(story, pairs) if pairs else story
 
 
+def openings(story):
+    """[(where, noun)] of the nouns of the first sentences that the story is about, or takes up again."""
+    low, out, seen = story.lower(), [], set()
+    for m in re.finditer(r"\b(?:a|an|his|her|the) ((?:[a-z]+ )?)([a-z]+)\b", low[:260]):
+        adj, n = m[1].strip(), m[2]
+        if n in seen or n in NOT_SUBJECTS or n in ADJ or len(n) < 3 or n.endswith("ly") or (adj and adj not in ADJ):
+            continue
+        who = n in ANIMALS or re.match(r" (?:named|called) ", low[m.end():]) or re.search(r"there (?:was|lived) $", low[:m.start()])
+        if who or len(re.findall(rf"\b{n}s?\b", low)) > 2:
+            seen.add(n)
+            out.append((m.start(2), n))
+    return out
+
+
+class Nouns:
+    """Words a story may be about: animals, people, things; from the training stories and from lists of nouns."""
+    def __init__(self, stories, data):
+        def words_in(*names):
+            for name in names:
+                with open(os.path.join(data, "text", "corpora_lists", name + ".json"), encoding="utf-8") as f:
+                    rows = next(v for v in json.load(f).values() if isinstance(v, list))
+                yield from (w.lower() for w in rows if isinstance(w, str) and w.isalpha() and w.isascii() and 2 < len(w) < 13)
+        count = {}
+        for s in stories:
+            for _, n in openings(s):
+                count[n] = count.get(n, 0) + 1
+        people = FEMALE_CHARS | set("boy man king prince father dad grandpa wizard knight farmer".split())
+        people |= {w for w in words_in("humans_occupations") if len(w) < 10}
+        self.of = {"animal": sorted(ANIMALS | set(words_in("animals_common"))), "person": sorted(people)}
+        plural = lambda n: n.endswith("s") and not n.endswith("ss") and n != "bus"
+        things = {n for n, k in count.items() if k > 1 and not plural(n)} | set(words_in(
+            "objects_objects", "objects_clothing", "foods_fruits", "foods_vegetables", "plants_flowers"))
+        self.of["thing"] = sorted(n for n in things if n not in self.of["animal"] and n not in people and not plural(n))
+        self.kind = {n: k for k, ns in self.of.items() for n in ns}
+
+    def other(self, noun, rng):
+        kind = self.kind.get(noun, "thing")
+        return rng.choice(self.of[kind if rng.random() < 0.85 else rng.choice(list(self.of))])
+
+
+def about(story, nouns, rng, whole):
+    """(request, parts) on a noun that stands in the first sentences, or none where nothing fits.
+
+    Often the noun is another one, everywhere in the story: then only the request tells which. Where it is first
+    named, it counts more in the loss. Not `whole`: the story as far as two sentences after that, without an end.
+    """
+    found = openings(story)
+    if not found:
+        return None
+    _, noun = found[0] if rng.random() < 0.6 else rng.choice(found)
+    if rng.random() < (0.35 if whole else 0.65):
+        new = nouns.other(noun, rng)
+        if not re.search(rf"\b{new}", story.lower()):
+            story, noun = swap(story, [(noun, new)]), new
+    m = re.search(rf"\b{noun}", story.lower())
+    if not m:
+        return None
+    adj = re.search(r"\b(?:a|an) ([a-z]+) $", story[:m.start()])
+    subject = article(noun)
+    if adj and adj[1] in ADJ and rng.random() < 0.3:
+        subject = article(adj[1] + " " + noun)
+    elif len(found) > 1 and rng.random() < 0.12:
+        rest = [n for _, n in found if n != noun and re.search(rf"\b{n}\b", story.lower())]
+        subject += " and " + article(rng.choice(rest)) if rest else ""
+    elif rng.random() < 0.04:
+        subject = rng.choice(["the " + noun, noun + "s" if not noun.endswith("s") else "a " + noun])
+    at = m.start() - (story[m.start() - 1] == " " if m.start() else 0)
+    cut = len(story)
+    if not whole:
+        ends = [e.end() for e in re.finditer(r"[.!?][\"']?(?=\s)", story) if e.end() > m.end()]
+        cut = ends[1] if len(ends) > 1 else cut
+    again = re.search(rf"\b{noun}", story[m.end():cut].lower())
+    w = WEIGHT["story"]
+    parts = [(story[:at], w), (story[at:m.end()], 4 * w)]
+    if again:
+        two = m.end() + again.start() - 1
+        parts += [(story[m.end():two], w), (story[two:m.end() + again.end()], 2 * w), (story[m.end() + again.end():cut], w)]
+    else:
+        parts += [(story[m.end():cut], w)]
+    if cut == len(story):
+        parts.append(("<|im_end|>", w))
+    return rng.choice(ASK).format(s=subject), [p for p in parts if p[0]]
+
+
 def small_talk(rng, asked):
     kind = rng.choice([*CHAT, "no", "no", "no"])
     am, can, hint = rng.choice(I_AM), rng.choice(I_CAN), rng.choice(TRY)
@@ -275,7 +359,7 @@ def turn(role, text):
 
 def request(story, rng):
     subject = subjects(story)
-    return rng.choice(ASK).format(s=rng.choice(subject)) if subject and rng.random() < 0.88 else rng.choice(ASK_ANY)
+    return rng.choice(ASK).format(s=rng.choice(subject)) if subject and rng.random() < 0.8 else rng.choice(ASK_ANY)
 
 
 TOOLS_END = '</tools>\nTo call one, answer:\n<tool_call>\n{"name": ..., "arguments": {...}}\n</tool_call>'
@@ -291,9 +375,12 @@ def system(text, given=()):
 
 # Weights of the loss: what is asked counts a little, answers in full; short answers more, or stories drown them.
 ASKED, KINDS = 0.1, ["story", "intent", "spam", "pii", "tool", "talk", "copy"]
-WEIGHT = dict(story=1.0, intent=4.0, spam=4.0, pii=1.5, tool=1.5, talk=1.0, copy=1.5)
-# Examples of each kind in a part of the stream, about 0.1M tokens.
-PART = dict(story=190, tale=6, intent=180, spam=60, pii=150, tool=56, talk=24, copy=200)
+WEIGHT = dict(story=2.0, intent=1.0, spam=1.0, pii=3.0, tool=3.0, talk=1.0, copy=2.0)
+NAME, LABEL = 6.0, 16.0  # the name of an intent, the label of a message: what must be decided is few tokens
+SILENT = {"spam", "pii", "tool", "copy"}  # kinds where what is asked does not count at all
+# Examples of each kind in a part of the stream, about 0.12M tokens. `opening`: the first sentences of a story alone;
+# `intent` are conversations of one request, `intents` of several over one list, `table` of requests and names alone.
+PART = dict(story=110, opening=70, tale=4, intent=70, intents=66, table=46, spam=40, pii=200, tool=26, talk=14, copy=80)
 
 
 COPY = ["Repeat: %s", "Say this again: %s", "Copy this: %s", 'Put this in JSON: %s', 'As JSON, key "text": %s']
@@ -316,15 +403,21 @@ def copy(values, vocabulary, rng):
 
 
 class Stream:
-    """Endless training data in parts; part n is the same whenever it is asked for."""
+    """Endless training data in parts; part n follows from the seed and the parts before it."""
     def __init__(self, data=DATA, seed=20261121):
         self.seed = seed
         self.stories, self.dev = load(data)
         self.tales, self.asked = tales(data), questions(data)
-        self.spam, _, _ = labels.spam(data)
+        self.spam, sms, _ = labels.spam(data)
+        tube = {r["text"].strip()[:500] for r in labels.jsonl(data, "text", "youtube_spam", "comments.jsonl")}
+        self.tube = [r for r in self.spam if r[0] in tube]
+        self.sms = [r for r in self.spam if r[0] not in tube]
         self.sets, _, self.none = labels.intents(data)
+        self.turns = labels.Turns(self.sets)
+        self.nouns = Nouns(self.stories, data)
         self.pii, _ = pii.rows(data)
         self.pii_others, self.values = pii.others(data), pii.Values(data, self.pii)
+        self.pii_said = pii.said(data)
         plain = lambda q: not re.search(r"(?<=[a-z,] )[A-Z](?!\b|')", q)  # a name of somebody would be personal data
         self.clean = [q for q in self.asked if plain(q)] + [t for g in self.sets["hwu"].values() for t in g if t.islower()][::7]
         self.clean += [r[0] for r in self.pii if not r[1]] * 20
@@ -345,7 +438,7 @@ class Stream:
         return tools.example(self.values.lists["city"], rng)[0]
 
     def part(self, n):
-        """[(kind, [(text, is it the answer), ...]), ...] in random order."""
+        """[(kind, [(text, its weight in the loss), ...]), ...] in random order."""
         rng = random.Random(self.seed * 1000 + n)
         out = []
 
@@ -354,31 +447,43 @@ class Stream:
                 first = turn("system", rng.choice(SYSTEMS))
             parts = []
             for i, (ask, answer) in enumerate(turns):
-                before = (first if i == 0 else "\n") + turn("user", ask) + "<|im_start|>assistant\n"
-                parts += [(before, False), (answer + "<|im_end|>", True)]
+                parts.append(((first if i == 0 else "\n") + turn("user", ask) + "<|im_start|>assistant\n", 0.0 if kind in SILENT else ASKED))
+                parts += [(answer + "<|im_end|>", WEIGHT[kind])] if isinstance(answer, str) else answer
             out.append((kind, parts))
-        for s in self.pick(self.stories, PART["story"], n):
-            s = vary(s, rng)
-            first = [small_talk(rng, self.asked)] if rng.random() < 0.02 else []
-            put("story", first + [(request(s, rng), s)], system("", self.with_tools(rng)) if rng.random() < 0.02 else "")
+        for whole in (True, False):
+            count = PART["story" if whole else "opening"]
+            for s in self.pick(self.stories, count, n + 1000 * (not whole)):
+                s = vary(s, rng)
+                told = about(s, self.nouns, rng, whole) if not whole or rng.random() < 0.6 else None
+                if told is None and not whole:
+                    continue
+                first = [small_talk(rng, self.asked)] if rng.random() < 0.02 else []
+                put("story", first + [told or (request(s, rng), s)], system("", self.with_tools(rng)) if rng.random() < 0.01 else "")
         for title, text in self.pick(self.tales, PART["tale"], n):
             put("story", [(f"Tell me the tale called {title}.", text)])
         for _ in range(PART["talk"]):
             put("talk", [small_talk(rng, self.asked)], system("", self.with_tools(rng)) if rng.random() < 0.3 else "")
-        for _ in range(PART["intent"]):
-            put("intent", labels.intent_example(self.sets, self.none, rng))
-        queue = self.pick(self.spam, PART["spam"] * 3, n)
-        for _ in range(PART["spam"]):
-            put("spam", labels.spam_example(lambda: queue.pop() if queue else rng.choice(self.spam), rng))
+        for kind, count in (("intent", PART["intent"]), ("intents", PART["intents"])):
+            for _ in range(count):
+                rows = labels.intent_example(self.turns, self.none, rng, 1 if kind == "intent" else rng.randint(4, 8))
+                put("intent", [(ask, [(a, 1.0), (name, NAME), (z + "<|im_end|>", 1.0)]) for ask, (a, name, z) in rows])
+        for _ in range(PART["table"]):
+            a, b, z = ("Request: ", *("\n" + labels.in_three("intent", "")[0], '"}\n')) if rng.random() < 0.5 else ("", " = ", "\n")
+            rows = [p for text, name in labels.intent_table(self.turns, rng, 18 if a else 24)
+                    for p in ((a + text + b, ASKED), (name, NAME), (z, ASKED))]
+            put("intent", [("Name the intent of each request.", rows + [("<|im_end|>", ASKED)])])
+        for rows, share in ((self.tube, 0.7), (self.sms, 0.3)):
+            count = round(PART["spam"] * share)
+            queue = self.pick(rows, count * 4, n)
+            for _ in range(count):
+                said = labels.spam_example(lambda: queue.pop() if queue else rng.choice(rows), rng)
+                put("spam", [(ask, [(a, 1.0), (label, LABEL), (z + "<|im_end|>", 1.0)]) for ask, (a, label, z) in said])
         for _ in range(PART["pii"]):
-            put("pii", [pii.example(self.pii, self.pii_others, self.values, self.clean, rng)])
+            put("pii", [pii.example(self.pii, self.pii_others, self.values, self.clean, self.pii_said, rng)])
         for _ in range(PART["copy"]):
             put("copy", [copy(self.values, self.vocabulary, rng)])
         for _ in range(PART["tool"]):
-            given, ask, _, call, result, say = tools.example(self.values.lists["city"], rng)
-            turns = [(ask, call)]
-            if rng.random() < 0.3:
-                turns.append((f"<tool_response>\n{result}\n</tool_response>", say))
+            given, turns = tools.conversation(self.values.lists["city"], rng)
             put("tool", turns, system(rng.choice(SYSTEMS) if rng.random() < 0.2 else "", given))
         rng.shuffle(out)
         return out

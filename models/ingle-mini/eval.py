@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """The figures of the model card, from the GGUF file itself: eval.py ingle-mini.gguf [--data DIR] [--ingle BINARY]
 
-runner.py decodes the weights from their blocks and runs train.py's network in f32. With --ingle the last part asks the
-program itself, counts equal answers, and lets it tell the 100 stories: as it samples by itself, and with DRY.
+runner.py decodes the weights from their blocks and runs train.py's network in f32. With --ingle the program itself
+does the tasks too, its answers held to a schema; then its free answers are compared with those of PyTorch, and it tells
+the 100 stories: as it samples by itself, and with DRY.
 
 bits per byte   each held-out story after the request "Tell me a story."; the bits of its own tokens (the end
                 mark left out), over its UTF-8 bytes. On the first 100 stories whole, and on the first 20 cut where
@@ -19,7 +20,7 @@ import argparse, json, os, random, re, subprocess
 import numpy as np, torch
 import torch.nn.functional as F
 import data, tasks_eval
-from runner import agree, generate, load, prompt
+from runner import agree, generate, load, prompt, served
 
 SUBJECTS = """fox;wolf;bear;cat;dog;rabbit;mouse;frog;bird;duck;fish;horse;cow;pig;lion;tiger;monkey;elephant;owl;bee;
 turtle;snake;squirrel;hedgehog;sheep;penguin;dragon;dinosaur;crab;whale;ball;doll;car;train;boat;kite;bike;hat;
@@ -106,6 +107,7 @@ def main():
     ap.add_argument("--ingle", help="the program, to compare its answers")
     ap.add_argument("--only", nargs="*", default=["stories", "spam", "intent", "pii", "tools"])
     ap.add_argument("--n", type=int, default=0, help="at most so many items of each task, for a look while it trains")
+    ap.add_argument("--alone", action="store_true", help="without TF-IDF beside it")
     a = ap.parse_args()
     torch.set_num_threads(1)  # two wait for each other on a busy machine
     model, tok, kv = load(a.gguf)
@@ -118,10 +120,15 @@ def main():
     print(f"{os.path.getsize(a.gguf)} bytes, {sum(p.numel() for p in model.parameters())} parameters")
     if "stories" in a.only:
         stories(a, model, tok, kv)
-    for name in ("spam", "intent", "pii", "tools"):
-        if name in a.only:
-            getattr(tasks_eval, name)(a.data, model, tok, kv, a.n)
+    tasks = [getattr(tasks_eval, name) for name in ("spam", "intent", "pii", "tools") if name in a.only]
+    for task in tasks:
+        task(a.data, lambda asks, limit, _: generate(model, tok, kv, asks, limit=limit)[0], a.n, not a.n and not a.alone)
     if a.ingle:
+        print("the program, which holds labels, intents and personal data to a schema, and calls to their tools:")
+        with served(a.ingle, a.gguf) as say:
+            for task in tasks:
+                task(a.data, say, a.n, False)
+    if a.ingle and "stories" in a.only:
         agree(a.ingle, a.gguf, model, tok, kv, tasks_eval.a_few(a.data))
         for more in ([], ["--dry-multiplier", "0.8"]):
             told_by(a.ingle, a.gguf, more)

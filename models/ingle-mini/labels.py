@@ -106,6 +106,8 @@ def dress(name, style):
         return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).replace("_", " ").lower()
     if style == "Camel":
         return "".join(w[:1].upper() + w[1:] for w in name.split("_"))
+    if style == "turned":
+        return "_".join(reversed(name.split("_", 1)))
     return name
 
 
@@ -113,37 +115,109 @@ def intent_ask(template, names, text):
     return template.format(list=", ".join(names), lines="\n".join("- " + n for n in names), json=json.dumps(names), text=text)
 
 
-def intent_example(sets, none, rng):
-    """[(request, answer), ...]: one conversation about one list of intents."""
-    kind = rng.choices(list(sets), [6 if k == "clinc" else 2.5 if k == "hwu" else 1 for k in sets])[0]
+def said_otherwise(text, rng):
+    """The same request with a word lost, twice, or a polite one more: what a training text teaches beside its words."""
+    w = text.split()
+    if len(w) > 4 and rng.random() < 0.5:
+        w = [x for x in w if rng.random() > 0.1] or w
+    p = rng.random()
+    if p < 0.06:
+        w = [rng.choice(["please", "hey", "hi", "ok", "so", "well", "now"])] + w
+    elif p < 0.12:
+        w = w + [rng.choice(["please", "now", "thanks", "today"])]
+    elif p < 0.2 and len(w) > 3:
+        i = rng.randrange(len(w))
+        if len(w[i]) > 3:  # a slip of the keys
+            j = rng.randrange(len(w[i]) - 1)
+            w[i] = w[i][:j] + w[i][j + 1] + w[i][j] + w[i][j + 2:]
+    return " ".join(w)
+
+
+class Turns:
+    """The texts of each intent in turn, in another order each time round, so that all are seen as often."""
+    def __init__(self, sets):
+        self.sets, self.left = sets, {}
+        self.where = {n: k for k, group in sets.items() for n in group}
+
+    def text(self, name, rng):
+        left = self.left.setdefault(name, [])
+        if not left:
+            texts = self.sets[self.where[name]][name]
+            left += rng.sample(texts, len(texts))
+        text = left.pop()
+        return said_otherwise(text, rng) if rng.random() < 0.4 else text
+
+
+def near(name, group, rng):
+    """Names that share a word with this one: the hard ones to tell apart."""
+    parts = set(re.findall(r"[a-z]+", name.lower()))
+    return [m for m in group if m != name and parts & set(re.findall(r"[a-z]+", m.lower()))]
+
+
+def intent_example(turns, none, rng, requests):
+    """[(request, (before the name, the name, after it)), ...]: one conversation about one list of intents."""
+    sets = turns.sets
+    kind = rng.choices(list(sets), [7 if k == "clinc" else 1.5 if k == "hwu" else 0.5 for k in sets])[0]
     group = sets[kind]
-    n = min(len(group), rng.choice([2, 3, 4, 5, 6, 8, 8, 8, 10, 12, 16]))
+    n = min(len(group), rng.choice([2, 3, 4, 5, 6, 7, 8, 8, 8, 8, 8, 8, 10, 12]))
     names = rng.sample(list(group), n)
-    if rng.random() < 0.2:  # some names of other sets among them
+    if n > 3 and rng.random() < 0.25:
+        like = near(names[0], group, rng)
+        some = [m for m in rng.sample(like, min(3, len(like))) if m not in names]
+        names = names[:n - len(some)] + some
+        rng.shuffle(names)
+    if rng.random() < 0.1:  # some names of other sets among them
         other = [i for k in sets if k != kind for i in sets[k]]
         names = names[:max(1, n - 2)] + rng.sample(other, min(2, n))
-    style = rng.choice(["as is", "as is", "as is", "snake", "words", "Camel"])
+    style = rng.choice(["as is"] * 7 + ["words", "Camel", "turned" if kind == "hwu" else "as is"])
     shown = [dress(m, style) for m in names]
-    template = rng.choice([INTENT_ASK[0], *INTENT_ASK])
+    template = rng.choice([INTENT_ASK[0], INTENT_ASK[0], INTENT_ASK[0], *INTENT_ASK])
     out = []
-    for i in range(rng.choice([1, 1, 2, 3, 4, 6])):
+    for _ in range(requests):
         p = rng.random()
-        if p < 0.06:
+        if p < 0.05:
             text, answer = rng.choice(none), "none"
-        elif p < 0.22:  # an intent of the same set that is not on the list, or of another set
+        elif p < 0.22:  # an intent of the same set that is not on the list
             rest = [m for m in group if m not in names]
             if not rest:
                 continue
-            text, answer = rng.choice(group[rng.choice(rest)]), "none"
+            text, answer = turns.text(rng.choice(rest), rng), "none"
         else:
-            j = rng.randrange(min(n, len(names)))
-            where = next(s for s in sets.values() if names[j] in s)
-            text, answer = rng.choice(where[names[j]]), shown[j]
-        if kind == "clinc" and rng.random() < 0.2:
+            j = rng.randrange(len(names))
+            text, answer = turns.text(names[j], rng), shown[j]
+        if kind == "clinc" and rng.random() < 0.15:
             text = text[:1].upper() + text[1:] + rng.choice(["", ".", "?"])
         ask = intent_ask(template, shown, text) if not out else ("Request: " + text if "Request: " in template else text)
-        out.append((ask, json.dumps({"intent": answer}, ensure_ascii=False)))
-    return out or intent_example(sets, none, rng)
+        out.append((ask, in_three("intent", answer)))
+    return out or intent_example(turns, none, rng, requests)
+
+
+def in_three(key, value):
+    """The JSON object with this value in three parts: what must be decided is the one in the middle."""
+    before, after = json.dumps({key: "|"}).split("|")
+    return before, json.dumps(value, ensure_ascii=False)[1:-1], after
+
+
+def intent_table(turns, rng, lines=24):
+    """[(request, name)]: nothing but what each request is called, no list: the cheapest way to see many of them."""
+    group = list(turns.sets["clinc"])
+    return [(turns.text(n, rng), n) for n in rng.choices(group, k=lines)]
+
+
+def worn(text, rng):
+    """A message as it might have been: cut, in other capitals, or with words lost."""
+    p = rng.random()
+    if p < 0.08:
+        return text.lower()
+    if p < 0.11:
+        return text.upper()
+    w = text.split(" ")
+    if p < 0.4 and len(w) > 5:
+        return " ".join(x for x in w if rng.random() > 0.12) or text
+    if p < 0.5 and len(w) > 12:
+        i = rng.randrange(len(w) // 3)
+        return " ".join(w[i:i + len(w) * 2 // 3])
+    return text
 
 
 def spam_example(take, rng):
@@ -153,8 +227,9 @@ def spam_example(take, rng):
     else:
         ask, ham = rng.choice(NOT_ASK), "not spam"
     out = []
-    for _ in range(rng.choice([1, 1, 2, 3, 4, 6])):
+    for _ in range(rng.choice([1, 2, 3, 4, 5, 6])):
         text, label = take()
+        text = worn(text, rng) if rng.random() < 0.5 else text
         out.append((ask % text if not out else ("Message: " + text if "Message: " in ask else text),
-                    json.dumps({"label": "spam" if label == "spam" else ham})))
+                    in_three("label", "spam" if label == "spam" else ham)))
     return out

@@ -1,5 +1,5 @@
 """Read ingle-mini's GGUF file, answer with it in PyTorch, and compare with the answers of the program."""
-import json, subprocess
+import concurrent.futures, contextlib, json, os, socket, subprocess, tempfile, time, urllib.error, urllib.request
 import gguf, numpy as np, torch
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 import data, train
@@ -93,3 +93,45 @@ def agree(binary, path, model, tok, kv, asks):
         out = subprocess.run([binary, "run", path, "--raw", raw, "--temp", "0", "-n", "60"], capture_output=True, text=True)
         same += out.stdout.strip() == text.strip()
     print(f"the program gives the same answer at temperature 0 as the decoded weights in f32: {same} of {len(asks)}")
+
+
+@contextlib.contextmanager
+def served(binary, path):
+    """The program as a server: a function that answers requests at temperature 0, each held to its schema, where one is
+    given; calls of tools are held to the tools. What comes back is the text, a call in the form of the model's template."""
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+    address = f"http://127.0.0.1:{port}"
+
+    def one(ask, limit, schema):
+        text, given = (ask, None) if isinstance(ask, str) else ask
+        body = dict(model=os.path.basename(path).removesuffix(".gguf"), messages=[dict(role="user", content=text)], max_tokens=limit, temperature=0)
+        body |= dict(tools=given) if given else {}
+        body |= dict(response_format=dict(type="json_schema", json_schema=dict(name="answer", schema=schema))) if schema else {}
+        sent = urllib.request.Request(address + "/v1/chat/completions", json.dumps(body).encode(), {"content-type": "application/json"})
+        try:
+            with urllib.request.urlopen(sent, timeout=600) as got:
+                said = json.load(got)["choices"][0]["message"]
+        except urllib.error.HTTPError as e:
+            return "" if e.code == 400 else f"{e.code} {e.read()}"  # does not fit into the context
+        if calls := said.get("tool_calls"):
+            f = calls[0]["function"]
+            return f'<tool_call>{{"name": {json.dumps(f["name"])}, "arguments": {f["arguments"]}}}</tool_call>'
+        return said.get("content") or ""
+
+    def say(asks, limit, schemas):
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            return list(pool.map(one, asks, [limit] * len(asks), schemas))
+    with tempfile.TemporaryDirectory() as home:
+        env = dict(PATH=os.environ["PATH"], HOME=home)
+        server = subprocess.Popen([binary, "serve", path, "--port", str(port), "--quiet"], env=env)
+        try:
+            for _ in range(600):
+                with contextlib.suppress(OSError), urllib.request.urlopen(address + "/health", timeout=5):
+                    break
+                time.sleep(0.1)
+            yield say
+        finally:
+            server.terminate()
+            server.wait()

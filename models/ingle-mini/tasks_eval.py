@@ -1,6 +1,7 @@
 """Labels, intents, personal data and tool calls: what the model does on texts it never saw, beside TF-IDF.
 
-Every request has the first wording of its kind in labels.py and pii.py; answers are greedy. TF-IDF: words and pairs of
+Every request has the first wording of its kind in labels.py and pii.py; answers are greedy. `say(requests, limit, schemas)`
+answers: the decoded weights, which know no schemas, or the program, which holds each answer to its own. TF-IDF: words and pairs of
 words (for spam also letters 2 to 5 in a row), logistic regression (C = 10), trained on the same texts as the model.
 
 spam     messages (and comments) of which no near copy is in training; "right" needs a JSON object with that label.
@@ -17,7 +18,11 @@ tools    100 requests for the calculator and 100 for the clock, in wordings kept
 import collections, json, random, re
 import numpy as np
 import labels, pii as personal, tools as toolbox
-from runner import generate
+
+
+def held_to(key, values):
+    """The schema of an object with this one key and one of these values."""
+    return {"type": "object", "properties": {key: {"enum": values}}, "required": [key], "additionalProperties": False}
 
 
 def parse(text, key):
@@ -43,16 +48,16 @@ def f1(truth, got, label):
     return 2 * tp / max(1, truth.count(label) + got.count(label))
 
 
-def spam(folder, model, tok, kv, most=0):
+def spam(folder, say, most=0, peers=True):
     train, sms, tube = labels.spam(folder)
-    peer = None if most else tfidf().fit(*zip(*train))
+    peer = tfidf().fit(*zip(*train)) if peers else None
     for name, rows in (("messages", sms), ("comments", tube)):
         rows = rows[:most or None]
         truth = [l for _, l in rows]
-        got = [parse(t, "label") for t in generate(model, tok, kv, [labels.SPAM_ASK[0] % t for t, _ in rows], limit=12)[0]]
+        got = [parse(t, "label") for t in say([labels.SPAM_ASK[0] % t for t, _ in rows], 12, [held_to("label", ["spam", "ham"])] * len(rows))]
         line = lambda g: f"{sum(a == b for a, b in zip(truth, g)) / len(rows):.1%} right, F1 of spam {f1(truth, g, 'spam'):.3f}"
         print(f"spam, {len(rows)} {name} ({truth.count('spam')} spam): {line(got)}; no such object {sum(g not in ('spam', 'ham') for g in got)}"
-              + ("" if most else f"; TF-IDF {line(list(peer.predict([t for t, _ in rows])))}"), flush=True)
+              + ("" if not peers else f"; TF-IDF {line(list(peer.predict([t for t, _ in rows])))}"), flush=True)
 
 
 def lists_of(rows, names, rng, size=8, without=0.2):
@@ -75,7 +80,7 @@ def choose(classes, probabilities, cases, least):
     return got
 
 
-def intent(folder, model, tok, kv, most=0):
+def intent(folder, say, most=0, peers=True):
     rng = random.Random(5)
     with open(folder + "/evals/clinc150.json") as f:
         clinc = json.load(f)
@@ -86,7 +91,7 @@ def intent(folder, model, tok, kv, most=0):
     cases = {"clinc150": lists_of(inside, names, rng), "outside of all": lists_of([(t, None) for t, _ in outside], names, rng),
              "unseen intents": lists_of(rng.sample(new, most or 300), sorted({n for _, n in new}), rng)}
     peer = None
-    if not most:
+    if peers:
         from sklearn.model_selection import cross_val_predict
         rows = [(t, n) for n, texts in sets["clinc"].items() for t in texts] + [(t, "none") for t, _ in clinc["oos_train"]]
         peer = tfidf(False).fit(*zip(*rows))
@@ -98,12 +103,12 @@ def intent(folder, model, tok, kv, most=0):
         least = max(np.linspace(0, 0.5, 51), key=right)
     for name, cs in cases.items():
         asks = [labels.intent_ask(labels.INTENT_ASK[0], given, t) for t, given, _ in cs]
-        got = [parse(t, "intent") for t in generate(model, tok, kv, asks, limit=24)[0]]
+        got = [parse(t, "intent") for t in say(asks, 24, [held_to("intent", given + ["none"]) for _, given, _ in cs])]
         line = lambda g: (f"{sum(a == c[2] for a, c in zip(g, cs)) / len(cs):.1%} right"
                           f" (named {sum(a == c[2] for a, c in zip(g, cs) if c[2] != 'none')} of {sum(c[2] != 'none' for c in cs)},"
                           f" none {sum(a == c[2] for a, c in zip(g, cs) if c[2] == 'none')} of {sum(c[2] == 'none' for c in cs)})")
         bad = sum(g is None or g not in c[1] + ["none"] for g, c in zip(got, cs))
-        other = "" if most or name == "unseen intents" else f"; TF-IDF {line(choose(list(peer.classes_), peer.predict_proba([c[0] for c in cs]), cs, least))}"
+        other = "" if not peers or name == "unseen intents" else f"; TF-IDF {line(choose(list(peer.classes_), peer.predict_proba([c[0] for c in cs]), cs, least))}"
         print(f"intent among 8, {name}: {line(got)}; no name of the list {bad}{other}", flush=True)
 
 
@@ -147,17 +152,20 @@ def pii_tfidf(train):
     return find
 
 
-def pii(folder, model, tok, kv, most=0):
+def pii(folder, say, most=0, peers=True):
     train, test = personal.rows(folder)
     test = test[:most or None]
     truth = [[(k, t[a:b]) for k, a, b in s] for t, s in test]
-    found = [parse(t, "pii") for t in generate(model, tok, kv, [personal.ASK[0] % t for t, _ in test], limit=250)[0]]
+    find = {"type": "object", "properties": {"type": {"enum": sorted({k for _, s in train for k, _, _ in s})}, "text": {"type": "string"}},
+            "required": ["type", "text"], "additionalProperties": False}
+    schema = {"type": "object", "properties": {"pii": {"type": "array", "items": find}}, "required": ["pii"], "additionalProperties": False}
+    found = [parse(t, "pii") for t in say([personal.ASK[0] % t for t, _ in test], 250, [schema] * len(test))]
     ok = lambda e: isinstance(e, dict) and isinstance(e.get("type"), str) and isinstance(e.get("text"), str)
     got = [[(e["type"], e["text"]) for e in f if ok(e)] if isinstance(f, list) else [] for f in found]
     plain = lambda rows: [[v for _, v in r] for r in rows]
     print(f"pii, {len(test)} texts, {sum(map(len, truth))} finds: {score(truth, got)}; of any type {score(plain(truth), plain(got))}; "
           f"no such object {sum(not isinstance(f, list) for f in found)}", flush=True)
-    if not most:
+    if peers:
         find = pii_tfidf(train)
         peer = [find(t) for t, _ in test]
         print(f"  TF-IDF by word: {score(truth, peer)}; of any type {score(plain(truth), plain(peer))}")
@@ -185,10 +193,10 @@ def tool_cases(folder, what, n):
     return [toolbox.example(cities, rng, True, what) for _ in range(n)]
 
 
-def tools(folder, model, tok, kv, most=0):
+def tools(folder, say, most=0, peers=True):
     for what in ("calculator", "clock"):
         cases = tool_cases(folder, what, most or 100)
-        got = generate(model, tok, kv, [(c[1], c[0]) for c in cases], limit=100)[0]
+        got = say([(c[1], c[0]) for c in cases], 100, [None] * len(cases))
         marks = [checked(g, next(t for t in c[0] if t["function"]["name"] == c[2][0]), c[2][1]) for g, c in zip(got, cases)]
         print(f"tool calls, {what}: valid {sum(v for v, _ in marks)} of {len(cases)}, right {sum(r for _, r in marks)}", flush=True)
 

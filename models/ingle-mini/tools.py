@@ -31,19 +31,24 @@ NOW = """What time is it?;what time is it;What time is it now?;Tell me the time.
 Do you know what time it is?;Can you tell me the time?;The time, please.;Current time?;What's the time right now?;
 what's the time;Could you check the clock?;Time?;I need to know the time.;How late is it?;Please give me the current time.;
 What day is it today?;What is today's date?;what's the date;Which day is it?;Do you have the time?;Is it late?;
-Check the time for me.;What does the clock say?;Say what time it is.""".replace("\n", "").split(";")
+Check the time for me.;What does the clock say?;Say what time it is.;Hello, the time please;What hour is it?;Today's date, please.;
+Which date do we have today?;Read me the clock.;is it already evening?;What's today?;Let me know the time.""".replace("\n", "").split(";")
 NOW_HELD = """Hey, what time is it right now?;Could you tell me what time it is, please?;Look at the clock for me.;
 I wonder what time it is.;Give me the time now.;What is the current time?;what is the date today;Hi! Do you know the time?;
 Can you check what time it is?;time please""".replace("\n", "").split(";")
 THERE = """What time is it in {p}?;what time is it in {p};What time is it now in {p}?;Tell me the time in {p}.;Current time in {p}?;
 What's the time in {p}?;What is the time in {p} now?;I want to call a friend in {p}. What time is it there?;Time in {p};
 Do you know what time it is in {p}?;How late is it in {p}?;Can you tell me the time in {p}?;the time in {p} please;
-My sister lives in {p}. Is it night there?""".replace("\n", "").split(";")
+My sister lives in {p}. Is it night there?;Is it morning in {p}?;What hour is it in {p}?;clock in {p};{p} time?;Hey, what's the time over in {p}?;
+I fly to {p} tomorrow. What time do they have?;Let me know the time in {p}.;Are people in {p} asleep now?;
+What does the clock say in {p}?;time now in {p}?;What's the hour in {p}?;Has the day begun in {p}?""".replace("\n", "").split(";")
 THERE_HELD = """Please check the clock in {p}.;What is the current time in {p}?;what's the time right now in {p};
 If I call {p}, what time will it be there?;Could you tell me what time it is in {p}?;Give me the local time of {p}.""".replace("\n", "").split(";")
 SUM = """What is {e}?;what is {e};{e};{e} = ?;Calculate {e};calculate {e}.;How much is {e}?;how much is {e};Work out {e}.;
 Compute {e};Please calculate {e}.;What's {e}?;Can you work out {e}?;Tell me what {e} is.;Solve {e};I need {e}.;{e}?;
-Could you add this up: {e};Evaluate {e}.;Do you know {e}?""".replace("\n", "").split(";")
+Could you add this up: {e};Evaluate {e}.;Do you know {e}?;Give me {e}.;Hi, what's {e}?;Let me know what {e} comes to.;
+{e} is what?;Quick: {e};Could you calculate {e} please?;Use the calculator: {e};Run the numbers: {e}.;
+Help me with {e}.;Sum: {e};Say what {e} equals.;{e} equals?;Is {e} a big number? How much is it?""".replace("\n", "").split(";")
 SUM_HELD = """Hey, how much is {e}?;Can you compute {e} for me?;What does {e} make?;Please tell me the result of {e}.;
 I'd like to know {e}.;Find {e}.;what do you get for {e}""".replace("\n", "").split(";")
 SAID = [("+", ["plus", "+", "and", "added to"]), ("-", ["minus", "-", "take away", "less"]),
@@ -106,7 +111,7 @@ def value(expression):
 def arithmetic(rng, held):
     """(request, expression, (a, operator, b) or None)."""
     a, b, c = number(rng), number(rng), number(rng)
-    if rng.random() < 0.3:
+    if rng.random() < (0.3 if held else 0.45):
         ask, e = rng.choice(TOLD_HELD if held else TOLD)
         e = e.format(a=a, b=b)
         parts = e.split(" ")
@@ -127,37 +132,75 @@ def call(name, arguments):
     return "<tool_call>\n" + json.dumps({"name": name, "arguments": arguments}, ensure_ascii=False) + "\n</tool_call>"
 
 
+def arguments(how, e, parts):
+    """What a calculator that takes its arguments as `how` says is called with."""
+    num = lambda s: float(s) if "." in s else int(s)
+    return {how[1]: e} if how[0] == "one" else {how[1]: num(parts[0]), how[2]: num(parts[2]), how[3]: parts[1]}
+
+
+def outcome(e, rng):
+    """(the calculator's result, the closing answer)."""
+    v = value(e)
+    return ("error: division by zero", "That cannot be divided by zero.") if v is None else (v, rng.choice(DONE).format(e=e, v=v))
+
+
+def time_of(t, key, cities, rng, held):
+    """(request, the arguments of the call, the clock's result, the closing answer)."""
+    optional = not t["function"]["parameters"]["required"]
+    place = rng.choice(list(ZONES)) if key == "timezone" or rng.random() < 0.3 else rng.choice(cities)
+    if key and (not optional or rng.random() < 0.7):
+        ask = rng.choice(THERE_HELD if held else THERE).format(p=place)
+        args = {key: ZONES[place] if key == "timezone" else place}
+    else:
+        ask, args = rng.choice(NOW_HELD if held else NOW), {}
+    now = f"{rng.randint(0, 23):02}:{rng.randint(0, 59):02}"
+    return ask, args, now, f"It is {now}" + (f" in {place}." if args else ".")
+
+
+def conversation(cities, rng):
+    """(tools, [(what is said, the answer)]): one to four requests of the same tools."""
+    (sums, how), (time, key) = calculator(rng), clock(rng)
+    p = rng.random()
+    tools = [sums, time] if p < 0.55 else [sums] if p < 0.85 else [time]
+    turns = []
+    for _ in range(rng.choice([1, 2, 3, 4])):
+        t = rng.choice(tools + [sums] * (sums in tools))
+        if t is sums:
+            ask, e, parts = arithmetic(rng, False)
+            while how[0] == "three" and parts is None:
+                ask, e, parts = arithmetic(rng, False)
+            args, (result, say) = arguments(how, e, parts), outcome(e, rng)
+        else:
+            ask, args, result, say = time_of(t, key, cities, rng, False)
+        turns.append((ask, call(t["function"]["name"], args)))
+        if rng.random() < 0.35:
+            turns.append((f"<tool_response>\n{result}\n</tool_response>", say))
+    if rng.random() < 0.15:
+        tools = tools + [other(rng)]
+    return rng.sample(tools, len(tools)), turns
+
+
+def other(rng):
+    name, about, p = rng.choice(OTHER)
+    return schema(name, about, p)
+
+
 def example(cities, rng, held=False, what=None):
-    """(tools, request, what the answer must be: name and arguments, the call, the tool's result, the closing answer)."""
+    """(tools, request, what the answer must be: name and arguments)."""
     what = what or rng.choice(["calculator", "calculator", "clock"])
-    tools = []
     if what == "calculator":
         ask, e, parts = arithmetic(rng, held)
         t, how = calculator(rng)
         while how[0] == "three" and parts is None:
             t, how = calculator(rng)
-        num = lambda s: float(s) if "." in s else int(s)
-        args = {how[1]: e} if how[0] == "one" else {how[1]: num(parts[0]), how[2]: num(parts[2]), how[3]: parts[1]}
+        args = arguments(how, e, parts)
         tools = [t] + ([clock(rng)[0]] if rng.random() < 0.6 else [])
-        v = value(e)
-        result = v if v is not None else "error: division by zero"
-        say = rng.choice(DONE).format(e=e, v=v) if v is not None else "That cannot be divided by zero."
+        outcome(e, rng)  # so that the requests stay those that version 2 was asked
     else:
         t, key = clock(rng)
-        optional = not t["function"]["parameters"]["required"]
-        place = rng.choice(list(ZONES)) if key == "timezone" or rng.random() < 0.3 else rng.choice(cities)
-        if key and (not optional or rng.random() < 0.7):
-            ask = rng.choice(THERE_HELD if held else THERE).format(p=place)
-            args = {key: ZONES[place] if key == "timezone" else place}
-        else:
-            ask, args = rng.choice(NOW_HELD if held else NOW), {}
-        clock_time = f"{rng.randint(0, 23):02}:{rng.randint(0, 59):02}"
-        result = clock_time
-        say = f"It is {clock_time}" + (f" in {place}." if args else ".")
+        ask, args, _, _ = time_of(t, key, cities, rng, held)
         tools = [t] + ([calculator(rng)[0]] if rng.random() < 0.6 else [])
     if rng.random() < 0.15:
-        name, about, p = rng.choice(OTHER)
-        tools.append(schema(name, about, p))
+        tools.append(other(rng))
     rng.shuffle(tools)
-    name = t["function"]["name"]
-    return tools, ask, (name, args), call(name, args), result, say
+    return tools, ask, (t["function"]["name"], args)

@@ -2,10 +2,11 @@
 """Train ingle-mini from nothing: a small dense Qwen3 network.
 
     data.py tokenizer OUT/tokenizer.json
-    train.py --out OUT                    at a level rate until stopped (SIGTERM) or --tokens; goes on when started again
-    train.py --out OUT --decay MINUTES    from OUT/checkpoint.pt, the rate falling to zero; writes OUT/final.pt
+    train.py --out OUT --minutes N        for so long, or to --tokens; the rate is level for a share, then falls to zero
 
-A checkpoint is written every 10 minutes and at the end. Each of --ranks processes runs one thread and its
+A checkpoint is written every 10 minutes and when it is stopped (SIGTERM), and OUT/final.pt at the end. Started again it
+goes on from OUT/checkpoint.pt, at the rate that it had, over the minutes then given. A run taken up from a checkpoint
+of another recipe begins at the level rate. Each of --ranks processes runs one thread and its
 part of each step: on a machine with other work they wait for each other once a step and not in every product.
 Seeds are fixed; the time is not, so a second run gives a model of the same kind, not the same bits.
 """
@@ -175,9 +176,9 @@ def encode(tok, rows, context):
     out, i = [], 0
     for kind, parts in rows:
         ids, w = [], []
-        for _, answer in parts:
+        for _, weight in parts:
             n = texts[i].ids
-            ids, w, i = ids + n, w + [data.WEIGHT[kind] if answer else data.ASKED] * len(n), i + 1
+            ids, w, i = ids + n, w + [weight] * len(n), i + 1
         out.append((kind, ids[:context + 1], w[:context + 1]))
     return out
 
@@ -224,14 +225,14 @@ class Trainer:
         torch.manual_seed(a.seed)
         self.tok = Tokenizer.from_file(os.path.join(a.out, "tokenizer.json"))
         self.stream, self.model = data.Stream(a.data, a.seed), Model()
-        dev = [("story", [(data.turn("user", data.request(s, random.Random(0))) + "<|im_start|>assistant\n", False), (s + "<|im_end|>", True)])
+        dev = [("story", [(data.turn("user", data.request(s, random.Random(0))) + "<|im_start|>assistant\n", data.ASKED), (s + "<|im_end|>", 1.0)])
                for s in self.stream.dev]
         self.dev = encode(self.tok, dev, CONFIG["context"])
         self.matrices = [p for p in self.model.blk.parameters() if p.ndim == 2]
         self.rest = [p for p in self.model.parameters() if not any(p is m for m in self.matrices)]
         self.momentum = [torch.zeros_like(p) for p in self.matrices]
         self.adam = torch.optim.AdamW(self.rest, a.adam_lr, (0.9, 0.98), weight_decay=0.0)
-        self.at = dict(tokens=0, answers=0, steps=0, part=0, queue=0, seconds=0.0)
+        self.at = dict(tokens=0, answers=0, steps=0, part=0, queue=0, seconds=0.0, progress=0.0)
         self.queue, self.kinds, self.stop, self.told = [], torch.zeros(len(data.KINDS), 2), False, False
         start(self.model, sorted(self.tok.get_vocab(), key=self.tok.get_vocab().get))
         path = os.path.join(a.out, "checkpoint.pt")
@@ -239,7 +240,7 @@ class Trainer:
             s = torch.load(path, weights_only=False)
             self.model.load_state_dict(s["model"])
             self.adam.load_state_dict(s["adam"])
-            self.momentum, self.at = s["momentum"], s["at"]
+            self.momentum, self.at = s["momentum"], self.at | s["at"]
             self.fill()
 
     def fill(self):
@@ -273,7 +274,7 @@ class Trainer:
         self.queue, self.at["queue"] = self.queue[all_pieces:], self.at["queue"] + all_pieces
         counts, weights, tokens = torch.zeros(len(data.KINDS), 2), 0.0, 0
         for x, y, w, kind in map(tensors, mine):
-            keep = y >= 0
+            keep = w > 0
             with torch.autocast("cpu", torch.bfloat16):
                 each = CrossEntropy.apply(self.model(x, keep), y[keep])
             w, kind = w[keep], kind[keep]
@@ -281,7 +282,7 @@ class Trainer:
             answer = w > data.ASKED
             counts[:, 0].index_add_(0, kind[answer], each.detach()[answer])
             counts[:, 1].index_add_(0, kind[answer], torch.ones(int(answer.sum())))
-            weights, tokens = weights + w.sum().item(), tokens + int(keep.sum())
+            weights, tokens = weights + w.sum().item(), tokens + int((y >= 0).sum())
         everything = torch.cat([p.grad.flatten() for p in self.model.parameters()]
                                + [counts.flatten(), torch.tensor([weights, float(tokens), float(self.told)])])
         dist.all_reduce(everything)
@@ -311,27 +312,41 @@ class Trainer:
         self.at["answers"] += answers
         self.at["steps"] += 1
 
+    def rate(self):
+        fallen = max(0.0, self.at["progress"] - self.a.level) / (1 - self.a.level)
+        return min(1 - fallen, (self.at["steps"] + 1) / 40)
+
+    def advance(self, took, usual, end, tokens):
+        """How far the run is, from 0 to 1, by its time or its tokens, whichever is nearer to its end.
+
+        `took` seconds of the step; one that took very long (the process was stopped) does not count whole, and what is
+        left to do is spread over the time that is left."""
+        counted = min(took, 10 * usual)
+        time_left = max(end - time.time() + counted, counted)
+        tokens_left = max(self.a.tokens - self.at["tokens"] + tokens, tokens)
+        share = torch.tensor([max(counted / time_left, tokens / tokens_left), counted])
+        dist.broadcast(share, 0)  # every process must take the same rate: the clock of the first is sent round
+        self.at["progress"] += (1 - self.at["progress"]) * share[0].item()
+        self.at["seconds"] += share[1].item()
+
     def run(self):
-        a, start, before = self.a, time.time(), self.at["seconds"]
-        saved, first = start, self.at["tokens"]
-        while not self.stop and self.at["tokens"] < a.tokens:
-            past = time.time() - start
-            # Every process must take the same rate: the clock of the first is sent round.
-            clock = torch.tensor([past])
-            dist.broadcast(clock, 0)
-            past = clock.item()
-            if a.decay and past >= a.decay * 60:
-                break
-            self.step(1 - past / (a.decay * 60) if a.decay else min(1.0, (self.at["steps"] + 1) / 40))
-            self.at["seconds"] = before + past
+        a, began, first = self.a, time.time(), self.at["tokens"]
+        saved, end, steps = began, began + a.minutes * 60, []
+        while not self.stop and self.at["progress"] < 0.9995:
+            at, before = time.time(), self.at["tokens"]
+            self.step(self.rate())
+            steps = [*steps[-50:], time.time() - at]
+            self.advance(steps[-1], sorted(steps)[len(steps) // 2], end, self.at["tokens"] - before)
             if self.at["steps"] % 10 == 0 and self.rank == 0:
                 shown = "  ".join(f"{k} {s / max(n, 1):.3f}" for k, (s, n) in zip(data.KINDS, self.kinds.tolist()))
-                print(f"{(before + past) / 60:5.1f} min  step {self.at['steps']}  {self.at['tokens'] / 1e6:.2f}M  {shown}  "
-                      f"{(self.at['tokens'] - first) / (past + 1):.0f} tokens/s", flush=True)
-            if past - (saved - start) > 600 and not a.decay:
-                saved += 600
+                print(f"{self.at['seconds'] / 60:5.1f} min  step {self.at['steps']}  {self.at['tokens'] / 1e6:.2f}M  {shown}  rate "
+                      f"{self.rate():.3f}  {(self.at['tokens'] - first) / (time.time() - began):.0f} tokens/s", flush=True)
+            late = torch.tensor([float(time.time() - saved > 600)])
+            dist.broadcast(late, 0)
+            if late.item():
+                saved = time.time()
                 self.save()
-        self.save(final=bool(a.decay))
+        self.save(final=not self.stop)
 
 
 def work(rank, a):
@@ -351,7 +366,8 @@ def main():
     ap.add_argument("--data", default=data.DATA)
     ap.add_argument("--out", required=True)
     ap.add_argument("--tokens", type=float, default=25e6, help="at most, over all runs from the start")
-    ap.add_argument("--decay", type=float, default=0, metavar="MINUTES")
+    ap.add_argument("--minutes", type=float, required=True)
+    ap.add_argument("--level", type=float, default=0.3, help="share of the run before the rate falls")
     ap.add_argument("--batch", type=int, default=6144, help="tokens of a step, over all processes")
     ap.add_argument("--lr", type=float, default=0.02, help="of Muon")
     ap.add_argument("--adam-lr", type=float, default=0.003)
