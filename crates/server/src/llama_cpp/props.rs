@@ -45,11 +45,18 @@ pub(super) async fn props(call: &Arc<Call>) -> Result<Response<Body>, ApiError> 
             "is_processing": false, "params": usual(&model),
         },
         "total_slots": model.parallel, "model_alias": model.id, "model_path": model.id,
-        "chat_template": model.prompter.template().unwrap_or(""), "chat_template_caps": {},
+        "chat_template": model.prompter.template().unwrap_or(""),
+        "chat_template_caps": abilities(&model),
         "modalities": { "vision": false, "audio": false }, "bos_token": text(vocabulary.bos()),
         "eos_token": text(vocabulary.eos()), "is_sleeping": false,
         "build_info": concat!("ingle-", env!("CARGO_PKG_VERSION")),
     })))
+}
+
+/// What the chat template knows: clients that find no tools here offer none.
+fn abilities(model: &Served) -> Value {
+    let knows = |name| model.prompter.template_mentions(name);
+    json!({ "supports_tools": knows("tools"), "supports_tool_calls": knows("tool_calls") })
 }
 
 /// `GET /slots`: as many as requests are worked on at the same time.

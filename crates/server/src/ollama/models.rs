@@ -128,7 +128,12 @@ pub(super) async fn show(call: &Arc<Call>) -> Result<Response<Body>, ApiError> {
             fields.refuse(name, empty, "a model is shown as it is; leave it out")?;
         }
         let name = id(call, &model(&fields)?)?;
-        Ok((name.clone(), call.app.models.show(&name)?))
+        let mut shown = call.app.models.show(&name)?;
+        // Clients ask for no more than this, where a larger `num_ctx` would be refused.
+        let loaded = call.app.models.loaded().into_iter().find(|m| m.id == name);
+        let context = loaded.map(|m| ("num_ctx".to_owned(), m.context.to_string()));
+        shown.parameters.extend(context);
+        Ok((name, shown))
     });
     let (id, shown) = shown.await?;
     let parameters = shown.parameters.iter();
