@@ -2,7 +2,7 @@
 
 use std::fs::OpenOptions;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
@@ -16,6 +16,9 @@ const STEPS: [fn(&Connection) -> rusqlite::Result<()>; 1] = [first];
 
 /// How long another program may hold the file.
 const PATIENCE: Duration = Duration::from_secs(3);
+
+/// How soon a file is opened again that another program was making.
+const AGAIN: Duration = Duration::from_millis(10);
 
 /// A file up to this size is looked through when it is opened to be written.
 const LOOKED_THROUGH: u64 = 16 << 20;
@@ -58,7 +61,22 @@ fn first(connection: &Connection) -> rusqlite::Result<()> {
 }
 
 /// Opens the file for writing and makes it where it is not there.
+///
+/// Of two programs that make it at the same time SQLite tells one at once that it is locked, however
+/// patient that is: neither could wait for the other to begin its log. So it is tried again.
 pub(super) fn open(path: &Path) -> Result<Connection, LedgerError> {
+    let since = Instant::now();
+    loop {
+        match open_once(path) {
+            Err(LedgerError::Locked { .. }) if since.elapsed() < PATIENCE => {
+                std::thread::sleep(AGAIN);
+            }
+            done => return done,
+        }
+    }
+}
+
+fn open_once(path: &Path) -> Result<Connection, LedgerError> {
     make(path).map_err(|error| LedgerError::io(path, &error))?;
     let of = |error: rusqlite::Error| LedgerError::of(path, &error);
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
