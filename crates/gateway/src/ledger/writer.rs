@@ -275,10 +275,10 @@ impl Writer {
         empty_log: &mut bool,
     ) -> Result<Vec<Done>, LedgerError> {
         let waits = jobs.iter().any(|job| job.is_waited_for());
-        let path = self.path.clone();
-        let path = path.as_path();
+        let set = self.set_waits(waits);
+        let path = self.path.as_path();
         let of = |error: rusqlite::Error| LedgerError::of(path, &error);
-        self.set_waits(waits).map_err(of)?;
+        set.map_err(of)?;
         let change = self
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)

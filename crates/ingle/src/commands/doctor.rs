@@ -6,9 +6,12 @@ use crate::machine::processors::instruction_sets;
 use crate::machine::{Disks, KnownDisk, MachineArgs, Memory, Processors, advice, memory};
 use crate::{ledger, out};
 use ingle::tensor::NUMERICS_CLASS;
-use ingle::tensor::kernel::Isa;
+use ingle::tensor::kernel::choice::Choice;
+use ingle::tensor::kernel::{Isa, Leaf};
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::PathBuf;
+use std::time::Instant;
 
 /// What this machine has, what was chosen and why, what will fit
 #[derive(clap::Args)]
@@ -36,6 +39,8 @@ struct Report {
     instruction_sets: Vec<&'static str>,
     /// Which kernels compute, and why these.
     isa: (Isa, &'static str),
+    /// From how many rows on a kernel unpacks weights first: the rows, and the types. Measured just now.
+    unpacked_first: Vec<(usize, Vec<String>)>,
     threads: usize,
     memory: Option<Memory>,
     huge_pages: Option<String>,
@@ -51,6 +56,7 @@ impl Report {
             processors: Processors::measure(),
             instruction_sets: instruction_sets(),
             isa: machine.isa(),
+            unpacked_first: unpacked_first(machine.isa().0),
             threads: machine.threads(),
             memory: Memory::measure(),
             huge_pages: memory::huge_pages(),
@@ -74,7 +80,7 @@ impl Report {
                 "name": p.name, "cores": p.cores, "logical": p.logical, "quota": p.quota,
                 "instruction_sets": self.instruction_sets,
             },
-            "kernels": { "isa": self.isa.0.name(), "why": self.isa.1 },
+            "kernels": { "isa": self.isa.0.name(), "why": self.isa.1, "unpacked_first": self.unpacked_first_json() },
             "numerics": NUMERICS_CLASS,
             "threads": self.threads,
             "memory": self.memory.map(|m| serde_json::json!({
@@ -101,6 +107,7 @@ impl Report {
         line("processor", p.name.clone());
         line("instructions", self.instruction_sets.join(" "));
         line("kernels", format!("{} ({})", self.isa.0, self.isa.1));
+        line("products", self.describe_products());
         line("numerics", NUMERICS_CLASS.to_owned());
         line("threads", self.threads_and_why());
         line(
@@ -131,13 +138,32 @@ impl Report {
         text
     }
 
+    fn unpacked_first_json(&self) -> serde_json::Value {
+        let types = self.unpacked_first.iter();
+        let each = types.flat_map(|(rows, types)| types.iter().map(move |ty| (ty, rows)));
+        each.map(|(ty, rows)| (ty.clone(), (*rows).into()))
+            .collect::<serde_json::Map<_, _>>()
+            .into()
+    }
+
+    /// Which of the two kernels of a type takes how many rows.
+    fn describe_products(&self) -> String {
+        if self.unpacked_first.is_empty() {
+            return "weights are unpacked while they are multiplied (measured)".into();
+        }
+        let lines = self.unpacked_first.iter().map(|(rows, types)| {
+            let types = types.join(" ");
+            format!("weights are unpacked first from {rows} rows on: {types} (measured)")
+        });
+        below(lines.collect())
+    }
+
     fn describe_disks(&self) -> String {
         if self.disks.is_empty() {
             return "none was measured yet: that is done when a model is first read from it while it runs".into();
         }
         let lines: Vec<String> = self.disks.iter().map(KnownDisk::line).collect();
-        // Below each other, behind the name of the line.
-        lines.join("\n              ")
+        below(lines)
     }
 
     fn describe_ledger(&self) -> String {
@@ -160,6 +186,26 @@ impl Report {
         };
         format!("{} ({why})", self.threads)
     }
+}
+
+/// From how many rows on which types are unpacked first, the fewest rows first.
+fn unpacked_first(isa: Isa) -> Vec<(usize, Vec<String>)> {
+    let Some(leaf) = Leaf::new(isa) else {
+        return Vec::new();
+    };
+    let start = Instant::now();
+    let mut found: BTreeMap<usize, Vec<String>> = BTreeMap::new();
+    for (ty, rows) in Choice::measure(leaf, &|| start.elapsed()).iter() {
+        if rows < usize::MAX {
+            found.entry(rows).or_default().push(ty.to_string());
+        }
+    }
+    found.into_iter().collect()
+}
+
+/// Lines below each other, behind the name of the first.
+fn below(lines: Vec<String>) -> String {
+    lines.join("\n              ")
 }
 
 fn describe_memory(memory: Memory) -> String {
@@ -202,6 +248,7 @@ mod tests {
             },
             instruction_sets: vec!["avx2", "fma"],
             isa: (Isa::Avx2, "the fastest that runs here"),
+            unpacked_first: vec![(16, vec!["Q4_K".into(), "Q5_K".into()]), (64, vec!["Q6_K".into()])],
             threads: 8,
             memory: Some(Memory {
                 total: 32 << 30,
@@ -226,6 +273,7 @@ mod tests {
         report.processors.quota = Some(1);
         report.threads = 1;
         report.disks.clear();
+        report.unpacked_first.clear();
         report.memory = Some(Memory {
             total: 1 << 29,
             available: 1 << 28,
@@ -242,6 +290,7 @@ mod tests {
         assert_eq!(json["disks"][0]["bytes_per_second"], 1_500_000_000_u64);
         assert_eq!(json["disks"][1]["read_size"], 512 << 10);
         assert_eq!(json["memory"]["available"], 20_u64 << 30);
+        assert_eq!(json["kernels"]["unpacked_first"]["Q6_K"], 64);
         assert!(
             json["advice"]["command"]
                 .as_str()

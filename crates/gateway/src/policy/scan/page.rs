@@ -137,7 +137,6 @@ const PHONE: &[&str] = &[
     "bereiken",
     "gsm",
     "ring mig",
-    "mobilnummer",
     "når mig",
     "når meg",
     "få fat i mig",
