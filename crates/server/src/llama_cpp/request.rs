@@ -171,9 +171,7 @@ fn shape(fields: &Fields<'_>, stream: bool) -> Result<Shape, ApiError> {
 fn refuse_what_is_not_done(fields: &Fields<'_>) -> Result<(), ApiError> {
     let no = |v: &Value| v.as_bool() == Some(false);
     let zero = |v: &Value| v.as_f64() == Some(0.0);
-    let off = |v: &Value| v.as_f64() == Some(-1.0);
     let place = |v: &Value| v.as_i64().is_some_and(|n| n >= -1);
-    fields.refuse("ignore_eos", no, "an answer ends where the model ends it")?;
     fields.refuse("return_progress", no, "progress of the prompt is not told")?;
     fields.refuse(
         "timings_per_token",
@@ -195,19 +193,6 @@ fn refuse_what_is_not_done(fields: &Fields<'_>) -> Result<(), ApiError> {
         zero,
         "only beginnings of texts are used again",
     )?;
-    fields.refuse(
-        "top_n_sigma",
-        off,
-        "this way of sampling is not supported; use min_p",
-    )?;
-    let few = |v: &Value| v.as_i64().is_some_and(|n| n <= 1);
-    fields.refuse(
-        "min_keep",
-        few,
-        "at least one token is always kept, and no more",
-    )?;
-    let empty = |v: &Value| v.as_array().is_some_and(Vec::is_empty);
-    fields.refuse("lora", empty, "adapters are not loaded")?;
     fields.bool("cache_prompt")?;
     Ok(())
 }
@@ -374,6 +359,8 @@ mod tests {
             (json!({"id_slot": "a"}), "id_slot"),
             (json!({"mirostat": 1}), "mirostat"),
             (json!({"xtc_probability": 0.5}), "xtc_probability"),
+            (json!({"top_n_sigma": 1}), "top_n_sigma"),
+            (json!({"min_keep": 2}), "min_keep"),
             (json!({"samplers": ["temperature", "top_k"]}), "samplers[1]"),
             (json!({"samplers": ["infill"]}), "top_k"),
             (json!({"samplers": ["infill", "top_p"]}), "samplers[1]"),

@@ -127,6 +127,18 @@ fn refuse_what_is_not_done(fields: &Fields<'_>) -> Result<(), ApiError> {
         no,
         "chat completions are not stored; /v1/responses are",
     )?;
+    // What llama.cpp and vLLM know beside it.
+    let apart = |v: &Value| matches!(v.as_str(), Some("auto" | "deepseek"));
+    fields.refuse(
+        "reasoning_format",
+        apart,
+        "what the model thinks is always told apart, as `reasoning_content`",
+    )?;
+    let yes = |v: &Value| v.as_bool() == Some(true);
+    let last =
+        "the last message is over, and an answer follows; /v1/completions goes on with a text";
+    fields.refuse("add_generation_prompt", yes, last)?;
+    fields.refuse("continue_final_message", no, last)?;
     let medium = |v: &Value| v.as_str() == Some("medium");
     fields.refuse(
         "verbosity",
@@ -148,4 +160,53 @@ fn variables(fields: &Fields<'_>) -> Result<Map<String, Value>, ApiError> {
         return Err(ApiError::invalid(path, message));
     }
     Ok(variables.map().clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn with(more: Value) -> Result<ChatRequest, String> {
+        let mut body = json!({ "messages": [{"role": "user", "content": "Hi"}] });
+        for (name, value) in more.as_object().unwrap() {
+            body[name] = value.clone();
+        }
+        ChatRequest::parse(body.to_string().as_bytes()).map_err(|e| e.param.unwrap())
+    }
+
+    fn shown(detail: &str) -> Value {
+        let url = json!({"url": "https://a.example/x.png", "detail": detail});
+        json!([{"role": "user", "content": [{"type": "image_url", "image_url": url}]}])
+    }
+
+    #[test]
+    fn what_other_servers_have_is_refused_by_name_where_it_is_not_done() {
+        for (more, want) in [
+            (json!({"top_n_sigma": 1.0}), "top_n_sigma"),
+            (json!({"min_keep": 5}), "min_keep"),
+            (json!({"ignore_eos": true}), "ignore_eos"),
+            (json!({"lora": [{"id": 0, "scale": 1}]}), "lora"),
+            (json!({"reasoning_format": "none"}), "reasoning_format"),
+            (
+                json!({"add_generation_prompt": false}),
+                "add_generation_prompt",
+            ),
+            (
+                json!({"continue_final_message": true}),
+                "continue_final_message",
+            ),
+            (
+                json!({ "messages": shown("low") }),
+                "messages[0].content[0].image_url.detail",
+            ),
+        ] {
+            assert_eq!(with(more), Err(want.to_owned()));
+        }
+        let nothing = json!({
+            "top_n_sigma": -1, "min_keep": 0, "ignore_eos": false, "lora": [], "reasoning_format": "auto",
+            "add_generation_prompt": true, "continue_final_message": false, "messages": shown("auto"),
+        });
+        assert!(with(nothing).is_ok());
+    }
 }

@@ -146,6 +146,12 @@ fn picture(part: &Fields<'_>, at: usize) -> Result<Picture, ApiError> {
     let url = part.get("image_url");
     let url = url.and_then(|url| url.as_str().or_else(|| url.get("url")?.as_str()));
     let image = url.and_then(of_url).ok_or_else(|| unread(&path))?;
+    let auto = |v: &Value| v == "auto";
+    let why = "how closely a picture is looked at is for the model to choose; leave it out";
+    part.refuse("detail", auto, why)?;
+    if let Some(inner @ Value::Object(_)) = part.get("image_url") {
+        Fields::at(inner, part.path("image_url"))?.refuse("detail", auto, why)?;
+    }
     Ok(Picture { at, path, image })
 }
 

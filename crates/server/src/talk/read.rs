@@ -59,9 +59,61 @@ pub fn sampling(fields: &Fields<'_>, usual: Sampling) -> Result<(Sampling, bool)
         frequency_penalty: number("frequency_penalty", usual.frequency_penalty)?,
         penalty_last_n: last(fields, "repeat_last_n")?.unwrap_or(usual.penalty_last_n),
         dry,
+    refuse_llama_cpps(fields)?;
         infill: usual.infill,
         logit_bias: bias(fields)?,
         seed: seed.unwrap_or_default(),
+/// What llama.cpp's server knows on every path that generates, and is not done here.
+fn refuse_llama_cpps(fields: &Fields<'_>) -> Result<(), ApiError> {
+    let off = |v: &Value| v.as_f64().is_some_and(|n| n <= 0.0);
+    fields.refuse(
+        "top_n_sigma",
+        off,
+        "this way of sampling is not supported; use min_p",
+    )?;
+    let few = |v: &Value| v.as_i64().is_some_and(|n| n <= 1);
+    fields.refuse(
+        "min_keep",
+        few,
+        "at least one token is always kept, and no more",
+    )?;
+    let no = |v: &Value| v.as_bool() == Some(false);
+    fields.refuse("ignore_eos", no, "an answer ends where the model ends it")?;
+    let none = |v: &Value| v.as_array().is_some_and(Vec::is_empty);
+    fields.refuse("lora", none, "adapters are not loaded")
+}
+
+/// DRY's numbers; what is not given is as in `usual`.
+pub fn dry(fields: &Fields<'_>, usual: Dry) -> Result<Dry, ApiError> {
+    Ok(Dry {
+        multiplier: fields.f32("dry_multiplier")?.unwrap_or(usual.multiplier),
+        base: fields.f32("dry_base")?.unwrap_or(usual.base),
+        allowed_length: fields
+            .u32("dry_allowed_length", 0, u32::MAX)?
+            .unwrap_or(usual.allowed_length),
+        penalty_last_n: last(fields, "dry_penalty_last_n")?.unwrap_or(usual.penalty_last_n),
+        sequence_breakers: match fields.list("dry_sequence_breakers")? {
+            Some(texts) => strings(texts, &fields.path("dry_sequence_breakers"), MAX_STOPS)?,
+            None => usual.sequence_breakers,
+        },
+    })
+}
+
+/// Which of the fields of sampling that providers know a request has itself, also where they say what is
+/// usual.
+pub fn said(fields: &Fields<'_>) -> Vec<&'static str> {
+    const NAMES: [&str; 6] = [
+        "temperature",
+        "top_p",
+        "top_k",
+        "presence_penalty",
+        "frequency_penalty",
+        "seed",
+    ];
+    let given = NAMES.into_iter().filter(|name| fields.get(name).is_some());
+    given.collect()
+}
+
         logprobs: usual.logprobs,
     };
     sampling.validate().map_err(|e| refused_sampling(&e))?;
