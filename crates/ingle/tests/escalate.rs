@@ -262,7 +262,7 @@ fn headers_that_contradict_each_other_are_refused() {
 fn how_a_preset_samples_keeps_nothing_here() {
     let home = home();
     let cloud = Cloud::new(Does::Says("From far away."));
-    let preset = "default = \"cloud\"\n[models.small.parameters]\nmin_p = 0.1\ntemperature = 0.3\n";
+    let preset = "default = \"cloud\"\n[sampling]\nmin_p = 0.05\n[models.small.parameters]\nmin_p = 0.1\ntemperature = 0.3\ndry_multiplier = 0.5\n";
     let server = serving(home.path(), &cloud, preset);
     let ask = |body: &Value| {
         let (status, head, answer) = server.post_with("/v1/chat/completions", "", body);
@@ -280,6 +280,35 @@ fn how_a_preset_samples_keeps_nothing_here() {
     asks["min_p"] = json!(0.2);
     assert!(ask(&asks).contains("x-ingle-route: local"));
     assert_eq!(cloud.asked().len(), 1);
+    // So it is in every dialect; and a provider's model has no preset.
+    let said = json!([{ "role": "user", "content": SURE }]);
+    for (path, body) in [
+        (
+            "/v1/messages",
+            json!({ "model": "small", "messages": said, "max_tokens": 4 }),
+        ),
+        (
+            "/api/chat",
+            json!({ "model": "small", "messages": said, "stream": false }),
+        ),
+        (
+            "/v1/chat/completions",
+            json!({ "model": "cloud/big", "messages": said, "max_tokens": 4 }),
+        ),
+    ] {
+        let (status, head, answer) = server.post_with(path, "", &body);
+        assert_eq!(status, 200, "{path}: {answer}");
+        assert!(head.contains("x-ingle-route: cloud"), "{path}: {head}");
+    }
+    let asked = cloud.asked();
+    assert_eq!(asked.len(), 4);
+    assert!(
+        asked.iter().all(|asked| asked["temperature"].is_null()),
+        "{asked:?}"
+    );
+    // What a request says leaves with it, also where it is what is usual here.
+    ask(&json!({ "model": "cloud/big", "messages": said, "max_tokens": 4, "temperature": 1.0 }));
+    assert_eq!(cloud.asked()[4]["temperature"], 1.0);
 }
 
 #[test]

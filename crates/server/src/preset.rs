@@ -75,10 +75,14 @@ impl Preset {
             return;
         };
         match path {
+            // A text that goes on as it stands is told nothing.
+            "/api/generate" if as_it_stands(fields) => {}
             "/v1/messages" | "/v1/messages/count_tokens" | "/api/generate" => {
                 missing(fields, "system", || system.clone().into());
             }
-            "/v1/responses" => missing(fields, "instructions", || system.clone().into()),
+            "/v1/responses" | "/v1/responses/input_tokens" => {
+                missing(fields, "instructions", || system.clone().into());
+            }
             "/v1/chat/completions" | "/api/chat" | "/apply-template" => {
                 let Some(messages) = fields.get_mut("messages").and_then(Value::as_array_mut)
                 else {
@@ -95,6 +99,12 @@ impl Preset {
             _ => {}
         }
     }
+}
+
+/// Whether no template is run on what `/api/generate` is asked.
+fn as_it_stands(fields: &Map<String, Value>) -> bool {
+    let suffix = fields.get("suffix").and_then(Value::as_str);
+    fields.get("raw") == Some(&true.into()) || suffix.is_some_and(|suffix| !suffix.is_empty())
 }
 
 /// Whether a path's requests have parameters of sampling.
@@ -169,6 +179,14 @@ mod tests {
             ollama["options"],
             json!({"top_k": 1, "temperature": 0.5, "stop": ["!"], "num_predict": 9})
         );
+        let generate = |name: &str, value: Value| {
+            let body = json!({ "prompt": "a", name: value });
+            filled("/api/generate", body)["system"].clone()
+        };
+        assert_eq!(generate("raw", false.into()), "Be brief.");
+        assert_eq!(generate("suffix", "".into()), "Be brief.");
+        assert_eq!(generate("raw", true.into()), Value::Null);
+        assert_eq!(generate("suffix", "b".into()), Value::Null);
         let anthropic = filled("/v1/messages", json!({"max_tokens": 5}));
         assert_eq!(anthropic["system"], "Be brief.");
         assert_eq!(anthropic["stop_sequences"], json!(["!"]));
@@ -176,6 +194,9 @@ mod tests {
         let responses = filled("/v1/responses", json!({}));
         assert_eq!(responses["instructions"], "Be brief.");
         assert_eq!(responses["max_output_tokens"], 9);
+        let counted = filled("/v1/responses/input_tokens", json!({"input": "x"}));
+        assert_eq!(counted["instructions"], "Be brief.");
+        assert_eq!(counted.get("temperature"), None);
         let embeddings = json!({"input": "x"});
         assert_eq!(filled("/v1/embeddings", embeddings.clone()), embeddings);
         assert_eq!(filled("/v1/chat/completions", json!([1])), json!([1]));

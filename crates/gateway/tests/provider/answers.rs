@@ -214,6 +214,35 @@ fn choices_and_formats() {
 }
 
 #[test]
+fn numbers_that_say_what_is_usual() {
+    let asked = |temperature| Request {
+        sampling: Sampling {
+            temperature: Some(temperature),
+            top_p: Some(1.0),
+            top_k: Some(0),
+            presence_penalty: Some(0.0),
+            frequency_penalty: Some(0.0),
+            seed: None,
+        },
+        ..request()
+    };
+    let all = "temperature top_p top_k presence_penalty frequency_penalty";
+    let names = |dialect| {
+        let (body, _) = sent(dialect, &asked(1.0), |_| {}).unwrap();
+        let said = all.split(' ').filter(|name| body.get(name).is_some());
+        said.collect::<Vec<_>>().join(" ")
+    };
+    // A server of one's own may have a preset; some models elsewhere refuse such words.
+    assert_eq!(names(Dialect::Vllm), all);
+    assert_eq!(names(Dialect::Ingle), all);
+    assert_eq!(names(Dialect::OpenAi), "temperature");
+    assert_eq!(names(Dialect::Anthropic), "");
+    let hot = asked(1.5);
+    assert!(sent(Dialect::OpenAi, &hot, |_| {}).is_ok());
+    assert!(sent(Dialect::Anthropic, &hot, |_| {}).is_err());
+}
+
+#[test]
 fn how_it_is_to_think() {
     let asked = |dialect, thinking, reasoning: Reasoning| {
         let request = Request {

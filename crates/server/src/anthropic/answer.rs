@@ -44,6 +44,8 @@ fn wanted(request: MessagesRequest) -> (Wanted, Rest) {
         form: request.form,
         reasoning: request.reasoning,
         sampling: request.sampling,
+        seeded: request.seeded,
+        said: request.said,
         stop: request.stop,
         max_tokens: request.max_tokens,
         // The stop reason says when the context was full first.

@@ -7,7 +7,7 @@ use super::content::Turns;
 use super::tools::{choice, tools};
 use crate::error::ApiError;
 use crate::fields::{Fields, parse};
-use crate::talk::read::{route, stop};
+use crate::talk::read::{self, route, stop};
 use crate::talk::{Conversation, Form, Message, Reasoning, Role};
 use ingle_engine::sampler::Sampling;
 use ingle_gateway::decide::Asked;
@@ -21,6 +21,10 @@ pub struct MessagesRequest {
     pub(super) conversation: Conversation,
     pub(super) max_tokens: Option<u32>,
     pub(super) sampling: Sampling,
+    /// Whether a seed was given, which a preset may.
+    pub(super) seeded: bool,
+    /// Fields of sampling that the request has itself.
+    pub(super) said: Vec<&'static str>,
     pub(super) stop: Vec<String>,
     pub(super) form: Form,
     pub(super) reasoning: Reasoning,
@@ -57,13 +61,17 @@ impl MessagesRequest {
         let max_tokens = fields.u32("max_tokens", 1, u32::MAX)?;
         let output = Output::read(&fields)?;
         let (reasoning, hides_thinking) = thinking(&fields, max_tokens, output.effort)?;
+        // A preset says more than this dialect knows.
+        let (sampling, seeded) = read::sampling(&fields, Sampling::default())?;
         let model = fields.str("model")?.filter(|name| !name.is_empty());
         let missing = || ApiError::invalid("model", "`model` is missing");
         Ok(Self {
             model: model.ok_or_else(missing)?.to_owned(),
             conversation: conversation(&fields)?,
             max_tokens,
-            sampling: sampling(&fields)?,
+            sampling,
+            seeded,
+            said: read::said(&fields),
             stop: stop_sequences(&fields)?,
             form: output.form,
             reasoning,
@@ -131,24 +139,6 @@ fn conversation(fields: &Fields<'_>) -> Result<Conversation, ApiError> {
         .map(|last| last.content)
         .filter(|text| !text.is_empty());
     Ok(conversation)
-}
-
-fn sampling(fields: &Fields<'_>) -> Result<Sampling, ApiError> {
-    let usual = Sampling::default();
-    let share = |name: &str, usual: f32| match fields.f32(name)? {
-        None => Ok(usual),
-        Some(x) if (0.0..=1.0).contains(&x) => Ok(x),
-        Some(x) => {
-            let message = format!("`{name}` must be from 0 to 1, not {x}");
-            Err(ApiError::invalid(name, message))
-        }
-    };
-    Ok(Sampling {
-        temperature: share("temperature", usual.temperature)?,
-        top_p: share("top_p", usual.top_p)?,
-        top_k: fields.u32("top_k", 0, u32::MAX)?.unwrap_or(usual.top_k),
-        ..usual
-    })
 }
 
 fn stop_sequences(fields: &Fields<'_>) -> Result<Vec<String>, ApiError> {
@@ -321,12 +311,23 @@ mod tests {
     }
 
     #[test]
+        assert_eq!(all.said, ["temperature", "top_p", "top_k"]);
+        // As a preset says it.
+        let house = json!({"temperature": 1.2, "min_p": 0.1, "repeat_penalty": 1.1, "seed": 4});
+        let house = with(house).unwrap();
+        let s = &house.sampling;
+        assert_eq!(
+            (s.temperature, s.min_p, s.repetition_penalty),
+            (1.2, 0.1, 1.1)
+        );
+        assert_eq!((house.seeded, s.seed), (true, 4));
     fn what_is_not_done_is_refused_by_name() {
         for (more, want) in [
             (json!({"max_tokens": null}), "max_tokens"),
             (json!({"max_tokens": 0}), "max_tokens"),
             (json!({"model": ""}), "model"),
-            (json!({"temperature": 1.5}), "temperature"),
+            (json!({"temperature": -1}), "temperature"),
+            (json!({"mirostat": 1}), "mirostat"),
             (json!({"top_p": -1}), "top_p"),
             (json!({"top_k": -1}), "top_k"),
             (json!({"stop_sequences": "END"}), "stop_sequences"),

@@ -125,6 +125,7 @@ fn wanted(request: OllamaRequest, id: String) -> Wanted {
         reasoning,
         sampling: options.sampling,
         seeded: options.seeded,
+        said: options.said,
         stop: options.stop,
         max_tokens: options.max_tokens,
         context: options.context,

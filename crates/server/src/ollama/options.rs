@@ -5,6 +5,7 @@
 
 use crate::error::ApiError;
 use crate::fields::{Fields, wrong};
+use crate::talk::read;
 use ingle_engine::MAX_STOPS;
 use ingle_engine::sampler::Sampling;
 use serde_json::Value;
@@ -16,6 +17,8 @@ pub struct Options {
     pub sampling: Sampling,
     /// Whether a seed was given.
     pub seeded: bool,
+    /// Fields of sampling that the request has itself.
+    pub said: Vec<&'static str>,
     /// Texts at which an answer ends.
     pub stop: Vec<String>,
     /// `num_predict`: tokens of an answer at most; none: as many as fit.
@@ -35,6 +38,7 @@ impl Default for Options {
                 ..Sampling::default()
             },
             seeded: false,
+            said: Vec::new(),
             stop: Vec::new(),
             max_tokens: None,
             context: None,
@@ -52,6 +56,7 @@ impl Options {
         refuse_what_is_set_when_loading(&fields)?;
         refuse_other_sampling(&fields)?;
         options.sampling = sampling(&fields, options.sampling)?;
+        options.said = read::said(&fields);
         // A negative seed is a random one.
         let seed = whole(&fields, "seed", i64::MIN, i64::MAX)?.and_then(|n| u64::try_from(n).ok());
         options.seeded = seed.is_some();
@@ -97,6 +102,9 @@ fn sampling(fields: &Fields<'_>, usual: Sampling) -> Result<Sampling, ApiError> 
             // -1: the whole text.
             Some(n) => u32::try_from(n).ok(),
         },
+        // What a preset may say beside Ollama's own.
+        dry: read::dry(fields, usual.dry)?,
+        logit_bias: read::bias(fields)?,
         ..usual
     })
 }
@@ -246,6 +254,14 @@ mod tests {
             "mirostat": 0, "mirostat_tau": 5.0, "num_keep": 4, "num_gpu": -1, "num_thread": 0,
             "tfs_z": 1, "nobody_knows": "this",
         });
+        let said = [
+            "temperature",
+            "top_p",
+            "top_k",
+            "presence_penalty",
+            "frequency_penalty",
+            "seed",
+        ];
         let want = Options {
             sampling: Sampling {
                 temperature: 0.5,
@@ -261,12 +277,18 @@ mod tests {
                 ..Sampling::default()
             },
             seeded: true,
+            said: said.to_vec(),
             stop: vec!["a".into(), "b".into()],
             max_tokens: Some(7),
             context: Some(2048),
         };
         assert_eq!(read(all), Ok(want));
         assert_eq!(read(json!(null)), Ok(Options::default()));
+        // As a preset says it.
+        let house = read(json!({ "dry_multiplier": 0.5, "logit_bias": {"7": -100} })).unwrap();
+        let banned = (ingle_formats::TokenId(7), f32::NEG_INFINITY);
+        assert_eq!(house.sampling.logit_bias, [banned]);
+        assert_eq!(house.sampling.dry.multiplier, 0.5);
         let default = Options::default().sampling;
         assert_eq!(
             (default.temperature, default.top_k, default.top_p),

@@ -24,6 +24,7 @@ pub fn common(fields: &Fields<'_>, wanted: &mut Wanted) -> Result<Sent, ApiError
     };
     wanted.usual = usual.clone();
     (wanted.sampling, wanted.seeded) = read::sampling(fields, usual)?;
+    wanted.said = read::said(fields);
     read::samplers(fields, &mut wanted.sampling)?;
     wanted.route = read::route(fields)?;
     wanted.model = fields.str("model")?.map(str::to_owned);

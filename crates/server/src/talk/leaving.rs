@@ -116,15 +116,28 @@ fn tool(tool: &Tool) -> chat::Tool {
 /// What the request itself says; what it leaves to the dialect is left to whoever answers.
 fn sampling(wanted: &Wanted) -> chat::Sampling {
     let (said, usual) = (&wanted.sampling, &wanted.usual);
+    // What is usual here need not be there.
+    let says = |name: &'static str, other: bool| other || wanted.said.contains(&name);
     // By its shortest decimal, as the client wrote it.
-    let number = |said: f32, usual: f32| (said != usual).then(|| said.to_string().parse().ok());
+    let number = |name: &'static str, said: f32, usual: f32| {
+        let said = says(name, said != usual).then(|| said.to_string());
+        said.and_then(|text| text.parse::<f64>().ok())
+    };
     chat::Sampling {
-        temperature: number(said.temperature, usual.temperature).flatten(),
-        top_p: number(said.top_p, usual.top_p).flatten(),
-        top_k: (said.top_k != usual.top_k).then_some(said.top_k),
-        presence_penalty: number(said.presence_penalty, usual.presence_penalty).flatten(),
-        frequency_penalty: number(said.frequency_penalty, usual.frequency_penalty).flatten(),
-        seed: wanted.seeded.then_some(said.seed),
+        temperature: number("temperature", said.temperature, usual.temperature),
+        top_p: number("top_p", said.top_p, usual.top_p),
+        top_k: says("top_k", said.top_k != usual.top_k).then_some(said.top_k),
+        presence_penalty: number(
+            "presence_penalty",
+            said.presence_penalty,
+            usual.presence_penalty,
+        ),
+        frequency_penalty: number(
+            "frequency_penalty",
+            said.frequency_penalty,
+            usual.frequency_penalty,
+        ),
+        seed: (wanted.seeded && says("seed", said.seed != usual.seed)).then_some(said.seed),
     }
 }
 
@@ -161,7 +174,7 @@ pub(super) fn only_here(wanted: &Wanted) -> Option<&'static str> {
         (wanted.n > 1, "several answers"),
         (wanted.prompt_alone, "a prompt to be computed ahead"),
         (said.logprobs.is_some(), "log-probabilities"),
-        (!said.logit_bias.is_empty(), "a bias on tokens"),
+        (said.logit_bias != usual.logit_bias, "a bias on tokens"),
         (
             said.min_p != usual.min_p
                 || said.typical != usual.typical
@@ -214,6 +227,21 @@ mod tests {
         let wanted = asked(&body);
         assert_eq!(only_here(&wanted), None);
         insta::assert_debug_snapshot!(request("req-1", &wanted));
+    }
+
+    #[test]
+    fn what_is_usual_leaves_where_the_request_says_it() {
+        let mut body = json!({"messages": [{"role": "user", "content": "Hi"}]});
+        assert_eq!(sampling(&asked(&body)), chat::Sampling::default());
+        let usual = json!({"temperature": 1.0, "top_k": 0, "presence_penalty": 0, "seed": 0});
+        for (name, value) in usual.as_object().unwrap() {
+            body[name] = value.clone();
+        }
+        let said = sampling(&asked(&body));
+        assert_eq!((said.temperature, said.top_k), (Some(1.0), Some(0)));
+        assert_eq!((said.presence_penalty, said.seed), (Some(0.0), Some(0)));
+        assert_eq!((said.top_p, said.frequency_penalty), (None, None));
+        assert_eq!(only_here(&asked(&body)), None);
     }
 
     #[test]

@@ -27,29 +27,17 @@ const SAMPLERS: [&str; 8] = [
 pub fn sampling(fields: &Fields<'_>, usual: Sampling) -> Result<(Sampling, bool), ApiError> {
     let seed = fields.bits("seed")?;
     let number = |name: &str, usual: f32| Ok::<_, ApiError>(fields.f32(name)?.unwrap_or(usual));
-    // Two names are in use for each of these.
+    // Two names are in use for each of these; a preset uses the second, so that a client's own counts.
     let either = |a: &str, b: &str, usual: f32| match fields.f32(a)? {
         Some(value) => Ok::<_, ApiError>(value),
         None => number(b, usual),
-    };
-    let dry = Dry {
-        multiplier: number("dry_multiplier", usual.dry.multiplier)?,
-        base: number("dry_base", usual.dry.base)?,
-        allowed_length: fields
-            .u32("dry_allowed_length", 0, u32::MAX)?
-            .unwrap_or(usual.dry.allowed_length),
-        penalty_last_n: last(fields, "dry_penalty_last_n")?.unwrap_or(usual.dry.penalty_last_n),
-        sequence_breakers: match fields.list("dry_sequence_breakers")? {
-            Some(texts) => strings(texts, "dry_sequence_breakers", MAX_STOPS)?,
-            None => usual.dry.sequence_breakers.clone(),
-        },
     };
     let sampling = Sampling {
         temperature: number("temperature", usual.temperature)?,
         top_k: fields.u32("top_k", 0, u32::MAX)?.unwrap_or(usual.top_k),
         top_p: number("top_p", usual.top_p)?,
         min_p: number("min_p", usual.min_p)?,
-        typical: either("typical_p", "typ_p", usual.typical)?,
+        typical: either("typ_p", "typical_p", usual.typical)?,
         repetition_penalty: either(
             "repetition_penalty",
             "repeat_penalty",
@@ -58,11 +46,23 @@ pub fn sampling(fields: &Fields<'_>, usual: Sampling) -> Result<(Sampling, bool)
         presence_penalty: number("presence_penalty", usual.presence_penalty)?,
         frequency_penalty: number("frequency_penalty", usual.frequency_penalty)?,
         penalty_last_n: last(fields, "repeat_last_n")?.unwrap_or(usual.penalty_last_n),
-        dry,
-    refuse_llama_cpps(fields)?;
+        dry: dry(fields, usual.dry)?,
         infill: usual.infill,
         logit_bias: bias(fields)?,
         seed: seed.unwrap_or_default(),
+        logprobs: usual.logprobs,
+    };
+    sampling.validate().map_err(|e| refused_sampling(&e))?;
+    for name in ["mirostat", "xtc_probability", "dynatemp_range"] {
+        let off = |v: &Value| v.as_f64() == Some(0.0);
+        fields.refuse(name, off, "this way of sampling is not supported here")?;
+    }
+    let off = |v: &Value| v.as_f64() == Some(1.0);
+    fields.refuse("tfs_z", off, "this way of sampling is not supported here")?;
+    refuse_llama_cpps(fields)?;
+    Ok((sampling, seed.is_some()))
+}
+
 /// What llama.cpp's server knows on every path that generates, and is not done here.
 fn refuse_llama_cpps(fields: &Fields<'_>) -> Result<(), ApiError> {
     let off = |v: &Value| v.as_f64().is_some_and(|n| n <= 0.0);
@@ -112,18 +112,6 @@ pub fn said(fields: &Fields<'_>) -> Vec<&'static str> {
     ];
     let given = NAMES.into_iter().filter(|name| fields.get(name).is_some());
     given.collect()
-}
-
-        logprobs: usual.logprobs,
-    };
-    sampling.validate().map_err(|e| refused_sampling(&e))?;
-    for name in ["mirostat", "xtc_probability", "dynatemp_range"] {
-        let off = |v: &Value| v.as_f64() == Some(0.0);
-        fields.refuse(name, off, "this way of sampling is not supported here")?;
-    }
-    let off = |v: &Value| v.as_f64() == Some(1.0);
-    fields.refuse("tfs_z", off, "this way of sampling is not supported here")?;
-    Ok((sampling, seed.is_some()))
 }
 
 /// How long an answer may be.
@@ -280,7 +268,7 @@ pub fn tokens(ids: &[Value], path: &str) -> Result<Vec<TokenId>, ApiError> {
 }
 
 /// Token ids and what is added to their logits; -100 bans a token. An object, or pairs in a list.
-fn bias(fields: &Fields<'_>) -> Result<Vec<(TokenId, f32)>, ApiError> {
+pub fn bias(fields: &Fields<'_>) -> Result<Vec<(TokenId, f32)>, ApiError> {
     const MAX: usize = 4096;
     let too_many = || {
         let message = format!("`logit_bias` may name {MAX} tokens");

@@ -123,10 +123,13 @@ fn ask_of(call: &Call, gateway: &Gateway, wanted: &mut Wanted) -> Result<Ask, Ap
 /// What a preset says of sampling is how its model samples, and no wish of who asks: it keeps nothing here, and
 /// is said to no other model.
 fn house(call: &Call, wanted: &mut Wanted) {
-    let model = wanted
-        .model
-        .as_deref()
-        .filter(|_| call.meant(wanted.model.as_deref()) == Meant::Model);
+    let name = wanted.model.as_deref().filter(|name| !name.is_empty());
+    let model = match call.meant(name) {
+        Meant::Model => name,
+        Meant::Auto => None,
+        // No preset was written into its request.
+        Meant::Provider(_) => return,
+    };
     let preset = call.app.models.name_of(model).ok();
     let Some(preset) = preset.and_then(|id| call.app.models.preset(&id)) else {
         return;
@@ -135,6 +138,8 @@ fn house(call: &Call, wanted: &mut Wanted) {
     let usual = Fields::of_body(&parameters).and_then(|f| read::sampling(&f, wanted.usual.clone()));
     if let Ok((usual, _)) = usual {
         wanted.usual = usual;
+        // Whether the client or the preset says what both would is not known any more.
+        wanted.said.retain(|name| parameters.get(*name).is_none());
     }
 }
 

@@ -38,6 +38,8 @@ pub struct Wanted {
     pub n: u32,
     /// How tokens are chosen in this dialect where a request says nothing.
     pub usual: Sampling,
+    /// Fields of sampling that the request has itself, also where they say what is usual: see [`super::read::said`].
+    pub said: Vec<&'static str>,
     /// The answer is sent while it comes.
     pub streams: bool,
     /// Where it is to be answered, if the request says.
@@ -65,6 +67,7 @@ impl Wanted {
             context: None,
             n: 1,
             usual: Sampling::default(),
+            said: Vec::new(),
             streams: false,
             route: None,
             previous: None,

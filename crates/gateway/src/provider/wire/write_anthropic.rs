@@ -51,7 +51,7 @@ pub(super) fn body(
     if let Some(thinking) = &thinks {
         put("thinking", thinking.clone());
     } else {
-        sampling(request, &mut put);
+        sampling(request, &mut put)?;
     }
     if !output.is_empty() {
         put("output_config", output.into());
@@ -59,17 +59,23 @@ pub(super) fn body(
     Ok(Value::Object(body))
 }
 
-fn sampling(request: &Request, put: &mut impl FnMut(&str, Value)) {
+fn sampling(request: &Request, put: &mut impl FnMut(&str, Value)) -> Result<(), Misfit> {
     let sampling = &request.sampling;
-    match (sampling.temperature, sampling.top_p) {
-        // From 0 to 1 there; and newer models want one of the two only.
-        (Some(temperature), _) => put("temperature", temperature.clamp(0.0, 1.0).into()),
+    // What is usual there need not be said.
+    let said = |number: Option<f64>| number.filter(|number| *number != 1.0);
+    match (said(sampling.temperature), said(sampling.top_p)) {
+        (Some(temperature), _) if temperature > 1.0 => {
+            return Err(Misfit::Dialect("a temperature above 1 is asked for"));
+        }
+        // Newer models want one of the two only.
+        (Some(temperature), _) => put("temperature", temperature.into()),
         (None, Some(top_p)) => put("top_p", top_p.into()),
         (None, None) => {}
     }
     if let Some(top_k) = sampling.top_k.filter(|k| *k > 0) {
         put("top_k", top_k.into());
     }
+    Ok(())
 }
 
 /// How the model is asked to think. Not at all where that is refused: behind a call of which the thoughts

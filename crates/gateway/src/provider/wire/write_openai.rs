@@ -63,13 +63,14 @@ pub(super) fn body(
 
 fn sampling(request: &Request, own: bool, put: &mut impl FnMut(&str, Value)) {
     let sampling = &request.sampling;
-    for (name, number) in [
-        ("temperature", sampling.temperature),
-        ("top_p", sampling.top_p),
-        ("presence_penalty", sampling.presence_penalty),
-        ("frequency_penalty", sampling.frequency_penalty),
+    // Some models refuse every word of these, also the one that changes nothing: elsewhere it need not be said.
+    for (name, number, nothing) in [
+        ("temperature", sampling.temperature, None),
+        ("top_p", sampling.top_p, Some(1.0)),
+        ("presence_penalty", sampling.presence_penalty, Some(0.0)),
+        ("frequency_penalty", sampling.frequency_penalty, Some(0.0)),
     ] {
-        if let Some(number) = number {
+        if let Some(number) = number.filter(|number| own || Some(*number) != nothing) {
             put(name, number.into());
         }
     }

@@ -102,6 +102,8 @@ impl ResponsesRequest {
         wanted.route = read::route(&fields)?;
         wanted.streams = fields.bool("stream")?.unwrap_or(false);
         wanted.previous = fields.str("previous_response_id")?.map(str::to_owned);
+        wanted.said = read::said(&fields);
+        read::samplers(&fields, &mut wanted.sampling)?;
         wanted.model = fields.str("model")?.map(str::to_owned);
         wanted.stop = read::stop(&fields, "stop")?;
         wanted.max_tokens = fields.u32("max_output_tokens", 1, u32::MAX)?;
