@@ -147,7 +147,8 @@ fn refuse_what_is_not_done(fields: &Fields<'_>) -> Result<(), ApiError> {
     )
 }
 
-fn variables(fields: &Fields<'_>) -> Result<Map<String, Value>, ApiError> {
+/// `chat_template_kwargs`: switches of the template.
+pub(super) fn variables(fields: &Fields<'_>) -> Result<Map<String, Value>, ApiError> {
     let Some(variables) = fields.object("chat_template_kwargs")? else {
         return Ok(Map::new());
     };

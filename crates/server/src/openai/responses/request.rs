@@ -3,8 +3,8 @@
 use super::items;
 use crate::error::ApiError;
 use crate::fields::{Fields, parse, wrong};
-use crate::openai::chat_request::effort;
-use crate::openai::forms::{missing, schema};
+use crate::openai::chat_request::{effort, variables};
+use crate::openai::forms::{form, missing, schema};
 use crate::openai::tools::{self, Shape};
 use crate::talk::read::{self, MAX_TOP};
 use crate::talk::{
@@ -89,7 +89,10 @@ impl ResponsesRequest {
         let body = parse(body)?;
         let fields = Fields::of_body(&body)?;
         refuse_what_is_not_done(&fields)?;
-        let mut conversation = Conversation::default();
+        let mut conversation = Conversation {
+            variables: variables(&fields)?,
+            ..Conversation::default()
+        };
         tools::read(&fields, Shape::Flat, &mut conversation)?;
         let mut wanted = Wanted::new(Input::Texts(Vec::new()));
         // The whole text counts, as OpenAI has it.
@@ -99,15 +102,15 @@ impl ResponsesRequest {
         };
         wanted.usual = usual.clone();
         (wanted.sampling, wanted.seeded) = read::sampling(&fields, usual)?;
+        wanted.said = read::said(&fields);
+        read::samplers(&fields, &mut wanted.sampling)?;
         wanted.route = read::route(&fields)?;
         wanted.streams = fields.bool("stream")?.unwrap_or(false);
         wanted.previous = fields.str("previous_response_id")?.map(str::to_owned);
-        wanted.said = read::said(&fields);
-        read::samplers(&fields, &mut wanted.sampling)?;
         wanted.model = fields.str("model")?.map(str::to_owned);
         wanted.stop = read::stop(&fields, "stop")?;
         wanted.max_tokens = fields.u32("max_output_tokens", 1, u32::MAX)?;
-        wanted.form = text_form(&fields)?;
+        wanted.form = only_form(&fields)?;
         wanted.reasoning = reasoning(&fields)?;
         let top = fields.u32("top_logprobs", 0, MAX_TOP)?;
         let logprobs = includes(&fields)? || top.is_some_and(|top| top > 0);
@@ -188,6 +191,20 @@ fn refuse_what_is_not_done(fields: &Fields<'_>) -> Result<(), ApiError> {
     if let Some(options) = fields.object("stream_options")? {
         options.refuse("include_obfuscation", no, "pieces are not padded")?;
     }
+    // What chat completions call otherwise, or have alone.
+    for (name, why) in [
+        ("messages", "call it `input`"),
+        ("max_tokens", "call it `max_output_tokens`"),
+        ("max_completion_tokens", "call it `max_output_tokens`"),
+        ("reasoning_effort", "call it `reasoning.effort`"),
+        ("verbosity", "call it `text.verbosity`"),
+    ] {
+        fields.refuse(name, never, why)?;
+    }
+    let one = |v: &Value| v.as_u64() == Some(1);
+    fields.refuse("n", one, "a response is one answer")?;
+    let ask = "ask for them with `include` and `top_logprobs`";
+    fields.refuse("logprobs", no, ask)?;
     // Calls of tools that run here: there are none, so any bound holds.
     fields.u32("max_tool_calls", 0, u32::MAX)?;
     Ok(())
@@ -213,6 +230,17 @@ fn includes(fields: &Fields<'_>) -> Result<bool, ApiError> {
     Ok(list
         .iter()
         .any(|word| word == "message.output_text.logprobs"))
+}
+
+/// The form, under OpenAI's name or those that other servers have.
+fn only_form(fields: &Fields<'_>) -> Result<Form, ApiError> {
+    match (text_form(fields)?, form(fields)?) {
+        (Form::Text, form) | (form, Form::Text) => Ok(form),
+        _ => {
+            let message = "`text.format` and another field say what an answer looks like; give one";
+            Err(ApiError::invalid("text.format", message))
+        }
+    }
 }
 
 /// `text.format`.
@@ -249,8 +277,12 @@ fn text_form(fields: &Fields<'_>) -> Result<Form, ApiError> {
 }
 
 fn reasoning(fields: &Fields<'_>) -> Result<Reasoning, ApiError> {
+    let budget = fields.u32("reasoning_budget", 0, u32::MAX)?;
     let Some(reasoning) = fields.object("reasoning")? else {
-        return Ok(Reasoning::default());
+        return Ok(Reasoning {
+            budget,
+            ..Reasoning::default()
+        });
     };
     for name in ["summary", "generate_summary"] {
         // What the model thinks is told as it is: more than a summary, of whatever kind.
@@ -262,7 +294,10 @@ fn reasoning(fields: &Fields<'_>) -> Result<Reasoning, ApiError> {
             return Err(ApiError::invalid(path, message));
         }
     }
-    effort(reasoning.str("effort")?, "reasoning.effort")
+    Ok(Reasoning {
+        budget,
+        ..effort(reasoning.str("effort")?, "reasoning.effort")?
+    })
 }
 
 /// What the response repeats of the request.
@@ -323,6 +358,55 @@ fn metadata(fields: &Fields<'_>) -> Result<Value, ApiError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn read(more: Value) -> Result<ResponsesRequest, String> {
+        let mut body = json!({ "input": "Hi" });
+        for (name, value) in more.as_object().unwrap() {
+            body[name] = value.clone();
+        }
+        ResponsesRequest::parse(body.to_string().as_bytes()).map_err(|e| e.param.unwrap())
+    }
+
+    #[test]
+    fn what_other_servers_have_counts_here_too() {
+        let more = json!({
+            "reasoning_budget": 7, "chat_template_kwargs": {"a": 1}, "guided_choice": ["x", "y"],
+            "samplers": ["temperature"], "top_k": 5, "temperature": 1.0,
+        });
+        let request = read(more).unwrap();
+        let wanted = request.wanted(&[]).unwrap();
+        assert_eq!(wanted.reasoning.budget, Some(7));
+        assert_eq!(wanted.form, Form::Choice(vec!["x".into(), "y".into()]));
+        assert_eq!(wanted.sampling.top_k, 0);
+        assert_eq!(wanted.said, ["temperature", "top_k"]);
+        let Input::Chat(said) = wanted.input else {
+            panic!("a conversation");
+        };
+        assert_eq!(said.variables["a"], 1);
+        let json = json!({"format": {"type": "json_object"}});
+        for (more, want) in [
+            (json!({"max_tokens": 5}), "max_tokens"),
+            (
+                json!({"max_completion_tokens": 5}),
+                "max_completion_tokens",
+            ),
+            (json!({"reasoning_effort": "low"}), "reasoning_effort"),
+            (json!({"messages": []}), "messages"),
+            (json!({"n": 2}), "n"),
+            (json!({"logprobs": true}), "logprobs"),
+            (
+                json!({"chat_template_kwargs": {"messages": []}}),
+                "chat_template_kwargs.messages",
+            ),
+            (
+                json!({"text": json, "response_format": {"type": "json_object"}}),
+                "text.format",
+            ),
+        ] {
+            assert_eq!(read(more), Err(want.to_owned()));
+        }
+        assert!(read(json!({"n": 1, "logprobs": false})).is_ok());
+    }
 
     #[test]
     fn functions_of_a_namespace_are_known_by_both_names() {

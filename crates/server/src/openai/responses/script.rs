@@ -18,6 +18,8 @@ pub struct Script {
     output: Vec<Value>,
     /// The item that is being written.
     open: Option<Open>,
+    /// How probable tokens were whose text is still held back.
+    waiting: Vec<Value>,
     /// Events told so far.
     told: u64,
     random: fn() -> u64,
@@ -115,6 +117,7 @@ impl Script {
             head,
             output: Vec::new(),
             open: None,
+            waiting: Vec::new(),
             told: 0,
             random,
             spaces: Spaces::new(),
@@ -159,12 +162,15 @@ impl Script {
         for news in news {
             match news {
                 News::Reasoning(text) => {
+                    self.waiting.clear();
                     self.turn_to(Kind::Reasoning, &mut events);
                     self.text(&text, Vec::new(), &mut events);
                 }
                 News::Content(text) => {
                     self.turn_to(Kind::Message, &mut events);
-                    self.text(&text, probable.take().unwrap_or_default(), &mut events);
+                    let mut all = std::mem::take(&mut self.waiting);
+                    all.extend(probable.take().unwrap_or_default());
+                    self.text(&text, all, &mut events);
                 }
                 News::CallBegin { id, name, .. } => {
                     let (namespace, name) = match self.spaces.get(&name) {
@@ -176,6 +182,7 @@ impl Script {
                         name,
                         namespace,
                     };
+                    self.waiting.clear();
                     self.close("completed", &mut events);
                     self.open(kind, &mut events);
                 }
@@ -185,6 +192,15 @@ impl Script {
                 }
                 News::Logprob(_) | News::End(_) | News::Failed(_) => {}
             }
+        }
+        // A token may be part of a character, or of what may become a mark: its text comes later.
+        let in_text = match &self.open {
+            None => self.output.is_empty(),
+            Some(open) => open.kind == Kind::Message,
+        };
+        match in_text {
+            true => self.waiting.extend(probable.unwrap_or_default()),
+            false => self.waiting.clear(),
         }
         events
     }
@@ -387,6 +403,25 @@ mod tests {
         let item = &events[0].1["item"];
         let found = [&item["namespace"], &item["name"]];
         assert_eq!(found, [&json!("agents"), &json!("stop")]);
+    }
+
+    #[test]
+    fn no_token_of_a_text_is_left_out() {
+        let mut script = script();
+        let said = |text: &str| vec![News::Content(text.into())];
+        let thought = vec![News::Reasoning("Hm".into())];
+        // A mark that opens the reasoning, what is thought, and the mark behind it.
+        for (news, token) in [(Vec::new(), 1), (thought, 2), (Vec::new(), 3)] {
+            script.news(news, vec![token.into()]);
+        }
+        // The second character takes two tokens.
+        for (news, token) in [(said("a"), 4), (Vec::new(), 5), (said("é"), 6)] {
+            script.news(news, vec![token.into()]);
+        }
+        script.end(Ok(&End::Stop), &Usage::default(), 9);
+        let told = &script.response()["output"][1]["content"][0];
+        assert_eq!(told["text"], "aé");
+        assert_eq!(told["logprobs"], json!([4, 5, 6]));
     }
 
     #[test]
