@@ -46,6 +46,8 @@ fn a_preset_counts_under_ollamas_names_and_its_context_too() {
     );
     let long = json!({"model": "long", "prompt": ""});
     server.post_text("/api/generate", &long);
+    let more = json!({"model": "long", "prompt": "", "options": {"num_ctx": 4096}});
+    assert_eq!(server.post_text("/api/generate", &more).0, 400);
     let running = server.shown("/api/ps");
     let context = |name: &str| {
         let models = running["models"].as_array().unwrap().iter();

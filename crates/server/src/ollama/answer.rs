@@ -52,7 +52,7 @@ pub(super) async fn answer(call: Arc<Call>, shape: Shape) -> Result<Response<Bod
         Meant::Auto | Meant::Provider(_) => request.model.clone(),
     };
     if request.input == OllamaInput::Nothing {
-        return nothing(&call, &id, request.keep_alive, &head).await;
+        return nothing(&call, &id, &request, &head).await;
     }
     // A provider's model is not loaded here, and one that may have to answer in its place only then.
     if meant == Meant::Model {
@@ -83,15 +83,15 @@ async fn settle(call: &Call, id: &str, request: &OllamaRequest) -> Result<(), Ap
 async fn nothing(
     call: &Call,
     id: &str,
-    keep_alive: Option<KeepAlive>,
+    request: &OllamaRequest,
     head: &Head,
 ) -> Result<Response<Body>, ApiError> {
-    if keep_alive == Some(KeepAlive::NOT) {
+    if request.keep_alive == Some(KeepAlive::NOT) {
         call.may_manage()?;
         call.app.models.unload(&call.model_id(Some(id))?).await?;
         return Ok(json(&head.nothing("unload")));
     }
-    KeepAlive::apply(keep_alive, &*call.model(Some(id)).await?);
+    settle(call, id, request).await?;
     Ok(json(&head.nothing("load")))
 }
 

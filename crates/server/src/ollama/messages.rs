@@ -28,8 +28,29 @@ pub(super) fn conversation(fields: &Fields<'_>) -> Result<Conversation, ApiError
         last.role == Role::Assistant && last.calls.is_empty() && !last.content.is_empty()
     };
     let last = conversation.messages.pop_if(goes_on);
+    if let Some(last) = &last {
+        nothing_but_text(last, conversation.messages.len())?;
+    }
     conversation.prefill = last.map(|message| message.content);
     Ok(conversation)
+}
+
+/// An answer that is gone on with begins behind the template, which alone has a place for more than text.
+fn nothing_but_text(last: &Message, at: usize) -> Result<(), ApiError> {
+    let beside = [
+        ("thinking", last.reasoning.is_some()),
+        ("images", !last.images.is_empty()),
+    ];
+    match beside.into_iter().find(|(_, there)| *there) {
+        None => Ok(()),
+        Some((name, _)) => {
+            let path = format!("messages[{at}].{name}");
+            let message = format!(
+                "`{path}`: of a last message of the assistant, which its answer goes on with, only the text is read; leave it out"
+            );
+            Err(ApiError::unsupported(path, message))
+        }
+    }
 }
 
 fn message(fields: &Fields<'_>) -> Result<Message, ApiError> {
@@ -189,6 +210,10 @@ mod tests {
         assert_eq!(answer.prefill.as_deref(), Some("It is"));
         assert_eq!(answer.messages.len(), 1);
         assert_eq!(read(said("user", "Ho")).prefill, None);
+        let thought = json!({"role": "assistant", "content": "It is", "thinking": "Hm."});
+        let body = json!({ "messages": [said("user", "Hi"), thought] });
+        let refused = conversation(&Fields::of_body(&body).unwrap()).unwrap_err();
+        assert_eq!(refused.param.as_deref(), Some("messages[1].thinking"));
     }
 
     #[test]

@@ -165,6 +165,10 @@ fn generate_input(fields: &Fields<'_>) -> Result<OllamaInput, ApiError> {
             if !images.is_empty() {
                 return clash("images", with);
             }
+            // Only a template says how a model begins to think.
+            if fields.get("think").is_some_and(|think| *think != false) {
+                return clash("think", with);
+            }
         }
     }
     if raw && !suffix.is_empty() {
@@ -257,6 +261,7 @@ mod tests {
         assert!(!system.stream);
         let raw = with(json!({ "raw": true })).unwrap();
         assert_eq!(raw.input, OllamaInput::Raw("Hi".into()));
+        assert!(with(json!({ "raw": true, "think": false })).is_ok());
         let hole = with(json!({ "suffix": "end" })).unwrap();
         assert!(matches!(&hole.input, OllamaInput::Infill(hole) if hole.suffix == "end"));
         let after = with(json!({ "context": [1, 2] })).unwrap();
@@ -302,6 +307,8 @@ mod tests {
             (json!({ "raw": true, "context": [1] }), "context"),
             (json!({ "raw": true, "suffix": "a" }), "suffix"),
             (json!({ "suffix": "a", "system": "b" }), "system"),
+            (json!({ "raw": true, "think": true }), "think"),
+            (json!({ "suffix": "a", "think": "low" }), "think"),
         ] {
             assert_eq!(with(more), Err(name.to_owned()));
         }
