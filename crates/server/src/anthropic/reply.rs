@@ -63,10 +63,11 @@ impl Reply {
         hides_thinking: bool,
     ) -> Self {
         Self {
+            // Why an answer from elsewhere is shorter than was asked for is not known.
+            max_tokens: max_tokens.filter(|_| answers.context() > 0),
             answers,
             id,
             request,
-            max_tokens,
             hides_thinking,
             writer: Writer {
                 hides_thinking,

@@ -65,9 +65,13 @@ impl MessagesRequest {
         let (sampling, seeded) = read::sampling(&fields, Sampling::default())?;
         let model = fields.str("model")?.filter(|name| !name.is_empty());
         let missing = || ApiError::invalid("model", "`model` is missing");
+        let conversation = conversation(&fields)?;
+        if conversation.prefill.is_some() {
+            nothing_before_it(&reasoning, &output.form)?;
+        }
         Ok(Self {
             model: model.ok_or_else(missing)?.to_owned(),
-            conversation: conversation(&fields)?,
+            conversation,
             max_tokens,
             sampling,
             seeded,
@@ -121,6 +125,19 @@ fn refuse_what_is_not_done(fields: &Fields<'_>) -> Result<(), ApiError> {
     Ok(())
 }
 
+/// The answer has begun already: nothing is thought before it, and what follows is no JSON of its own.
+fn nothing_before_it(reasoning: &Reasoning, form: &Form) -> Result<(), ApiError> {
+    let param = match (reasoning.on, form) {
+        (Some(true), _) => "thinking",
+        (_, Form::Text) => return Ok(()),
+        _ => "output_config.format",
+    };
+    let message = format!(
+        "`{param}` does not go with a last turn of the assistant, which its answer goes on with; leave one out"
+    );
+    Err(ApiError::invalid(param, message))
+}
+
 /// What was said. A last turn of the assistant is how its answer begins.
 fn conversation(fields: &Fields<'_>) -> Result<Conversation, ApiError> {
     let tools = tools(fields)?;
@@ -166,6 +183,11 @@ impl Output {
         }
         if let Some(config) = fields.object("output_config")? {
             if let Some(format) = config.object("format")? {
+                if output.form != Form::Text {
+                    let message =
+                        "`output_format` is an older name of `output_config.format`; give one";
+                    return Err(ApiError::invalid("output_format", message));
+                }
                 output.form = schema(&format)?;
             }
             output.effort = match config.str("effort")? {
@@ -289,6 +311,16 @@ mod tests {
         }))
         .unwrap();
         assert_eq!(all.sampling.top_k, 7);
+        assert_eq!(all.said, ["temperature", "top_p", "top_k"]);
+        // As a preset says it.
+        let house = json!({"temperature": 1.2, "min_p": 0.1, "repeat_penalty": 1.1, "seed": 4});
+        let house = with(house).unwrap();
+        let s = &house.sampling;
+        assert_eq!(
+            (s.temperature, s.min_p, s.repetition_penalty),
+            (1.2, 0.1, 1.1)
+        );
+        assert_eq!((house.seeded, s.seed), (true, 4));
         assert_eq!(all.stop, ["END"]);
         assert_eq!(all.reasoning.budget, Some(1024));
         assert_eq!(all.reasoning.effort.as_deref(), Some("low"));
@@ -311,16 +343,32 @@ mod tests {
     }
 
     #[test]
-        assert_eq!(all.said, ["temperature", "top_p", "top_k"]);
-        // As a preset says it.
-        let house = json!({"temperature": 1.2, "min_p": 0.1, "repeat_penalty": 1.1, "seed": 4});
-        let house = with(house).unwrap();
-        let s = &house.sampling;
-        assert_eq!(
-            (s.temperature, s.min_p, s.repetition_penalty),
-            (1.2, 0.1, 1.1)
-        );
-        assert_eq!((house.seeded, s.seed), (true, 4));
+    fn an_answer_that_has_begun_has_no_place_for_more() {
+        let schema = json!({"type": "json_schema", "schema": {"type": "object"}});
+        let said = json!([{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "It is"}]);
+        for (name, value, want) in [
+            (
+                "thinking",
+                json!({"type": "enabled", "budget_tokens": 1024}),
+                "thinking",
+            ),
+            (
+                "output_config",
+                json!({ "format": schema }),
+                "output_config.format",
+            ),
+        ] {
+            let body = json!({ "messages": said, name: value });
+            assert_eq!(with(body), Err(want.to_owned()));
+            assert!(with(json!({ name: value })).is_ok());
+        }
+        let adaptive = json!({"messages": said, "thinking": {"type": "adaptive"}});
+        assert!(with(adaptive).is_ok());
+        let twice = json!({"output_format": schema, "output_config": {"format": schema}});
+        assert_eq!(with(twice), Err("output_format".to_owned()));
+    }
+
+    #[test]
     fn what_is_not_done_is_refused_by_name() {
         for (more, want) in [
             (json!({"max_tokens": null}), "max_tokens"),
