@@ -222,6 +222,7 @@ fn llama_cpps_tools_find_their_paths() {
         whole["tokens_predicted"].as_u64().unwrap()
     );
     assert_eq!(whole["stop_type"], "limit");
+    assert_eq!(whole["generation_settings"]["seed"], u32::MAX);
     let by_tokens = json!({"prompt": server.right("/tokenize", &json!({"content": text, "add_special": true}))["tokens"], "n_predict": 8, "temperature": 0});
     assert_eq!(
         server.right("/completion", &by_tokens)["content"],

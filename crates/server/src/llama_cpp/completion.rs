@@ -1,7 +1,7 @@
 //! `POST /completion` and `POST /infill`, as they are answered.
 
 use super::reply::{Reply, Settings};
-use super::request::CompletionRequest;
+use super::request::{CompletionRequest, RANDOM_SEED};
 use crate::body::{Body, json};
 use crate::call::Call;
 use crate::error::ApiError;
@@ -43,8 +43,12 @@ pub(super) async fn answer(
 
 /// The same in no dialect's words.
 fn wanted(request: CompletionRequest) -> (Wanted, Settings) {
+    let mut sampling = request.sampling.clone();
+    if !request.seeded {
+        sampling.seed = RANDOM_SEED;
+    }
     let settings = Settings {
-        sampling: request.sampling.clone(),
+        sampling,
         max_tokens: match request.prompt_alone {
             true => Some(0),
             false => request.max_tokens,
@@ -67,4 +71,22 @@ fn wanted(request: CompletionRequest) -> (Wanted, Settings) {
         ..Wanted::new(Input::Texts(request.prompts))
     };
     (wanted, settings)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_that_nobody_gave_is_not_told_as_one() {
+        let told = |body: &str| {
+            let request = CompletionRequest::parse(body.as_bytes()).unwrap();
+            let (wanted, settings) = wanted(request);
+            (wanted.seeded, settings.sampling.seed)
+        };
+        assert_eq!(told(r#"{"prompt": "a"}"#), (false, RANDOM_SEED));
+        let random = told(r#"{"prompt": "a", "seed": -1}"#);
+        assert_eq!(random, (false, RANDOM_SEED));
+        assert_eq!(told(r#"{"prompt": "a", "seed": 0}"#), (true, 0));
+    }
 }

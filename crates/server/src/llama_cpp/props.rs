@@ -1,7 +1,7 @@
 //! What the server is and does: `/props`, `/slots`.
 
 use super::reply::Settings;
-use super::request::Shape;
+use super::request::{RANDOM_SEED, Shape};
 use crate::body::{Body, json};
 use crate::call::Call;
 use crate::error::ApiError;
@@ -19,6 +19,7 @@ fn usual(model: &Served) -> Value {
             top_k: 40,
             top_p: 0.95,
             min_p: 0.05,
+            seed: RANDOM_SEED,
             ..Sampling::default()
         },
         max_tokens: None,

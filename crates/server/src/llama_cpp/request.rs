@@ -18,6 +18,9 @@ const MAX_PROMPTS: usize = 32;
 const MAX_EXTRA: usize = 256;
 /// The most alternatives of a token.
 const MAX_PROBS: u32 = 100;
+/// -1 as 32 bits: the seed of an answer that nobody gave one.
+pub(super) const RANDOM_SEED: u64 = 0xffff_ffff;
+
 /// A text to go on with, or to fill a hole of.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CompletionRequest {
@@ -94,8 +97,8 @@ impl CompletionRequest {
             sampling.top_k = 0;
         }
         let seed = fields.bits("seed")?.filter(|seed| {
-            // -1, also as 32 bits of it.
-            !seed.cast_signed().is_negative() && *seed != u64::from(u32::MAX)
+            // -1, also as 32 bits.
+            !seed.cast_signed().is_negative() && *seed != RANDOM_SEED
         });
         sampling.seed = seed.unwrap_or_default();
         samplers(fields, &mut sampling)?;
@@ -356,11 +359,11 @@ mod tests {
             (json!({"n_predict": 2, "max_tokens": 3}), "max_tokens"),
             (json!({"max_tokens": 0}), "max_tokens"),
             (json!({"ignore_eos": true}), "ignore_eos"),
+            (json!({"top_n_sigma": 1}), "top_n_sigma"),
+            (json!({"min_keep": 2}), "min_keep"),
             (json!({"id_slot": "a"}), "id_slot"),
             (json!({"mirostat": 1}), "mirostat"),
             (json!({"xtc_probability": 0.5}), "xtc_probability"),
-            (json!({"top_n_sigma": 1}), "top_n_sigma"),
-            (json!({"min_keep": 2}), "min_keep"),
             (json!({"samplers": ["temperature", "top_k"]}), "samplers[1]"),
             (json!({"samplers": ["infill"]}), "top_k"),
             (json!({"samplers": ["infill", "top_p"]}), "samplers[1]"),

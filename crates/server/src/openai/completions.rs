@@ -147,10 +147,13 @@ impl Writing {
     }
 }
 
-/// How probable an answer is by token.
+/// How probable an answer is by token; one that says nothing comes last, for it has none.
 fn mean(answer: &Choice) -> f64 {
+    if answer.logprobs.is_empty() {
+        return f64::NEG_INFINITY;
+    }
     let sum: f64 = answer.logprobs.iter().map(|t| f64::from(t.logprob)).sum();
-    sum / answer.logprobs.len().max(1) as f64
+    sum / answer.logprobs.len() as f64
 }
 
 fn choice(index: usize, text: String, logprobs: Option<Value>, end: Option<&str>) -> Value {
@@ -186,5 +189,28 @@ impl Events for Writing {
                 State::Over => return None,
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ingle_formats::TokenId;
+
+    #[test]
+    fn an_answer_that_says_nothing_is_not_the_best() {
+        let says = |logprobs: &[f32]| {
+            let token = |&logprob| TokenLogprob {
+                token: TokenId(0),
+                logprob,
+                top: Vec::new(),
+            };
+            mean(&Choice {
+                logprobs: logprobs.iter().map(token).collect(),
+                ..Choice::default()
+            })
+        };
+        assert!(says(&[-1.0]) > says(&[-1.0, -3.0]));
+        assert!(says(&[-9.0]) > says(&[]));
     }
 }

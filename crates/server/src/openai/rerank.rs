@@ -22,6 +22,16 @@ pub async fn answer(call: Arc<Call>) -> Result<Response<Body>, ApiError> {
     let query = fields.str("query")?;
     let query =
         query.ok_or_else(|| ApiError::invalid("query", "`query` is missing: give a text"))?;
+    let never = |_: &Value| false;
+    // Cohere's: whatever does not fit is refused.
+    for name in ["max_tokens_per_doc", "max_chunks_per_doc"] {
+        fields.refuse(name, never, "nothing is cut from documents here")?;
+    }
+    let texts = |v: &Value| {
+        let names = v.as_array();
+        names.is_some_and(|names| names.iter().all(|name| name == "text"))
+    };
+    fields.refuse("rank_fields", texts, "of a document the `text` alone counts")?;
     let documents = documents(&fields)?;
     let top = fields
         .u32("top_n", 1, u32::MAX)?
