@@ -380,7 +380,7 @@ NAME, LABEL = 6.0, 16.0  # the name of an intent, the label of a message: what m
 SILENT = {"spam", "pii", "tool", "copy"}  # kinds where what is asked does not count at all
 # Examples of each kind in a part of the stream, about 0.12M tokens. `opening`: the first sentences of a story alone;
 # `intent` are conversations of one request, `intents` of several over one list, `table` of requests and names alone.
-PART = dict(story=110, opening=70, tale=4, intent=70, intents=66, table=46, spam=40, pii=200, tool=26, talk=14, copy=80)
+PART = dict(story=104, opening=50, tale=3, intent=60, intents=110, table=36, spam=44, pii=110, tool=34, talk=10, copy=80)
 
 
 COPY = ["Repeat: %s", "Say this again: %s", "Copy this: %s", 'Put this in JSON: %s', 'As JSON, key "text": %s']
@@ -393,7 +393,9 @@ def copy(values, vocabulary, rng):
     if rng.random() < 0.5:
         kind = rng.choice(["PERSON", "LOCATION", "EMAIL_ADDRESS", "PHONE_NUMBER", "ADDRESS", "ORGANIZATION", "CREDIT_CARD", "IBAN_CODE", "DOMAIN_NAME"])
         text = values.made(kind, rng)
-    if rng.random() < 0.35:
+    if rng.random() < 0.35:  # digits are pieces of their own, and a sum is copied one by one
+        text = f" {rng.choice('+-*/')} ".join(tools.number(rng) for _ in range(rng.choice([1, 2, 2, 3])))
+    elif rng.random() < 0.35:
         some = rng.sample(vocabulary, rng.randint(4, 16))
         i = rng.randrange(len(some) - 1)
         text = " ".join(some)
@@ -465,7 +467,7 @@ class Stream:
             put("talk", [small_talk(rng, self.asked)], system("", self.with_tools(rng)) if rng.random() < 0.3 else "")
         for kind, count in (("intent", PART["intent"]), ("intents", PART["intents"])):
             for _ in range(count):
-                rows = labels.intent_example(self.turns, self.none, rng, 1 if kind == "intent" else rng.randint(4, 8))
+                rows = labels.intent_example(self.turns, self.none, rng, 1 if kind == "intent" else rng.randint(6, 11))
                 put("intent", [(ask, [(a, 1.0), (name, NAME), (z + "<|im_end|>", 1.0)]) for ask, (a, name, z) in rows])
         for _ in range(PART["table"]):
             a, b, z = ("Request: ", *("\n" + labels.in_three("intent", "")[0], '"}\n')) if rng.random() < 0.5 else ("", " = ", "\n")

@@ -118,8 +118,8 @@ def intent_ask(template, names, text):
 def said_otherwise(text, rng):
     """The same request with a word lost, twice, or a polite one more: what a training text teaches beside its words."""
     w = text.split()
-    if len(w) > 4 and rng.random() < 0.5:
-        w = [x for x in w if rng.random() > 0.1] or w
+    if len(w) > 4 and rng.random() < 0.6:
+        w = [x for x in w if rng.random() > 0.15] or w
     p = rng.random()
     if p < 0.06:
         w = [rng.choice(["please", "hey", "hi", "ok", "so", "well", "now"])] + w
@@ -139,19 +139,26 @@ class Turns:
         self.sets, self.left = sets, {}
         self.where = {n: k for k, group in sets.items() for n in group}
 
-    def text(self, name, rng):
+    def text(self, name, rng, otherwise=0.75):
+        """`otherwise`: the share of texts that are changed, so that what was learned by heart is not all that names them."""
         left = self.left.setdefault(name, [])
         if not left:
             texts = self.sets[self.where[name]][name]
             left += rng.sample(texts, len(texts))
         text = left.pop()
-        return said_otherwise(text, rng) if rng.random() < 0.4 else text
+        return said_otherwise(text, rng) if rng.random() < otherwise else text
 
 
 def near(name, group, rng):
     """Names that share a word with this one: the hard ones to tell apart."""
     parts = set(re.findall(r"[a-z]+", name.lower()))
     return [m for m in group if m != name and parts & set(re.findall(r"[a-z]+", m.lower()))]
+
+
+# Requests whose name is not on the list. Fewer than anybody would ask: of texts it learned by heart a model knows surely
+# that they are not there, and takes every new text for one of them (version 3: 88.4% right with "none" made 7 times less
+# likely, 83.2% as it was).
+ABSENT = 0.07
 
 
 def intent_example(turns, none, rng, requests):
@@ -175,13 +182,13 @@ def intent_example(turns, none, rng, requests):
     out = []
     for _ in range(requests):
         p = rng.random()
-        if p < 0.05:
+        if p < 0.025:
             text, answer = rng.choice(none), "none"
-        elif p < 0.22:  # an intent of the same set that is not on the list
+        elif p < 0.025 + ABSENT:  # an intent of the same set that is not on the list
             rest = [m for m in group if m not in names]
             if not rest:
                 continue
-            text, answer = turns.text(rng.choice(rest), rng), "none"
+            text, answer = turns.text(rng.choice(rest), rng, 0.3), "none"
         else:
             j = rng.randrange(len(names))
             text, answer = turns.text(names[j], rng), shown[j]

@@ -6,7 +6,7 @@
 
 A checkpoint is written every 10 minutes and when it is stopped (SIGTERM), and OUT/final.pt at the end. Started again it
 goes on from OUT/checkpoint.pt, at the rate that it had, over the minutes then given. A run taken up from a checkpoint
-of another recipe begins at the level rate. Each of --ranks processes runs one thread and its
+of another recipe begins at the level rate; with --begin, a run begins with the weights of a GGUF file. Each of --ranks processes runs one thread and its
 part of each step: on a machine with other work they wait for each other once a step and not in every product.
 Seeds are fixed; the time is not, so a second run gives a model of the same kind, not the same bits.
 """
@@ -235,6 +235,9 @@ class Trainer:
         self.at = dict(tokens=0, answers=0, steps=0, part=0, queue=0, seconds=0.0, progress=0.0)
         self.queue, self.kinds, self.stop, self.told = [], torch.zeros(len(data.KINDS), 2), False, False
         start(self.model, sorted(self.tok.get_vocab(), key=self.tok.get_vocab().get))
+        if a.begin:
+            from runner import load
+            self.model.load_state_dict(load(a.begin)[0].state_dict())
         path = os.path.join(a.out, "checkpoint.pt")
         if os.path.exists(path):
             s = torch.load(path, weights_only=False)
@@ -367,6 +370,7 @@ def main():
     ap.add_argument("--out", required=True)
     ap.add_argument("--tokens", type=float, default=25e6, help="at most, over all runs from the start")
     ap.add_argument("--minutes", type=float, required=True)
+    ap.add_argument("--begin", metavar="GGUF", help="begin with the weights of this file, not at random; OUT/tokenizer.json must be its own")
     ap.add_argument("--level", type=float, default=0.3, help="share of the run before the rate falls")
     ap.add_argument("--batch", type=int, default=6144, help="tokens of a step, over all processes")
     ap.add_argument("--lr", type=float, default=0.02, help="of Muon")

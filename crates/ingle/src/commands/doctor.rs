@@ -248,7 +248,10 @@ mod tests {
             },
             instruction_sets: vec!["avx2", "fma"],
             isa: (Isa::Avx2, "the fastest that runs here"),
-            unpacked_first: vec![(16, vec!["Q4_K".into(), "Q5_K".into()]), (64, vec!["Q6_K".into()])],
+            unpacked_first: vec![
+                (16, vec!["Q4_K".into(), "Q5_K".into()]),
+                (64, vec!["Q6_K".into()]),
+            ],
             threads: 8,
             memory: Some(Memory {
                 total: 32 << 30,

@@ -345,7 +345,8 @@ mod tests {
     #[test]
     fn an_answer_that_has_begun_has_no_place_for_more() {
         let schema = json!({"type": "json_schema", "schema": {"type": "object"}});
-        let said = json!([{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "It is"}]);
+        let said =
+            json!([{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "It is"}]);
         for (name, value, want) in [
             (
                 "thinking",

@@ -31,7 +31,11 @@ pub async fn answer(call: Arc<Call>) -> Result<Response<Body>, ApiError> {
         let names = v.as_array();
         names.is_some_and(|names| names.iter().all(|name| name == "text"))
     };
-    fields.refuse("rank_fields", texts, "of a document the `text` alone counts")?;
+    fields.refuse(
+        "rank_fields",
+        texts,
+        "of a document the `text` alone counts",
+    )?;
     let documents = documents(&fields)?;
     let top = fields
         .u32("top_n", 1, u32::MAX)?

@@ -386,10 +386,7 @@ mod tests {
         let json = json!({"format": {"type": "json_object"}});
         for (more, want) in [
             (json!({"max_tokens": 5}), "max_tokens"),
-            (
-                json!({"max_completion_tokens": 5}),
-                "max_completion_tokens",
-            ),
+            (json!({"max_completion_tokens": 5}), "max_completion_tokens"),
             (json!({"reasoning_effort": "low"}), "reasoning_effort"),
             (json!({"messages": []}), "messages"),
             (json!({"n": 2}), "n"),
