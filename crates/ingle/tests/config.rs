@@ -175,7 +175,7 @@ fn a_preset_is_a_model_with_other_settings() {
     std::fs::write(folder.join("mine.jinja"), template).unwrap();
     let done = in_home(
         home.path(),
-        &["run", "brief", "Hello", "--json", "--top-k", "8"],
+        &["run", "brief", "Tell me a story", "--json", "--top-k", "8"],
         &[],
     );
     assert_eq!(done.code, 0, "{}", done.err);
