@@ -163,7 +163,7 @@ def thinks():
 def refusals():
     bad = lambda word, **more: refused(anthropic.BadRequestError, "invalid_request_error", word, lambda: ask(**more))
     refused(anthropic.NotFoundError, "not_found_error", "no such model", lambda: ask(model="claude-opus-5"))
-    bad("temperature", temperature=2)
+    bad("temperature", temperature=-1)
     bad("stop_sequences", stop_sequences=["x" * 10000])
     bad("messages", messages=[])
     bad("messages[0].content[0].type", messages=[{"role": "user", "content": [
