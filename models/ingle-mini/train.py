@@ -6,8 +6,9 @@
 
 A checkpoint is written every 10 minutes and when it is stopped (SIGTERM), and OUT/final.pt at the end. Started again it
 goes on from OUT/checkpoint.pt, at the rate that it had, over the minutes then given. A run taken up from a checkpoint
-of another recipe begins at the level rate; with --begin, a run begins with the weights of a GGUF file. Each of --ranks processes runs one thread and its
-part of each step: on a machine with other work they wait for each other once a step and not in every product.
+of another recipe begins at the level rate; with --begin, a run begins with the weights of a GGUF file. Each of
+--ranks processes runs one thread and its part of each step: on a machine with other work they wait for each other
+once a step and not in every product.
 Seeds are fixed; the time is not, so a second run gives a model of the same kind, not the same bits.
 """
 import argparse, os, random, signal, time
@@ -236,7 +237,7 @@ class Trainer:
         self.queue, self.kinds, self.stop, self.told = [], torch.zeros(len(data.KINDS), 2), False, False
         start(self.model, sorted(self.tok.get_vocab(), key=self.tok.get_vocab().get))
         if a.begin:
-            from runner import load
+            from runner import load  # which itself needs this file
             self.model.load_state_dict(load(a.begin)[0].state_dict())
         path = os.path.join(a.out, "checkpoint.pt")
         if os.path.exists(path):
