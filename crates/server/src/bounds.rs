@@ -10,7 +10,7 @@ use serde_json::Value;
 const MAX_VALUES: usize = 1 << 19;
 /// Lists and objects inside each other. The parser allows one more.
 const MAX_DEPTH: usize = 120;
-/// Messages of a conversation.
+/// Messages of a conversation: more than fit any context.
 pub const MAX_MESSAGES: usize = 4096;
 /// Tools that a model may call.
 pub const MAX_TOOLS: usize = 512;

@@ -1,9 +1,10 @@
 //! Messages, in Anthropic's shape: turns of blocks. `cache_control` asks for what happens anyway.
 
+use crate::bounds::MAX_MESSAGES;
 use crate::error::ApiError;
 use crate::fields::{Fields, wrong};
 use crate::talk::picture::{MAX_PICTURES, inline, of_url, unread};
-use crate::talk::{Call, MAX_MESSAGES, Message, Picture, Role};
+use crate::talk::{Call, Message, Picture, Role};
 use serde_json::Value;
 
 /// More than any message has.

@@ -2,18 +2,16 @@
 
 use crate::error::ApiError;
 use crate::fields::Fields;
-use crate::talk::{MAX_TOOLS, Tool, ToolChoice};
+use crate::talk::{Tool, ToolChoice, check_tools};
 use serde_json::Value;
 
 /// What may be called.
 pub(super) fn tools(fields: &Fields<'_>) -> Result<Vec<Tool>, ApiError> {
     let list = fields.list("tools")?.unwrap_or_default();
-    if list.len() > MAX_TOOLS {
-        let message = format!("`tools` has {}; it may have {MAX_TOOLS}", list.len());
-        return Err(ApiError::invalid("tools", message));
-    }
     let one = |(i, value)| tool(&Fields::at(value, format!("tools[{i}]"))?);
-    list.iter().enumerate().map(one).collect()
+    let tools: Vec<Tool> = list.iter().enumerate().map(one).collect::<Result<_, _>>()?;
+    check_tools(&tools)?;
+    Ok(tools)
 }
 
 fn tool(fields: &Fields<'_>) -> Result<Tool, ApiError> {
@@ -120,6 +118,8 @@ mod tests {
         let named = with(json!({"type": "tool", "name": "f"})).unwrap();
         assert_eq!(named.1, ToolChoice::Named("f".into()));
         assert_eq!(with(json!({"type": "none"})).unwrap().1, ToolChoice::None);
+        let twice = read(&json!({ "tools": [tool, tool] }));
+        assert_eq!(twice, Err("tools".to_owned()));
         for (choice, want) in [
             (json!({"type": "tool", "name": "g"}), "tool_choice.name"),
             (json!({"type": "must"}), "tool_choice.type"),

@@ -3,7 +3,7 @@
 use crate::error::ApiError;
 use crate::fields::{Fields, wrong};
 use crate::talk::picture::{MAX_PICTURES, of_bytes, unread};
-use crate::talk::{Call, Conversation, MAX_MESSAGES, MAX_TOOLS, Message, Picture, Role, Tool};
+use crate::talk::{Call, Conversation, Message, Picture, Role, Tool, check_tools};
 use serde_json::Value;
 
 /// More than any answer has.
@@ -12,10 +12,6 @@ const MAX_CALLS: usize = 256;
 /// What was said, and what may be called. A last message of the assistant is how its answer begins.
 pub(super) fn conversation(fields: &Fields<'_>) -> Result<Conversation, ApiError> {
     let list = fields.list("messages")?.unwrap_or_default();
-    if list.len() > MAX_MESSAGES {
-        let message = format!("`messages` has {}; it may have {MAX_MESSAGES}", list.len());
-        return Err(ApiError::invalid("messages", message));
-    }
     let one = |(i, value)| message(&Fields::at(value, format!("messages[{i}]"))?);
     let messages = list.iter().enumerate().map(one);
     let mut conversation = Conversation {
@@ -138,10 +134,6 @@ fn calls(fields: &Fields<'_>) -> Result<Vec<Call>, ApiError> {
 /// What may be called.
 fn tools(fields: &Fields<'_>) -> Result<Vec<Tool>, ApiError> {
     let list = fields.list("tools")?.unwrap_or_default();
-    if list.len() > MAX_TOOLS {
-        let message = format!("`tools` has {}; it may have {MAX_TOOLS}", list.len());
-        return Err(ApiError::invalid("tools", message));
-    }
     let one = |(i, value): (usize, &Value)| {
         let tool = Fields::at(value, format!("tools[{i}]"))?;
         tool.refuse("type", |v| v == "function", "only functions can be called")?;
@@ -155,7 +147,9 @@ fn tools(fields: &Fields<'_>) -> Result<Vec<Tool>, ApiError> {
         let parameters = parameters.map(|schema| Value::Object(schema.map().clone()));
         Ok(Tool::new(name, function.str("description")?, parameters))
     };
-    list.iter().enumerate().map(one).collect()
+    let tools: Vec<Tool> = list.iter().enumerate().map(one).collect::<Result<_, _>>()?;
+    check_tools(&tools)?;
+    Ok(tools)
 }
 
 #[cfg(test)]
@@ -219,6 +213,7 @@ mod tests {
     #[test]
     fn faults_are_named_by_their_place() {
         let message = |message: Value| json!({ "messages": [message] });
+        let tool = json!({"type": "function", "function": {"name": "f"}});
         let cases = [
             (message(json!({"role": "judge"})), "messages[0].role"),
             (message(json!("Hi")), "messages[0]"),
@@ -239,6 +234,7 @@ mod tests {
                 "messages[0].tool_calls[0].function.name",
             ),
             (json!({ "tools": [{"type": "web"}] }), "tools[0].type"),
+            (json!({ "tools": [tool, tool] }), "tools"),
             (json!({ "tools": [{}] }), "tools[0].function"),
         ];
         for (body, want) in cases {

@@ -1,10 +1,11 @@
 //! Messages of a conversation, as chat completions have them.
 
 use super::forms::missing;
+use crate::bounds::MAX_MESSAGES;
 use crate::error::ApiError;
 use crate::fields::{Fields, wrong};
 use crate::talk::picture::{MAX_PICTURES, of_url, unread};
-use crate::talk::{Call, MAX_MESSAGES, Message, Picture, Role};
+use crate::talk::{Call, Message, Picture, Role};
 use serde_json::Value;
 
 /// More than any message has.

@@ -3,7 +3,7 @@
 use super::forms::missing;
 use crate::error::ApiError;
 use crate::fields::{Fields, wrong};
-use crate::talk::{Conversation, MAX_TOOLS, Tool, ToolChoice};
+use crate::talk::{Conversation, Tool, ToolChoice, check_tools};
 use serde_json::Value;
 
 /// The two shapes of OpenAI's tools.
@@ -22,10 +22,6 @@ pub fn read(
     conversation: &mut Conversation,
 ) -> Result<(), ApiError> {
     let list = fields.list("tools")?.unwrap_or_default();
-    if list.len() > MAX_TOOLS {
-        let message = format!("`tools` has {}; it may have {MAX_TOOLS}", list.len());
-        return Err(ApiError::invalid("tools", message));
-    }
     for (i, value) in list.iter().enumerate() {
         let fields = Fields::at(value, format!("tools[{i}]"))?;
         match fields.str("type")? {
@@ -35,24 +31,9 @@ pub fn read(
             _ => conversation.tools.push(tool(&fields, shape)?),
         }
     }
-    if conversation.tools.len() > MAX_TOOLS {
-        let message = format!("`tools` has more than {MAX_TOOLS}, those in namespaces counted");
-        return Err(ApiError::invalid("tools", message));
-    }
-    for (i, tool) in conversation.tools.iter().enumerate() {
-        let mut before = conversation.tools.iter().take(i);
-        if before.any(|other| other.name == tool.name) {
-            let message = format!("`tools`: two tools have the name {}", shown(&tool.name));
-            return Err(ApiError::invalid("tools", message));
-        }
-    }
+    check_tools(&conversation.tools)?;
     conversation.one_call = fields.bool("parallel_tool_calls")? == Some(false);
     choice(fields, shape, conversation)
-}
-
-/// A name, no more of it than a message should hold.
-fn shown(name: &str) -> String {
-    name.chars().take(64).collect()
 }
 
 /// What the model calls a function of a namespace.
@@ -66,11 +47,6 @@ fn namespace(space: &Fields<'_>) -> Result<Vec<Tool>, ApiError> {
     let name = name.ok_or_else(|| missing(space.path("name")))?;
     let about = space.str("description")?.unwrap_or_default();
     let list = space.list("tools")?.unwrap_or_default();
-    if list.len() > MAX_TOOLS {
-        let path = space.path("tools");
-        let message = format!("`{path}` has {}; it may have {MAX_TOOLS}", list.len());
-        return Err(ApiError::invalid(path, message));
-    }
     let one = |(i, value)| {
         let path = format!("{}[{i}]", space.path("tools"));
         let inner = tool(&Fields::at(value, path)?, Shape::Flat)?;

@@ -1,8 +1,11 @@
 //! Conversations: what was said, and what may be called.
 
+use crate::bounds::MAX_TOOLS;
+use crate::error::ApiError;
 use ingle_formats::TokenId;
 use ingle_gateway::chat::Image;
 use serde_json::{Map, Value, json};
+use std::collections::HashSet;
 
 /// What was said so far, and what may be called.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -198,6 +201,25 @@ impl Tool {
             shown: json!({ "type": "function", "function": function }),
         }
     }
+}
+
+/// Whether these can be offered together.
+///
+/// # Errors
+/// 400: there are too many, those in namespaces counted, or two of one name, which an answer could not tell apart.
+pub fn check_tools(tools: &[Tool]) -> Result<(), ApiError> {
+    if tools.len() > MAX_TOOLS {
+        let message = format!("`tools` has more than {MAX_TOOLS}, those in namespaces counted");
+        return Err(ApiError::invalid("tools", message));
+    }
+    let mut names = HashSet::new();
+    if let Some(again) = tools.iter().find(|tool| !names.insert(tool.name.as_str())) {
+        // No more of a name than a message should hold.
+        let name: String = again.name.chars().take(64).collect();
+        let message = format!("`tools`: two tools have the name {name}");
+        return Err(ApiError::invalid("tools", message));
+    }
+    Ok(())
 }
 
 /// Whether something is to be called.

@@ -31,7 +31,7 @@ mod whole;
 
 pub use answers::{Answers, Heard, News, TokenLogprob};
 pub(crate) use ask::ask;
-pub use conversation::{Call, Conversation, Message, Picture, Role, Tool, ToolChoice};
+pub use conversation::{Call, Conversation, Message, Picture, Role, Tool, ToolChoice, check_tools};
 pub use end::End;
 pub use grammars::Grammars;
 pub use infill::Infill;
@@ -46,7 +46,3 @@ pub use whole::{Choice, Said, Whole};
 pub const MAX_CHOICES: u32 = 16;
 /// The most answers of a request: prompts times answers to each.
 pub const MAX_ANSWERS: usize = 64;
-/// The most messages: more than any conversation that fits a context.
-pub const MAX_MESSAGES: usize = 4096;
-/// The most tools.
-pub const MAX_TOOLS: usize = 512;

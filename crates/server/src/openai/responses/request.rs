@@ -1,15 +1,14 @@
 //! `POST /v1/responses`, as it is asked.
 
 use super::items;
+use crate::bounds::MAX_MESSAGES;
 use crate::error::ApiError;
 use crate::fields::{Fields, parse, wrong};
 use crate::openai::chat_request::{effort, variables};
 use crate::openai::forms::{form, missing, schema};
 use crate::openai::tools::{self, Shape};
 use crate::talk::read::{self, MAX_TOP};
-use crate::talk::{
-    Conversation, Form, Input, MAX_MESSAGES, Message, Names, Reasoning, Role, Wanted,
-};
+use crate::talk::{Conversation, Form, Input, Message, Names, Reasoning, Role, Wanted};
 use ingle_engine::sampler::Sampling;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
