@@ -63,6 +63,14 @@ impl Aligned {
         unsafe { std::slice::from_raw_parts_mut(self.start, self.len) }
     }
 
+    /// Where the bytes lie.
+    pub(crate) fn place(&self) -> Place {
+        Place {
+            start: self.start,
+            len: self.len,
+        }
+    }
+
     /// The bytes as f32.
     pub fn floats(&self) -> &[f32] {
         // SAFETY: aligned to 64, and every bit pattern is an f32.
@@ -110,6 +118,32 @@ fn populate(start: *mut u8, len: usize) -> bool {
 #[cfg(not(target_os = "linux"))]
 fn populate(_: *mut u8, _: usize) -> bool {
     false
+}
+
+/// Where an [`Aligned`] lies, for a thread that neither reads nor writes there.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place {
+    start: *mut u8,
+    len: usize,
+}
+
+// SAFETY: nothing is read or written through it.
+unsafe impl Send for Place {}
+// SAFETY: as above.
+unsafe impl Sync for Place {}
+
+impl Place {
+    /// Has the system find memory for some of the bytes, and leaves what they hold as it is. False: this
+    /// system cannot.
+    ///
+    /// # Safety
+    /// The [`Aligned`] is still there.
+    pub(crate) unsafe fn populate(self, bytes: std::ops::Range<usize>) -> bool {
+        let end = bytes.end.min(self.len);
+        let start = bytes.start.min(end);
+        // SAFETY: inside of the allocation.
+        populate(unsafe { self.start.add(start) }, end - start)
+    }
 }
 
 /// From now on the calling thread gives way to all others of this machine.

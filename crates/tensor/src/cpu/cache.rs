@@ -1,10 +1,11 @@
 //! Cached keys and values, in pages.
 
 use super::activations::{Buf, grain};
+use super::ahead::Ahead;
 use crate::kernel::Leaf;
 use crate::kernel::attention::{Layout, MAX_HEAD_DIM, Store};
 use crate::memory::{Aligned, Shared};
-use crate::ops::{Batch, KvType, PAGE_LEN, PageId, PagedLayer};
+use crate::ops::{Batch, KvType, PAGE_LEN, PageId, PagedLayer, Row};
 use crate::team::Team;
 
 /// Keys and values of one layer for every page.
@@ -20,16 +21,28 @@ pub(super) struct LayerCache {
 /// Pages of cached positions of all layers.
 #[derive(Debug)]
 pub struct Memory {
+    /// It ends before the layers go: fields are dropped in order.
+    ahead: Option<Ahead>,
     pub(super) layers: Vec<LayerCache>,
 }
 
 impl Memory {
     pub(super) fn new(layers: &[PagedLayer], kv: KvType, n_pages: usize) -> Self {
+        let layers = layers.iter();
+        let layers = layers.map(|shape| LayerCache::new(*shape, kv, n_pages));
+        let layers: Vec<LayerCache> = layers.collect();
+        let places = layers.iter().map(|l| (l.data.place(), l.page_bytes()));
         Self {
-            layers: layers
-                .iter()
-                .map(|shape| LayerCache::new(*shape, kv, n_pages))
-                .collect(),
+            // SAFETY: it goes before the layers, whose memory stays where it is until then.
+            ahead: unsafe { Ahead::begin(places.collect(), n_pages) },
+            layers,
+        }
+    }
+
+    /// A batch writes to these pages.
+    pub(super) fn writes(&self, pages: impl Iterator<Item = PageId>) {
+        if let (Some(ahead), Some(last)) = (&self.ahead, pages.map(|page| page.0).max()) {
+            ahead.used(last as usize + 1);
         }
     }
 
@@ -106,6 +119,12 @@ impl LayerCache {
     pub(super) fn page(&self, page: PageId, head: usize) -> *const u8 {
         self.data.bytes()[self.at(page, head)..].as_ptr()
     }
+}
+
+/// The page of each row.
+pub(super) fn pages(batch: &Batch<'_>) -> impl Iterator<Item = PageId> {
+    let page = |row: &Row| batch.sequences[row.sequence as usize][row.position as usize / PAGE_LEN];
+    batch.rows.iter().map(page)
 }
 
 /// Rows of `batch` from `first` on that are one sequence's and go to one page, the pages being

@@ -1,6 +1,7 @@
 //! [`Ops`] on the CPU: packed weights, a leaf of kernels, a team of threads.
 
 mod activations;
+mod ahead;
 mod attention;
 mod cache;
 mod experts;
@@ -656,6 +657,9 @@ impl Ops for Cpu {
         batch: &Batch<'_>,
         out: &mut Buf,
     ) {
+        if layer == 0 {
+            memory.writes(cache::pages(batch));
+        }
         let cache = &mut memory.layers[layer];
         cache::store(&self.team, self.leaf, cache, k, v, batch);
         let scratch = &mut self.attention;
