@@ -5,11 +5,12 @@ use super::features::{self, BUCKETS, Features};
 use super::isotonic::Isotonic;
 use super::logistic::{Logistic, Row};
 use super::measure::Judged;
-use super::recall::{self, Recall};
+use super::recall::Recall;
 use serde::{Deserialize, Serialize};
 
-/// What is recalled of other requests has few numbers, and each is an opinion by itself: their weights are
-/// held back less than those of the many signals, by the square of this.
+/// What the model and what is recalled of other requests say of the odds are few numbers, and each is an
+/// opinion by itself: their weights are held back less than those of the many signals, by the square of these.
+const ODDS_WEIGHT: f64 = 6.0;
 const RECALL_WEIGHT: f64 = 3.0;
 
 /// What is known when a probability is wanted.
@@ -65,9 +66,12 @@ impl Staged {
         for (x, (mean, spread)) in row.dense.iter_mut().zip(scale) {
             *x = ((*x - mean) / spread).clamp(-8.0, 8.0);
         }
-        let recalled = row.dense.len().saturating_sub(recall::NAMES.len());
-        let recalled = row.dense.iter_mut().skip(recalled);
-        recalled.for_each(|x| *x *= RECALL_WEIGHT);
+        let from = row.dense.len().saturating_sub(features::OPINIONS);
+        let weights = (0..features::ODDS)
+            .map(|_| ODDS_WEIGHT)
+            .chain(std::iter::repeat(RECALL_WEIGHT));
+        let opinions = row.dense.iter_mut().skip(from).zip(weights);
+        opinions.for_each(|(x, weight)| *x *= weight);
         row
     }
 

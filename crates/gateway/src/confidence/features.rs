@@ -40,6 +40,16 @@ const SIGNALS: [&str; 24] = [
     "agreement",
 ];
 
+/// Names of the logarithms of odds that the model itself gives its answer: of the mean token, and of all
+/// that was allowed. A probability of 0.99 and one of 0.9999 differ by little, their odds by much.
+const ODDS_NAMES: [&str; 2] = ["odds", "allowed_odds"];
+
+/// How many those are.
+pub const ODDS: usize = ODDS_NAMES.len();
+
+/// The last numbers of a row, each an opinion by itself: of the odds, and what is recalled.
+pub const OPINIONS: usize = ODDS + recall::NAMES.len();
+
 /// What is known of a request and of the answer to it.
 #[derive(Debug, Clone, Copy)]
 pub struct Features<'a> {
@@ -86,7 +96,7 @@ impl<'a> Features<'a> {
         let mut dense = self.asked.dense.clone();
         dense.push(self.score);
         if stage == Stage::Before {
-            dense.extend([0.0; recall::NAMES.len()]);
+            dense.extend([0.0; OPINIONS]);
             return Some(Row {
                 dense,
                 sparse: self.words().collect(),
@@ -107,6 +117,7 @@ impl<'a> Features<'a> {
         dense.extend(sums.map(libm::exp));
         dense.extend([s.avoided, s.tokens, s.content].map(|n| libm::log1p(f64::from(n))));
         dense.push(self.agreement.unwrap_or(0.0));
+        dense.extend([s.logprob.mean, s.allowed_logprob_sum].map(|x| odds(f64::from(x))));
         dense.extend([0.0; recall::NAMES.len()]);
         Some(Row {
             dense,
@@ -167,12 +178,21 @@ pub fn names(stage: Stage) -> impl Iterator<Item = &'static str> {
         Stage::Prefix | Stage::After => &SIGNALS[..],
     };
     let text = asked::NAMES.iter().chain(&["request_score"]);
-    text.chain(signals).chain(&recall::NAMES).copied()
+    text.chain(signals)
+        .chain(&ODDS_NAMES)
+        .chain(&recall::NAMES)
+        .copied()
 }
 
 /// Keeps the order and most of what is near 0, so that one far value does not outweigh all others.
 fn squash(x: f64) -> f64 {
     libm::asinh(x)
+}
+
+/// The logarithm of the odds of something whose probability has this logarithm.
+fn odds(logprob: f64) -> f64 {
+    let logprob = logprob.clamp(-12.0, -6e-6);
+    logprob - libm::log(-libm::expm1(logprob))
 }
 
 #[cfg(test)]
@@ -199,6 +219,16 @@ mod tests {
         );
         assert_eq!(Features::of(&asked, 0.3).row(Stage::After), None);
         assert!(Features::of(&asked, 0.3).row(Stage::Before).is_some());
+    }
+
+    #[test]
+    fn odds_are_finite_and_tell_sure_from_surer() {
+        assert!(odds(libm::log(0.5)).abs() < 1e-9);
+        assert!((odds(libm::log(0.99)) - libm::log(99.0)).abs() < 1e-9);
+        assert!(odds(-0.0001) - odds(-0.01) > 4.0);
+        for logprob in [0.0, -0.0, f64::NEG_INFINITY, -1e9] {
+            assert!(odds(logprob).abs() < 13.0, "{logprob}");
+        }
     }
 
     #[test]
