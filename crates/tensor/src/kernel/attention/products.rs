@@ -40,6 +40,22 @@ pub(super) unsafe fn score<S: Simd, const Q: usize>(
     }
 }
 
+/// So few queries do little with what they read, and wait for memory.
+const FEW: usize = 3;
+
+/// Bytes that come so much later are asked for now: keys, values and the next head's keys lie one behind
+/// the other.
+const AHEAD: usize = 4096;
+
+/// Asks for the lines of `bytes` bytes that come [`AHEAD`] later.
+#[inline(always)]
+unsafe fn ask_ahead<S: Simd>(p: *const u8, bytes: usize) {
+    for line in 0..bytes.div_ceil(64) {
+        // SAFETY: the caller has the features of `S`; the address need not be readable.
+        unsafe { S::prefetch(p.wrapping_add(AHEAD + line * 64)) }
+    }
+}
+
 /// Reads `V` vectors of floats of `BYTES` bytes each.
 #[inline(always)]
 unsafe fn vectors<S: Simd, const V: usize, const BYTES: usize>(p: *const u8) -> [S::F; V] {
@@ -71,6 +87,9 @@ unsafe fn score_floats<S: Simd, const Q: usize, const V: usize, const BYTES: usi
             let mut acc = [[S::f_zero(); V]; Q];
             for d in 0..layout.head_dim {
                 let k = keys.add(d * PAGE_LEN * BYTES);
+                if Q <= FEW {
+                    ask_ahead::<S>(k, V * S::LANES * BYTES);
+                }
                 let k = vectors::<S, V, BYTES>(k);
                 for c in 0..Q {
                     let q = S::f_splat(*q[c].add(d));
@@ -276,6 +295,9 @@ impl Part {
             }
             for position in visible {
                 let at = self.values.add(position * self.stride);
+                if Q <= FEW {
+                    ask_ahead::<S>(at, V * S::LANES * BYTES);
+                }
                 let x = vectors::<S, V, BYTES>(at);
                 for c in 0..Q {
                     let weight = S::f_splat(weights.0[c][position]);
