@@ -172,7 +172,13 @@ unsafe fn moved<S: Simd, const SHIFT: i32>(x: S::B, mask: u8) -> S::B {
 #[inline(always)]
 fn reach<const N: usize>(panel_bytes: usize) -> usize {
     const FAR: usize = 32 << 10;
-    if N >= 8 { panel_bytes.min(FAR) } else { 1024 }
+    // The processor fetches ahead by itself, but stops where a page of the system ends.
+    const NEXT_PAGE: usize = 4 << 10;
+    match N {
+        8.. => panel_bytes.min(FAR),
+        1 => NEXT_PAGE,
+        _ => 1024,
+    }
 }
 
 /// Asks for so many lines of the next panel, with so many columns that the first of several tiles
@@ -189,10 +195,11 @@ unsafe fn next_panel<S: Simd, const N: usize>(p: *const u8, lines: usize, reach:
 
 /// Asks for the weights that come `reach` further on, where that pays: with several columns less is
 /// in flight, and a long panel leaves the first-level cache before the next column. With one column
-/// the processor fetches better by itself (measured on a Zen 4).
+/// the processor fetches better by itself what is near (measured on a Zen 4), and Q4_K gains 5% by what
+/// is a page further on (on a Zen 5).
 #[inline(always)]
 unsafe fn ahead<S: Simd, const N: usize>(p: *const u8, k: usize, reach: usize) {
-    if N >= 8 || (N >= 2 && k >= 2048) {
+    if N == 1 || N >= 8 || (N >= 2 && k >= 2048) {
         // SAFETY: the caller has the features of `S`; the address need not be readable.
         unsafe { S::prefetch(p.wrapping_add(reach)) }
     }
