@@ -3,9 +3,10 @@
 
     cargo build --release
     npm install --prefix bench/peers
-    bench/compare.py --models DIR [--quick] [--avx2-python PYTHON] > table.md
+    bench/compare.py --models DIR [--quick] [--llama-bench FILE] [--avx2-python PYTHON] > table.md
 
 DIR holds the files of the cases below, by their names; a case whose file or peer is not there is marked as skipped.
+With --llama-bench an llama.cpp built for this processor is the peer; node-llama-cpp's prebuilt one is otherwise.
 The programs take turns (A B A B) on each file, so that a machine that is slower for a while is slower for both; what
 is printed are medians over the turns. What ran so far is kept in --json, and --resume goes on from there.
 Needs Python 3.9, no packages.
@@ -49,6 +50,7 @@ def arguments():
     parser.add_argument("--models", type=pathlib.Path, required=True, metavar="DIR")
     parser.add_argument("--ingle", type=pathlib.Path, default=HERE.parent / "target" / "release" / "ingle")
     parser.add_argument("--avx2-python", help="a Python whose llama-cpp-python was built for AVX2")
+    parser.add_argument("--llama-bench", metavar="FILE", help="llama.cpp's own benchmark, built for this processor")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--only", action="append", default=[], help="cases whose file's name contains this")
     parser.add_argument("--quick", action="store_true",
@@ -62,7 +64,7 @@ def arguments():
     args = parser.parse_args()
     if not args.ingle.is_file():
         parser.error(f"there is no {args.ingle}: run `cargo build --release`")
-    if not (HERE / "peers" / "node_modules").exists():
+    if not args.llama_bench and not (HERE / "peers" / "node_modules").exists():
         parser.error(f"llama.cpp is not there: run `npm install --prefix {HERE / 'peers'}`")
     return args
 
@@ -78,6 +80,19 @@ def measure(command, realtime, env=None):
     if done.returncode != 0:
         raise RuntimeError(f"{' '.join(command)}\nfailed with {done.returncode}:\n{done.stderr[-2000:]}")
     return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def llama_bench(args, model, options, repeat):
+    """What llama.cpp's own benchmark measures of a model, in the form of the other peers. It has one sequence."""
+    command = [args.llama_bench, "-m", model, "-t", str(args.threads), "-p", "512", "-n", "64", "-r", str(repeat),
+               "-d", options.get("depth", "0"), "-o", "json"]
+    done = subprocess.run(command, capture_output=True, text=True, preexec_fn=prefer if args.realtime else None)
+    if done.returncode != 0:
+        raise RuntimeError(f"{' '.join(command)}\nfailed with {done.returncode}:\n{done.stderr[-2000:]}")
+    found = json.loads(done.stdout)
+    runs = [{"kind": "prompt" if run["n_prompt"] else "generation", "depth": run["n_depth"], "sequences": 1,
+             "tps": run["avg_ts"]} for run in found]
+    return {"peer": f"llama.cpp {found[0]['build_commit']} by llama-bench", "runs": runs}
 
 
 def by_shape(result):
@@ -101,7 +116,10 @@ def compare(case, args):
         start = time.time()
         ours.append(measure(ingle, args.realtime, env))
         middle = time.time()
-        theirs.append(measure(peer, args.realtime))
+        if peer_kind == "node" and args.llama_bench:
+            theirs.append(llama_bench(args, model, options, repeat))
+        else:
+            theirs.append(measure(peer, args.realtime))
         print(f"{name} {options} {peer_kind}: turn {turn + 1} of {rounds}, {middle - start:.0f} s and "
               f"{time.time() - middle:.0f} s", file=sys.stderr, flush=True)
     rows = []

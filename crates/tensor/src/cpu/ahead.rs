@@ -123,7 +123,7 @@ mod tests {
         pages.used.store(0, Relaxed);
         pages.touched.store(0, Relaxed);
         let done: Vec<bool> = std::iter::from_fn(|| pages.touch_one()).collect();
-        assert!(done.iter().all(|done| *done == done[0]));
+        assert!(done.iter().all(|one| *one == done[0]));
         assert_eq!(done.len(), 12);
         assert_eq!(layers[1].bytes()[5 * 4096], 7);
     }
