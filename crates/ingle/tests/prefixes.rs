@@ -59,16 +59,21 @@ fn cache(home: &Path, args: &[&str]) -> Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-/// Waits until so many pages are kept.
-fn until_kept(home: &Path, pages: u64) {
-    let begun = Instant::now();
-    while cache(home, &[])["files"].as_u64().unwrap() < pages {
-        assert!(
-            begun.elapsed() < Duration::from_secs(60),
-            "too few pages are kept"
-        );
-        std::thread::sleep(Duration::from_millis(20));
+/// Asks until so many pages are kept, and kills the server. One whose disk was slow when it measured, because
+/// the machine was busy, keeps none, as computing them again is faster; then another one tries.
+fn until_kept(home: &Path, pages: u64, mut ask: impl FnMut(&Server)) {
+    for _ in 0..6 {
+        let server = Server::start_at(home, &[]);
+        ask(&server);
+        let asked = Instant::now();
+        while asked.elapsed() < Duration::from_secs(10) {
+            if cache(home, &[])["files"].as_u64().unwrap() >= pages {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
+    panic!("too few pages are kept");
 }
 
 /// Regular files; a server that was killed leaves its socket.
@@ -90,12 +95,11 @@ fn a_beginning_survives_a_server_that_is_killed() {
     let first = ask(&Server::start_at(home, &[]), "", &text);
     assert_eq!(cached(&first), 0);
     // The server is dead. What it had written by then is whole; more is asked for if that was little.
-    let server = Server::start_at(home, &[]);
-    assert_eq!(said(&ask(&server, "", &text)), said(&first));
     let pages = first["usage"]["prompt_tokens"].as_u64().unwrap() / 64;
     assert!(pages > 4);
-    until_kept(home, pages);
-    drop(server);
+    until_kept(home, pages, |server| {
+        assert_eq!(said(&ask(server, "", &text)), said(&first));
+    });
     let warm = ask(&Server::start_at(home, &[]), "", &text);
     assert_eq!(said(&warm), said(&first));
     assert!(cached(&warm) >= 64 * (pages - 1), "{warm}");
@@ -128,23 +132,17 @@ fn what_is_not_to_be_kept_is_not_and_what_is_cleared_is_gone() {
     let home = tempfile::tempdir().unwrap();
     let home = home.path();
     let text = long_text();
-    {
-        let server = Server::start_at(home, &[]);
-        ask(&server, "Cache-Control: no-store\r\n", &text);
+    let short = "A short one, of no more than a page or two. ".repeat(6);
+    until_kept(home, 1, |server| {
+        ask(server, "Cache-Control: no-store\r\n", &text);
         // Whatever is kept of this one comes behind the other.
-        ask(
-            &server,
-            "",
-            "A short one, of no more than a page or two. "
-                .repeat(6)
-                .as_str(),
-        );
-        until_kept(home, 1);
-    }
-    let server = Server::start_at(home, &[]);
-    assert_eq!(cached(&ask(&server, "", &text)), 0);
-    until_kept(home, 5);
-    drop(server);
+        ask(server, "", &short);
+    });
+    let mut seen = Vec::new();
+    until_kept(home, 5, |server| {
+        seen.push(cached(&ask(server, "", &text)));
+    });
+    assert_eq!(seen[0], 0);
     let kept = cache(home, &[]);
     assert!(kept["bytes"].as_u64().unwrap() > 5000 && kept["oldest"].is_u64());
     let removed = cache(home, &["clear"]);
