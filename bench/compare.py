@@ -54,7 +54,7 @@ def arguments():
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--only", action="append", default=[], help="cases whose file's name contains this")
     parser.add_argument("--quick", action="store_true",
-                        help="two turns of one measurement (one turn for large files), and no depth of 16,384")
+                        help="one measurement a turn, one turn for large files, and no depth of 16,384")
     parser.add_argument("--rounds", type=int, default=2, help="turns of each program on each file")
     parser.add_argument("--repeat", type=int, default=3, help="measurements in each turn")
     parser.add_argument("--json", type=pathlib.Path, default=HERE / "compare.json", help="what was measured")
@@ -83,16 +83,29 @@ def measure(command, realtime, env=None):
 
 
 def llama_bench(args, model, options, repeat):
-    """What llama.cpp's own benchmark measures of a model, in the form of the other peers. It has one sequence."""
-    command = [args.llama_bench, "-m", model, "-t", str(args.threads), "-p", "512", "-n", "64", "-r", str(repeat),
-               "-d", options.get("depth", "0"), "-o", "json"]
-    done = subprocess.run(command, capture_output=True, text=True, preexec_fn=prefer if args.realtime else None)
-    if done.returncode != 0:
-        raise RuntimeError(f"{' '.join(command)}\nfailed with {done.returncode}:\n{done.stderr[-2000:]}")
-    found = json.loads(done.stdout)
-    runs = [{"kind": "prompt" if run["n_prompt"] else "generation", "depth": run["n_depth"], "sequences": 1,
-             "tps": run["avg_ts"]} for run in found]
-    return {"peer": f"llama.cpp {found[0]['build_commit']} by llama-bench", "runs": runs}
+    """What llama.cpp's own programs measure of a model, in the form of the other peers: the prompt at each depth, then
+    generation behind the prompt, as it is measured elsewhere; several sequences by llama-batched-bench, which lies beside."""
+    def run(program, *more):
+        command = [str(program), "-m", model, "-t", str(args.threads), *more]
+        done = subprocess.run(command, capture_output=True, text=True, preexec_fn=prefer if args.realtime else None)
+        if done.returncode != 0:
+            raise RuntimeError(f"{' '.join(command)}\nfailed with {done.returncode}:\n{done.stderr[-2000:]}")
+        return done.stdout
+
+    runs = []
+    for depth in map(int, str(options.get("depth", "0")).split(",")):
+        for kind, tokens in (("prompt", ["-p", "512", "-n", "0", "-d", str(depth)]),
+                             ("generation", ["-p", "0", "-n", "64", "-d", str(depth + 512)])):
+            found = json.loads(run(args.llama_bench, *tokens, "-r", str(repeat), "-o", "json"))[0]
+            runs.append({"kind": kind, "depth": depth, "sequences": 1, "tps": found["avg_ts"]})
+    sequences = options.get("sequences", 1)
+    if sequences > 1:
+        batched = pathlib.Path(args.llama_bench).with_name("llama-batched-bench")
+        found = run(batched, "-tb", str(args.threads), "-c", str(sequences * 128), "-npp", "1", "-ntg", "64",
+                    "-npl", str(sequences), "--output-format", "jsonl")
+        line = json.loads([line for line in found.splitlines() if line.startswith("{")][-1])
+        runs.append({"kind": "generation", "depth": 0, "sequences": sequences, "tps": line["speed_tg"]})
+    return {"peer": "llama.cpp by llama-bench", "runs": runs}
 
 
 def by_shape(result):
@@ -104,7 +117,7 @@ def compare(case, args):
     name, options, peer_kind, large, aims = case
     model = str(args.models / f"{name}.gguf")
     repeat = 1 if args.quick else args.repeat
-    rounds = (1 if large else 2) if args.quick else args.rounds
+    rounds = 1 if args.quick and large else args.rounds
     common = ["--repeat", str(repeat), "--threads", str(args.threads)]
     for key, value in options.items():
         common += [f"--{key}", str(value)]
@@ -213,7 +226,7 @@ def table(results, args, load):
             for key in ("read_gbps", "int8_tops", "f32_tflops")} if any(r["isa"] != "avx2" for r in done) else \
         {key: max(r["common"][key] for r in done) for key in ("read_gbps", "int8_tops", "f32_tflops")}
     peers = ", ".join(dict.fromkeys(r["name"] for r in done))
-    turns = "two turns of one (one turn of the largest)" if args.quick else f"{args.rounds} turns of {args.repeat}"
+    turns = f"{args.rounds} turns of one (one turn of the largest)" if args.quick else f"{args.rounds} turns of {args.repeat}"
     print(f"{datetime.date.today()}, {processor()}, {os.cpu_count()} processors, {args.threads} threads; reads "
           f"{best['read_gbps']:.1f} GB/s, {best['int8_tops']:.2f} TOPS of 8-bit integers, {best['f32_tflops']:.2f} TFLOPS of f32. "
           f"Ingle {commit()}; {peers}. Medians of {turns}; load {load:.1f} before the start"
