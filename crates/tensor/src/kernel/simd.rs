@@ -155,3 +155,11 @@ pub unsafe trait Simd: Copy + 'static {
     /// Asks for the cache line at `p`, which need not be readable.
     unsafe fn prefetch(p: *const u8);
 }
+
+/// Keeps loads in the order in which they are written, before and after this. A block is otherwise
+/// unrolled as a whole and its loads sorted by the compiler's own lights, often backwards, and then
+/// the processor no longer fetches ahead (measured on a Zen 4: 9 instead of 25 GB/s).
+#[inline(always)]
+pub fn in_order() {
+    std::sync::atomic::compiler_fence(std::sync::atomic::Ordering::SeqCst);
+}

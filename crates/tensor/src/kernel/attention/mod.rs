@@ -339,11 +339,15 @@ impl Block<'_> {
             }
         }
         let within = |at: usize| at.clamp(self.base, self.base + PAGE_LEN) - self.base;
-        let mut corrections = [1.0; Q];
+        // All queries' largest scores first: they do not wait for each other.
+        let mut largest = [None; Q];
         for c in 0..Q {
             let visible = within(sees[c].start)..within(sees[c].end);
-            let running = &mut scratch.running[n + c];
-            corrections[c] = soften(&mut scores.0[c], visible, job, running);
+            largest[c] = raise(&mut scores.0[c], visible, job, &scratch.running[n + c]);
+        }
+        let mut corrections = [1.0; Q];
+        for c in 0..Q {
+            corrections[c] = soften(&mut scores.0[c], largest[c], &mut scratch.running[n + c]);
         }
         let visible = within(sees[0].start)..within(sees[Q - 1].end);
         let width = layout.value_width();
@@ -358,18 +362,17 @@ impl Block<'_> {
     }
 }
 
-/// Scores to weights of the online softmax; what is not in `visible` gets 0. Returns the factor
-/// on what was summed before.
+/// Scales and caps scores, makes those that are not in `visible` minus infinity, and returns the largest
+/// of them and of what came before; `None` where all are invisible.
 #[inline(always)]
-fn soften(
+fn raise(
     scores: &mut [f32; PAGE_LEN],
     visible: Range<usize>,
     job: &Job<'_>,
-    running: &mut Running,
-) -> f32 {
+    running: &Running,
+) -> Option<f32> {
     if visible.is_empty() {
-        scores.fill(0.0);
-        return 1.0;
+        return None;
     }
     elementwise::scale(scores, job.scale);
     if let Some(cap) = job.soft_cap {
@@ -384,11 +387,19 @@ fn soften(
             };
         }
     }
-    let tile = elementwise::largest(scores);
-    let largest = if tile > running.largest {
-        tile
-    } else {
-        running.largest
+    Some(elementwise::greater(
+        elementwise::largest(scores),
+        running.largest,
+    ))
+}
+
+/// Scores to weights of the online softmax with this largest score; those of which none is visible to 0.
+/// Returns the factor on what was summed before.
+#[inline(always)]
+fn soften(scores: &mut [f32; PAGE_LEN], largest: Option<f32>, running: &mut Running) -> f32 {
+    let Some(largest) = largest else {
+        scores.fill(0.0);
+        return 1.0;
     };
     let correction = elementwise::exp_down(running.largest - largest);
     let sum = elementwise::exp_and_sum(scores, largest);

@@ -9,7 +9,7 @@
 )]
 
 use super::layout::{GROUP, Layout};
-use crate::kernel::simd::Simd;
+use crate::kernel::simd::{Simd, in_order};
 use crate::ops::{KvType, PAGE_LEN};
 use std::ops::Range;
 
@@ -283,7 +283,9 @@ impl Part {
         visible: Range<usize>,
     ) {
         let acc = acc.as_mut_ptr();
-        // SAFETY: the caller gives V vectors at `at` of each accumulator, and of each position.
+        assert!(visible.end <= PAGE_LEN);
+        // SAFETY: the caller gives V vectors at `at` of each accumulator, and of each position; each query has
+        // a weight for each position of a page.
         unsafe {
             let place = |c: usize, v: usize| acc.add(c * self.width + self.at + v * S::LANES);
             let mut sum = [[S::f_zero(); V]; Q];
@@ -293,14 +295,18 @@ impl Part {
                     sum[c][v] = S::f_mul(S::f_load(place(c, v)), correction);
                 }
             }
+            // By address, the positions having been checked: with a check at each, the compiler loads all
+            // weights behind it and has no registers left for the sums.
+            let weight = weights.0.as_ptr().cast::<f32>();
             for position in visible {
+                in_order();
                 let at = self.values.add(position * self.stride);
                 if Q <= FEW {
                     ask_ahead::<S>(at, V * S::LANES * BYTES);
                 }
                 let x = vectors::<S, V, BYTES>(at);
                 for c in 0..Q {
-                    let weight = S::f_splat(weights.0[c][position]);
+                    let weight = S::f_splat(*weight.add(c * PAGE_LEN + position));
                     for v in 0..V {
                         sum[c][v] = S::f_fma(x[v], weight, sum[c][v]);
                     }

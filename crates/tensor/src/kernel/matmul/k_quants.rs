@@ -4,9 +4,9 @@
 //! `sub-scale * product` is one exact integer `s`, that of the minimums `m`:
 //! `acc = fma(d_w * d_a, f32(s), acc)`, then `acc = fma(-(dmin_w * d_a), f32(m), acc)`.
 
-use super::{Column, Format, PANEL, ahead, in_order, moved, next_panel, reach, splat4};
+use super::{Column, Format, PANEL, ahead, moved, next_panel, reach, splat4};
 use crate::kernel::quantise::SUMS_256;
-use crate::kernel::simd::Simd;
+use crate::kernel::simd::{Simd, in_order};
 use crate::pack;
 
 /// 4 bits, 8 sub-blocks of 32 with a scale and a minimum each.

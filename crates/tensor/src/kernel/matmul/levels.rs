@@ -4,9 +4,9 @@
 //! neighbours: IQ4_NL and MXFP4 have a float scale a block of 32 as Q4_0, IQ4_XS integer sub-scales
 //! and one exact sum a super-block of 256 as Q6_K.
 
-use super::{Column, Format, PANEL, in_order, next_panel, reach, splat4};
+use super::{Column, Format, PANEL, next_panel, reach, splat4};
 use crate::kernel::quantise::SUMS_256;
-use crate::kernel::simd::Simd;
+use crate::kernel::simd::{Simd, in_order};
 use crate::pack;
 use crate::quant::{iq4, mxfp4};
 

@@ -137,14 +137,6 @@ unsafe fn splat4<S: Simd>(values: *const u8, at: usize) -> S::I {
     unsafe { S::i_splat(values.add(at).cast::<i32>().read_unaligned()) }
 }
 
-/// Keeps loads in the order in which they are written, before and after this. A block is otherwise
-/// unrolled as a whole and its loads sorted by the compiler's own lights, often backwards, and then
-/// the processor no longer fetches ahead (measured on a Zen 4: 9 instead of 25 GB/s).
-#[inline(always)]
-fn in_order() {
-    std::sync::atomic::compiler_fence(std::sync::atomic::Ordering::SeqCst);
-}
-
 /// Every byte shifted left by `SHIFT` (right where negative), and `mask` of it.
 #[inline(always)]
 unsafe fn moved<S: Simd, const SHIFT: i32>(x: S::B, mask: u8) -> S::B {

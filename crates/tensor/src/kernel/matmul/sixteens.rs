@@ -4,9 +4,9 @@
 //! `sub-scale * product` is one exact integer `s` (and `m` for the minimums of Q2_K):
 //! `acc = fma(d_w * d_a, f32(s), acc)`, then `acc = fma(-(dmin_w * d_a), f32(m), acc)`.
 
-use super::{Column, Format, PANEL, in_order, moved, next_panel, reach, splat4};
+use super::{Column, Format, PANEL, moved, next_panel, reach, splat4};
 use crate::kernel::quantise::SUMS_256;
-use crate::kernel::simd::Simd;
+use crate::kernel::simd::{Simd, in_order};
 use crate::pack;
 
 /// 2 bits, a scale and a minimum of 4 bits.
