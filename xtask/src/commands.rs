@@ -180,7 +180,7 @@ pub fn arm() -> Result<(), String> {
         println!("only type-checked: {LINKER} and {QEMU} are not both installed");
         return sh("cargo", &[&["check"], &package[..]].concat(), &[]);
     }
-    let tests = ["--test", "leaves", "--test", "cpu"];
+    let tests = ["--test", "leaves", "--test", "cpu", "--test", "attention"];
     let prefix = std::env::var("QEMU_LD_PREFIX");
     let prefix = prefix.unwrap_or_else(|_| "/usr/aarch64-linux-gnu".to_owned());
     let runner = format!("{QEMU} -cpu max -L {prefix}");
