@@ -85,26 +85,21 @@ def measure(command, realtime, env=None):
 def llama_bench(args, model, options, repeat):
     """What llama.cpp's own programs measure of a model, in the form of the other peers: the prompt at each depth, then
     generation behind the prompt, as it is measured elsewhere; several sequences by llama-batched-bench, which lies beside."""
-    def run(program, *more):
-        command = [str(program), "-m", model, "-t", str(args.threads), *more]
-        done = subprocess.run(command, capture_output=True, text=True, preexec_fn=prefer if args.realtime else None)
-        if done.returncode != 0:
-            raise RuntimeError(f"{' '.join(command)}\nfailed with {done.returncode}:\n{done.stderr[-2000:]}")
-        return done.stdout
+    def command(program, *more):
+        return [str(program), "-m", model, "-t", str(args.threads), *more]
 
     runs = []
     for depth in map(int, str(options.get("depth", "0")).split(",")):
         for kind, tokens in (("prompt", ["-p", "512", "-n", "0", "-d", str(depth)]),
                              ("generation", ["-p", "0", "-n", "64", "-d", str(depth + 512)])):
-            found = json.loads(run(args.llama_bench, *tokens, "-r", str(repeat), "-o", "json"))[0]
+            found = measure(command(args.llama_bench, *tokens, "-r", str(repeat), "-o", "jsonl"), args.realtime)
             runs.append({"kind": kind, "depth": depth, "sequences": 1, "tps": found["avg_ts"]})
     sequences = options.get("sequences", 1)
     if sequences > 1:
         batched = pathlib.Path(args.llama_bench).with_name("llama-batched-bench")
-        found = run(batched, "-tb", str(args.threads), "-c", str(sequences * 128), "-npp", "1", "-ntg", "64",
-                    "-npl", str(sequences), "--output-format", "jsonl")
-        line = json.loads([line for line in found.splitlines() if line.startswith("{")][-1])
-        runs.append({"kind": "generation", "depth": 0, "sequences": sequences, "tps": line["speed_tg"]})
+        found = measure(command(batched, "-tb", str(args.threads), "-c", str(sequences * 128), "-npp", "1", "-ntg", "64",
+                                "-npl", str(sequences), "--output-format", "jsonl"), args.realtime)
+        runs.append({"kind": "generation", "depth": 0, "sequences": sequences, "tps": found["speed_tg"]})
     return {"peer": "llama.cpp by llama-bench", "runs": runs}
 
 
