@@ -69,6 +69,8 @@ struct Desk {
     orders: Mutex<Orders>,
     ordered: Condvar,
     capacity: usize,
+    /// Requests that are worked on at once.
+    places: usize,
 }
 
 /// What callers want and the engine has not seen yet, and what it has said of itself.
@@ -133,6 +135,7 @@ impl EngineHandle {
             orders: Mutex::default(),
             ordered: Condvar::new(),
             capacity: engine.plan().options.max_waiting as usize,
+            places: engine.plan().options.max_sequences as usize,
         });
         let worker = Worker {
             engine,
@@ -206,6 +209,17 @@ impl EngineHandle {
     /// What the engine has done and has to do.
     pub fn stats(&self) -> Stats {
         self.desk.lock().stats
+    }
+
+    /// Whether another request would be taken, or refused as [`Refusal::Stopped`], but not as busy.
+    pub fn has_room(&self) -> bool {
+        let orders = self.desk.lock();
+        orders.phase != Phase::Open || orders.stats.live < self.desk.capacity
+    }
+
+    /// Whether another request would be worked on at once.
+    pub fn has_place(&self) -> bool {
+        self.desk.lock().stats.live < self.desk.places
     }
 
     /// Whether requests are taken.

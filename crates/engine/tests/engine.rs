@@ -260,6 +260,33 @@ fn a_stop_token_or_an_end_token_ends_the_answer() {
 }
 
 #[test]
+fn a_token_that_is_told_comes_with_its_own_log_probability() {
+    let mut engine = engine(&options(256, 1));
+    let token = TokenId(70);
+    let sampling = Sampling {
+        logprobs: Some(0),
+        ..Sampling::greedy()
+    };
+    // A bias makes it the most probable one, and changes no log-probability.
+    let biased = Sampling {
+        logit_bias: vec![(token, 1000.0)],
+        ..sampling.clone()
+    };
+    let chosen = Request {
+        sampling: biased,
+        ..request("abc", 1)
+    };
+    let told = Request {
+        sampling,
+        forced: vec![token],
+        ..request("abc", 1)
+    };
+    let (chosen, told) = (alone(&mut engine, chosen), alone(&mut engine, told));
+    assert_eq!((chosen.tokens[0], chosen.logprobs.len()), (token, 1));
+    assert_eq!(said(&told), said(&chosen));
+}
+
+#[test]
 fn without_a_limit_the_answer_ends_where_the_context_does() {
     let mut engine = engine(&options(100, 1));
     let answer = alone(

@@ -9,6 +9,7 @@
 //! The grammars are compiled and followed by llguidance. What it would accept and not follow is
 //! refused here, by the path of the keyword (`schema/`).
 
+mod few;
 mod gbnf;
 mod guide;
 mod schema;
@@ -16,9 +17,11 @@ mod schema;
 mod tests;
 mod tokens;
 
+pub use few::few;
 pub(crate) use guide::Guide;
 pub(crate) use schema::{embedded, whole};
-pub(crate) use tokens::{end_token, is_mark};
+pub use tokens::end_token;
+pub(crate) use tokens::is_mark;
 
 use ingle_formats::vocabulary::Vocabulary;
 use llguidance::api::{ParserLimits, TopLevelGrammar};
@@ -403,7 +406,7 @@ impl Grammar {
         matcher.deep_clone()
     }
 
-    /// Whether a whole text is what it asks for, token by token of `vocabulary` (for tests).
+    /// Whether a whole text is what it asks for, token by token.
     pub fn accepts(&self, tokens: &[ingle_formats::TokenId]) -> bool {
         let mut matcher = self.begin();
         let ids: Vec<u32> = tokens.iter().map(|t| t.0).collect();

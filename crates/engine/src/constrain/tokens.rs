@@ -12,7 +12,7 @@ pub(super) struct Tokens {
 }
 
 /// The token that ends an answer: the end of a turn, or of a text, or another one that does.
-pub(crate) fn end_token(vocabulary: &Vocabulary) -> Option<TokenId> {
+pub fn end_token(vocabulary: &Vocabulary) -> Option<TokenId> {
     let named = [vocabulary.roles().eot, vocabulary.eos()];
     let ends = vocabulary.ends_of_generation();
     let named = named

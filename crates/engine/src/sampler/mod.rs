@@ -193,8 +193,8 @@ impl Sampler {
     /// As [`Self::choose`], under a rule: what is chosen without it stands where the rule allows it;
     /// else all that it does not allow is banned, and the choice is made once more. Without truncation
     /// that is the same as banning first, because the noise of a token is its own; and what a rule
-    /// allows is seldom computed. A token that is `forced` comes whatever the logits are. Signals are
-    /// those of `told`, where the caller will put that in the place of what is chosen.
+    /// allows is seldom computed. A token that is `forced` comes whatever the logits are. Signals and the
+    /// log-probability are those of `told`, where the caller will put that in the place of what is chosen.
     pub(crate) fn choose_by(
         &mut self,
         logits: &mut [f32],
@@ -252,9 +252,10 @@ impl Sampler {
         }
         let token = token.ok_or(SamplingError::NothingLeft { position })?;
         let logit = self.given(logits, token);
-        let logprob = log_sum.map(|log_sum| (f64::from(logit) - log_sum) as f32);
+        let came = told.unwrap_or((token, logit));
+        let logprob = log_sum.map(|log_sum| (f64::from(came.1) - log_sum) as f32);
         let signals = look.map(|look| {
-            let (token, logit) = told.unwrap_or((token, logit));
+            let (token, logit) = came;
             let mut signals = look.at(token, logit);
             if let Some(rule) = rule.filter(|_| free) {
                 look.among(&mut signals, token, logit, &mut self.asked, rule);

@@ -121,13 +121,12 @@ impl<'a> Writer<'a> {
         let style = self.answering.style;
         let marks = style.reasoning;
         let prompt = self.answering.prompt;
-        let thinks = style.reasons || self.lark.has_mark(marks.open);
+        if !style.may_think(self.lark.vocabulary(), prompt) {
+            return "body".to_owned();
+        }
         if marks.opened_by(prompt) {
             let end = self.lark.text_until(marks.close);
             return format!("{end} ws body");
-        }
-        if !thinks || prompt.trim_end().ends_with(marks.close) {
-            return "body".to_owned();
         }
         let open = self.lark.mark(marks.open);
         let end = self.lark.text_until(marks.close);

@@ -56,9 +56,9 @@ impl<'a> Lark<'a> {
         name
     }
 
-    /// Whether the vocabulary has a token for a mark.
-    pub fn has_mark(&self, text: &str) -> bool {
-        self.vocabulary.token_id(text).is_some()
+    /// The vocabulary that it is for.
+    pub fn vocabulary(&self) -> &Vocabulary {
+        self.vocabulary
     }
 
     fn special(&self, text: &str) -> Option<String> {

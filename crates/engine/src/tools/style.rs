@@ -214,6 +214,13 @@ impl Style {
         Some(text)
     }
 
+    /// Whether an answer to `prompt` may begin with reasoning.
+    pub fn may_think(&self, vocabulary: &Vocabulary, prompt: &str) -> bool {
+        let marks = self.reasoning;
+        let thinks = self.reasons || vocabulary.token_id(marks.open).is_some();
+        marks.opened_by(prompt) || thinks && !prompt.trim_end().ends_with(marks.close)
+    }
+
     /// A bound on the reasoning of an answer to `prompt`: after `budget` tokens its closing mark is
     /// forced.
     pub fn thinking(&self, vocabulary: &Vocabulary, prompt: &str, budget: u32) -> Thinking {

@@ -10,6 +10,7 @@
 //! texts that it had not learned from.
 
 use super::asked::hash;
+use ingle_engine::constrain::few;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
@@ -325,64 +326,12 @@ impl<'de> Deserialize<'de> for Recall {
     }
 }
 
-/// The hashes of all answers that a schema allows, where they are few: strings, numbers and truths named one
-/// by one, and objects of such. Empty: not so few, or it cannot be told.
+/// The hashes of all answers that a schema allows, where they are few. Empty: not so few, or it cannot be told.
 pub fn choices(schema: &Value) -> Vec<u32> {
-    let all = values(schema, 0).filter(|all| all.len() <= MOST_CHOICES);
+    let all = few(schema, MOST_CHOICES);
     let mut all: Vec<u32> = all.iter().flatten().map(answer_of).collect();
     all.dedup();
     all
-}
-
-fn values(schema: &Value, depth: u32) -> Option<Vec<Value>> {
-    let object = schema.as_object().filter(|_| depth < 4)?;
-    if let Some(one) = object.get("const") {
-        return Some(vec![one.clone()]);
-    }
-    if let Some(several) = object.get("enum") {
-        return several.as_array().cloned();
-    }
-    for word in ["anyOf", "oneOf"] {
-        if let Some(several) = object.get(word) {
-            let each = several.as_array()?.iter().map(|s| values(s, depth + 1));
-            return Some(each.collect::<Option<Vec<_>>>()?.concat());
-        }
-    }
-    match object.get("type")?.as_str()? {
-        "boolean" => Some(vec![Value::Bool(false), Value::Bool(true)]),
-        "null" => Some(vec![Value::Null]),
-        "object" => objects(object, depth),
-        _ => None,
-    }
-}
-
-/// All objects with every property that there is.
-fn objects(schema: &serde_json::Map<String, Value>, depth: u32) -> Option<Vec<Value>> {
-    let properties = schema.get("properties")?.as_object()?;
-    let required = schema.get("required")?.as_array()?;
-    let must = |name: &String| required.iter().any(|r| r.as_str() == Some(name));
-    if schema.get("additionalProperties") != Some(&Value::Bool(false))
-        || !properties.keys().all(must)
-    {
-        return None;
-    }
-    let mut all = vec![serde_json::Map::new()];
-    for (name, schema) in properties {
-        let each = values(schema, depth + 1)?;
-        if all.len().saturating_mul(each.len()) > MOST_CHOICES {
-            return None;
-        }
-        let with = |object: &serde_json::Map<String, Value>| {
-            let with = |value: &Value| {
-                let mut object = object.clone();
-                object.insert(name.clone(), value.clone());
-                object
-            };
-            each.iter().map(with).collect::<Vec<_>>()
-        };
-        all = all.iter().flat_map(with).collect();
-    }
-    Some(all.into_iter().map(Value::Object).collect())
 }
 
 #[cfg(test)]

@@ -2,7 +2,9 @@
 
 use super::answers::Answers;
 use super::computed::Computed;
+use super::likeliest::likeliest;
 use super::names::Names;
+use super::numbers::when_free;
 use super::prepare::{Ready, prepare};
 use super::routed::routed;
 use super::voice::Voice;
@@ -57,7 +59,7 @@ pub(crate) async fn ask<T: Send + 'static>(
 pub(super) async fn submit(
     call: &Arc<Call>,
     wanted: &Wanted,
-    ready: Ready,
+    mut ready: Ready,
     names: &'static Names,
     signals: bool,
     asked: Instant,
@@ -67,6 +69,11 @@ pub(super) async fn submit(
         true => wanted.sampling.seed,
         false => random(),
     };
+    // How sure the model was is what calibration learned of answers that come token by token.
+    let weighs = !signals && !ready.allowed.is_empty();
+    if weighs && let Some(only) = likeliest(call, &ready, names.input).await? {
+        ready.grammar = Some(only);
+    }
     let mut answers = Vec::new();
     let mut voices = Vec::new();
     for prompt in &ready.prompts {
@@ -79,7 +86,10 @@ pub(super) async fn submit(
                 signals,
                 ..request(wanted, &ready, prompt, seed)
             };
-            let answer = call.submit(&ready.model, request);
+            let answer = match weighs {
+                true => when_free(call, &ready.model, request).await,
+                false => call.submit(&ready.model, request),
+            };
             answers.push(answer.map_err(|e| refused(&e, names))?);
             voices.push(voice(&ready, prompt, random));
         }

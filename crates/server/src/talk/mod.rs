@@ -17,6 +17,7 @@ mod end;
 mod grammars;
 mod infill;
 mod leaving;
+mod likeliest;
 mod names;
 pub(crate) mod numbers;
 pub(crate) mod picture;

@@ -2,6 +2,7 @@
 
 use super::conversation::{Conversation, Message, ToolChoice};
 use super::grammars::constraint;
+use super::likeliest::{Allowed, allowed};
 use super::names::Names;
 use super::picture;
 use super::switches::switches;
@@ -35,6 +36,8 @@ pub struct Ready {
     pub grammar: Option<Grammar>,
     /// How long the model may think.
     pub thinking: Option<Thinking>,
+    /// The answers among which the likeliest is to be found.
+    pub(super) allowed: Vec<Allowed>,
 }
 
 /// Finds the model and makes the prompts. It may take long, and so does not belong where connections
@@ -56,6 +59,7 @@ pub(crate) fn prepare(call: &Call, wanted: &Wanted, names: &Names) -> Result<Rea
         tools: Vec::new(),
         grammar: None,
         thinking: None,
+        allowed: Vec::new(),
     };
     match &wanted.input {
         Input::Chat(conversation) => {
@@ -74,6 +78,7 @@ pub(crate) fn prepare(call: &Call, wanted: &Wanted, names: &Names) -> Result<Rea
             }
         }
     }
+    ready.allowed = allowed(wanted, &ready);
     Ok(ready)
 }
 

@@ -9,7 +9,7 @@
 )]
 
 use super::layout::{GROUP, Layout};
-use crate::kernel::simd::{Simd, in_order};
+use crate::kernel::simd::{NEXT_PAGE, Simd, in_order};
 use crate::ops::{KvType, PAGE_LEN};
 use std::ops::Range;
 
@@ -43,16 +43,13 @@ pub(super) unsafe fn score<S: Simd, const Q: usize>(
 /// So few queries do little with what they read, and wait for memory.
 const FEW: usize = 3;
 
-/// Bytes that come so much later are asked for now: keys, values and the next head's keys lie one behind
-/// the other.
-const AHEAD: usize = 4096;
-
-/// Asks for the lines of `bytes` bytes that come [`AHEAD`] later.
+/// Asks for the lines of `bytes` bytes that come [`NEXT_PAGE`] later: keys, values and the next head's
+/// keys lie one behind the other.
 #[inline(always)]
 unsafe fn ask_ahead<S: Simd>(p: *const u8, bytes: usize) {
     for line in 0..bytes.div_ceil(64) {
         // SAFETY: the caller has the features of `S`; the address need not be readable.
-        unsafe { S::prefetch(p.wrapping_add(AHEAD + line * 64)) }
+        unsafe { S::prefetch(p.wrapping_add(NEXT_PAGE + line * 64)) }
     }
 }
 

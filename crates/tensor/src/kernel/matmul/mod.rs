@@ -22,7 +22,7 @@ pub use k_quants::{Q4K, Q5K};
 pub use levels::{Iq4Nl, Iq4Xs, Mxfp4};
 pub use sixteens::{Q2K, Q3K, Q6K};
 
-use super::simd::Simd;
+use super::simd::{NEXT_PAGE, Simd};
 use ingle_formats::TensorType;
 
 /// Rows of a panel.
@@ -164,8 +164,6 @@ unsafe fn moved<S: Simd, const SHIFT: i32>(x: S::B, mask: u8) -> S::B {
 #[inline(always)]
 fn reach<const N: usize>(panel_bytes: usize) -> usize {
     const FAR: usize = 32 << 10;
-    // The processor fetches ahead by itself, but stops where a page of the system ends.
-    const NEXT_PAGE: usize = 4 << 10;
     match N {
         8.. => panel_bytes.min(FAR),
         1 => NEXT_PAGE,
