@@ -289,7 +289,7 @@ pub fn plan_for(
     args: &LoadArgs,
     company: Company,
 ) -> anyhow::Result<Planned> {
-    let (files, name, layers) = match argument {
+    let (files, name, layers) = match another(argument) {
         Some(model) => {
             let (files, found) = model_file::open_found(model, args.cache())?;
             model_file::note_place(&found);
@@ -301,7 +301,12 @@ pub fn plan_for(
             };
             (files, name, found.layers)
         }
-        None => (built_in()?, BUILT_IN_NAME.to_owned(), None),
+        None => {
+            if argument.is_none() {
+                note_built_in();
+            }
+            (built_in_files()?, BUILT_IN_NAME.to_owned(), None)
+        }
     };
     let mut options = args.options()?;
     let files = args.quantised(files, options.threads)?;
@@ -338,7 +343,12 @@ pub fn built_in_files() -> anyhow::Result<ModelFiles> {
     Ok(ModelFiles::from_bytes(BUILT_IN_NAME, BUILT_IN)?)
 }
 
-fn built_in() -> anyhow::Result<ModelFiles> {
+/// The model that an argument names, unless it is the one that is built in.
+pub fn another(argument: Option<&str>) -> Option<&str> {
+    argument.filter(|name| *name != BUILT_IN_NAME)
+}
+
+fn note_built_in() {
     out::note(format!(
         "No model was given: this is {BUILT_IN_NAME}, a very small one that is built in."
     ));
@@ -346,7 +356,6 @@ fn built_in() -> anyhow::Result<ModelFiles> {
         out::note(model.lines());
     }
     out::note("");
-    built_in_files()
 }
 
 impl LoadArgs {
@@ -372,6 +381,11 @@ impl LoadArgs {
         self.speculate = Speculate::Off;
         self.draft = None;
         self
+    }
+
+    /// The context that was asked for.
+    pub fn context(&self) -> Option<u32> {
+        self.ctx
     }
 
     /// With this context where none was asked for.
@@ -632,7 +646,7 @@ mod tests {
 
     #[test]
     fn the_built_in_model_can_be_opened() {
-        let files = built_in().unwrap();
+        let files = built_in_files().unwrap();
         // A dense network whose output matrix is its embedding: a token needs all of it.
         assert_eq!(TokenWork::of(&files).bytes(), files.weight_bytes());
         assert!(files.metadata().get("tokenizer.ggml.tokens").is_some());

@@ -1,6 +1,7 @@
 //! The argument MODEL: a path or a name, or nothing for the model that is built in.
 
 use crate::environment::Environment;
+use crate::load::BUILT_IN_NAME;
 use crate::{Usage, out};
 use ingle::store::{
     CachePolicy, Found, ModelFiles, OpenOptions, Place, PlaceError, Reference, alias,
@@ -25,6 +26,7 @@ pub fn is_model(argument: &str) -> bool {
             || looks
             || path.is_file()
             || path.join("config.json").is_file()
+            || argument == BUILT_IN_NAME
             || (one_word && (alias(argument).is_some() || is_here(argument))))
 }
 
@@ -101,6 +103,7 @@ mod tests {
             "hf.co/a/b",
             "qwen3:4b",
             "qwen3",
+            "ingle-mini",
             "nobody:knows",
             "Qwen/Qwen3-4B-GGUF:Q8_0",
         ] {

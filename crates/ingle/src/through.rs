@@ -3,7 +3,7 @@
 use crate::commands::run::Session;
 use crate::interrupt::Interrupt;
 use crate::layers::Given;
-use crate::load::BUILT_IN_NAME;
+use crate::load::{BUILT_IN_NAME, another};
 use crate::sockets::{Answer, Running};
 use crate::{model_file, out};
 use ingle::Sampling;
@@ -65,7 +65,7 @@ pub fn find(model: Option<&str>, given: &Given, route: Option<Route>) -> Option<
     if own_house || given.ids().any(|id| !TOLD.contains(&id)) {
         return None;
     }
-    let path: Option<PathBuf> = match model {
+    let path: Option<PathBuf> = match another(model) {
         None => None,
         Some(model) => {
             let found = model_file::find(model).ok()?;

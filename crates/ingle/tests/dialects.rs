@@ -15,8 +15,7 @@ fn a_preset_counts_under_ollamas_names_and_its_context_too() {
     let home = home();
     let folder = home.path().join("c/ingle");
     std::fs::create_dir_all(&folder).unwrap();
-    let presets =
-        "[models.brief]\nsystem = \"Be brief.\"\nmax_tokens = 3\n[models.long]\ncontext = 512\n";
+    let presets = "[models.brief]\nbase = \"ingle-mini\"\nsystem = \"Be brief.\"\nmax_tokens = 3\n[models.long]\ncontext = 512\n";
     std::fs::write(folder.join("ingle.toml"), presets).unwrap();
     let mut command = at_home(home.path());
     command.args(["serve", "--ollama"]);

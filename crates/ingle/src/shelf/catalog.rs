@@ -3,7 +3,7 @@
 use super::Status;
 use crate::environment::Environment;
 use crate::keys::write_private;
-use crate::load::{LoadArgs, built_in_files};
+use crate::load::{LoadArgs, another, built_in_files};
 use crate::model_file;
 use ingle::ModelFiles;
 use ingle::Shared;
@@ -244,6 +244,8 @@ impl Catalog {
             .iter()
             .filter(|(key, _)| !key.starts_with("tokenizer.chat_template"));
         let parameters = spec.preset.parameters.iter();
+        let parameters = parameters.map(|(k, v)| (k.clone(), v.to_string()));
+        let context = spec.load.context();
         let shown = template.clone().unwrap_or_default();
         let mut capabilities = vec!["completion"];
         if shown.contains("tools") {
@@ -262,7 +264,7 @@ impl Catalog {
             template,
             system: spec.preset.system.clone(),
             parameters: parameters
-                .map(|(k, v)| (k.clone(), v.to_string()))
+                .chain(context.map(|n| ("num_ctx".to_owned(), n.to_string())))
                 .collect(),
             license: text("general.license"),
             metadata: pairs
@@ -371,7 +373,7 @@ fn locate(name: &str) -> Result<Found, PlaceError> {
 }
 
 fn files(spec: &Spec) -> anyhow::Result<(ModelFiles, Option<PathBuf>)> {
-    match &spec.model {
+    match another(spec.model.as_deref()) {
         None => Ok((built_in_files()?, None)),
         Some(model) => {
             let found = model_file::find(model)?;

@@ -131,8 +131,11 @@ pub(super) async fn show(call: &Arc<Call>) -> Result<Response<Body>, ApiError> {
         let mut shown = call.app.models.show(&name)?;
         // Clients ask for no more than this, where a larger `num_ctx` would be refused.
         let loaded = call.app.models.loaded().into_iter().find(|m| m.id == name);
-        let context = loaded.map(|m| ("num_ctx".to_owned(), m.context.to_string()));
-        shown.parameters.extend(context);
+        if let Some(loaded) = loaded {
+            shown.parameters.retain(|(name, _)| name != "num_ctx");
+            let context = ("num_ctx".to_owned(), loaded.context.to_string());
+            shown.parameters.push(context);
+        }
         Ok((name, shown))
     });
     let (id, shown) = shown.await?;

@@ -190,3 +190,60 @@ pub(super) async fn likeliest(
 fn only(constrainer: &Constrainer, text: String) -> Option<Grammar> {
     constrainer.compile(&Constraint::Choice(vec![text])).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn the_texts_of_a_form_are_those_that_models_write() {
+        let schema = json!({
+            "type": "object", "additionalProperties": false, "required": ["a", "b"],
+            "properties": {"a": {"enum": ["x, y", null]}, "b": {"const": [1, {"c": []}]}},
+        });
+        let both = [
+            r#"{"a": "x, y", "b": [1, {"c": []}]}"#,
+            r#"{"a": null, "b": [1, {"c": []}]}"#,
+        ];
+        assert_eq!(texts(&Form::JsonSchema(schema)), both);
+        let many = |n: usize| (0..n).map(|i| i.to_string()).collect::<Vec<_>>();
+        assert_eq!(texts(&Form::Choice(many(MOST))).len(), MOST);
+        for open in [
+            Form::Choice(many(MOST + 1)),
+            Form::JsonSchema(json!({"type": "string"})),
+            Form::JsonObject,
+            Form::Text,
+        ] {
+            assert!(texts(&open).is_empty(), "{open:?}");
+        }
+    }
+
+    #[test]
+    fn what_draws_or_weighs_by_itself_is_not_plain() {
+        let greedy = || Sampling {
+            seed: 5,
+            top_k: 40,
+            top_p: 0.9,
+            logprobs: Some(3),
+            ..Sampling::greedy()
+        };
+        assert!(is_plain(&greedy()));
+        for other in [
+            Sampling {
+                temperature: 0.1,
+                ..greedy()
+            },
+            Sampling {
+                presence_penalty: 1.0,
+                ..greedy()
+            },
+            Sampling {
+                logit_bias: vec![(TokenId(1), 1.0)],
+                ..greedy()
+            },
+        ] {
+            assert!(!is_plain(&other), "{other:?}");
+        }
+    }
+}
