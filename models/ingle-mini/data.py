@@ -7,7 +7,7 @@
 Every function takes a `random.Random`, so that one seed gives one training set.
 """
 import argparse, json, os, random, re
-import labels, pii, tools
+import labels, pii, reworded, tasks_eval, tools
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 DATA = os.path.join(HERE, "..", "..", "..", "shared", "data")  # ../shared beside the repository
@@ -174,6 +174,17 @@ def questions(data=DATA):
                 found = re.findall(r'(?:^|\t|")((?:What|Who|Where|When|Why|How|Is|Are|Do|Does|Can|Could|Would|Did|Which)'
                                    r' [^\t\n"]{8,70}\?)', f.read(), re.M)
             out += [q for q in sorted(set(found)) if q.isascii() and "story" not in q.lower()]
+    return out
+
+
+def said(data, sets):
+    """Requests, turns of dialogues and everyday sentences: where words stand beside each other."""
+    out = [t for group in sets.values() for texts in group.values() for t in texts]
+    out += [t["text"] for d in labels.jsonl(data, "text", "sgd", "dialogues.jsonl") for t in d["turns"]]
+    folder = os.path.join(data, "text", "tatoeba_en")
+    for name in sorted(os.listdir(folder)):
+        with open(os.path.join(folder, name), encoding="utf-8") as f:
+            out += [line.rstrip("\n").split("\t")[-1] for line in f]
     return out
 
 
@@ -378,9 +389,9 @@ ASKED, KINDS = 0.1, ["story", "intent", "spam", "pii", "tool", "talk", "copy"]
 WEIGHT = dict(story=2.0, intent=1.0, spam=1.0, pii=3.0, tool=3.0, talk=1.0, copy=2.0)
 NAME, LABEL = 6.0, 16.0  # the name of an intent, the label of a message: what must be decided is few tokens
 SILENT = {"spam", "pii", "tool", "copy"}  # kinds where what is asked does not count at all
-# Examples of each kind in a part of the stream, about 0.12M tokens. `opening`: the first sentences of a story alone;
+# Examples of each kind in a part of the stream, about 0.08M tokens. `opening`: the first sentences of a story alone;
 # `intent` are conversations of one request, `intents` of several over one list, `table` of requests and names alone.
-PART = dict(story=104, opening=50, tale=3, intent=60, intents=110, table=36, spam=44, pii=110, tool=34, talk=10, copy=80)
+PART = dict(story=40, opening=20, tale=1, intent=60, intents=110, table=60, spam=20, pii=40, tool=20, talk=5, copy=30)
 
 
 COPY = ["Repeat: %s", "Say this again: %s", "Copy this: %s", 'Put this in JSON: %s', 'As JSON, key "text": %s']
@@ -415,7 +426,8 @@ class Stream:
         self.tube = [r for r in self.spam if r[0] in tube]
         self.sms = [r for r in self.spam if r[0] not in tube]
         self.sets, _, self.none = labels.intents(data)
-        self.turns = labels.Turns(self.sets)
+        rows = [(t, n) for n, texts in self.sets["clinc"].items() for t in texts] + [(t, reworded.NONE) for t in self.none[:100]]
+        self.turns = labels.Turns(self.sets, reworded.requests(rows, said(data, self.sets), tasks_eval.tfidf(), seed))
         self.nouns = Nouns(self.stories, data)
         self.pii, _ = pii.rows(data)
         self.pii_others, self.values = pii.others(data), pii.Values(data, self.pii)

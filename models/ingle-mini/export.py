@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Write a checkpoint of train.py as GGUF: export.py RUN/final.pt RUN/tokenizer.json ingle-mini.gguf [--type f32]
 
---beside OTHER.pt writes the mean of two runs that began from one checkpoint, weight by weight (Wortsman et al. 2022).
+--beside OTHER.pt=0.25 ... writes the mean of runs that share a beginning, weight by weight (Wortsman et al. 2022).
 The layers' matrices are Q6_K, the embedding F16, norms F32. --type f32 leaves everything as trained, to see what the
 blocks cost. The embedding is the output matrix too, and what it is multiplied with has one value of 93 among others of
 0.1: a program that rounds those to 8 bits, as it does for Q6_K and Q8_0, loses the others, and answers fall apart.
@@ -45,13 +45,12 @@ def main():
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ap.add_argument("checkpoint"), ap.add_argument("tokenizer"), ap.add_argument("gguf")
     ap.add_argument("--type", choices=["mix", "f32"], default="mix")
-    ap.add_argument("--beside", metavar="CHECKPOINT", help="another run from the same beginning: the mean of the two is written")
-    ap.add_argument("--share", type=float, default=0.25, help="how much of that other one")
+    ap.add_argument("--beside", metavar="CHECKPOINT=SHARE", nargs="+", default=[], help="other runs that share a beginning: the mean of all is written")
     a = ap.parse_args()
     state = torch.load(a.checkpoint, weights_only=False, map_location="cpu")
-    if a.beside:
-        other = torch.load(a.beside, weights_only=False, map_location="cpu")["model"]
-        state["model"] = {k: (1 - a.share) * p + a.share * other[k] for k, p in state["model"].items()}
+    others = [(torch.load(path, weights_only=False, map_location="cpu")["model"], float(share)) for path, share in (b.split("=") for b in a.beside)]
+    own = 1 - sum(share for _, share in others)
+    state["model"] = {k: own * p + sum(share * other[k] for other, share in others) for k, p in state["model"].items()}
     c = state["config"]
     w = gguf.GGUFWriter(a.gguf, "qwen3")
     w.add_name("ingle-mini")
