@@ -426,6 +426,7 @@ class Stream:
         self.tube = [r for r in self.spam if r[0] in tube]
         self.sms = [r for r in self.spam if r[0] not in tube]
         self.sets, _, self.none = labels.intents(data)
+        # The first hundred that fit no intent are clinc150's own.
         rows = [(t, n) for n, texts in self.sets["clinc"].items() for t in texts] + [(t, reworded.NONE) for t in self.none[:100]]
         self.turns = labels.Turns(self.sets, reworded.requests(rows, said(data, self.sets), tasks_eval.tfidf(), seed))
         self.nouns = Nouns(self.stories, data)
