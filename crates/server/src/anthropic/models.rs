@@ -80,7 +80,7 @@ pub(super) async fn one(call: Arc<Call>) -> Result<Response<Body>, ApiError> {
 
 fn listed(call: &Call) -> Result<Response<Body>, ApiError> {
     let page = Page::read(call)?;
-    let mut offers = call.app.models.list();
+    let mut offers = offers(call);
     offers.retain(|offer| call.model_id(Some(&offer.id)).is_ok());
     let (shown, has_more) = page.cut(&offers);
     let data: Vec<Value> = shown.iter().map(one_json).collect();
@@ -93,12 +93,22 @@ fn listed(call: &Call) -> Result<Response<Body>, ApiError> {
 
 fn found(call: &Call) -> Result<Response<Body>, ApiError> {
     let id = call.model_id(Some(&call.id))?;
-    let offers = call.app.models.list();
-    let offer = offers.into_iter().find(|offer| offer.id == id);
+    let offer = offers(call).into_iter().find(|offer| offer.id == id);
     Ok(json(&one_json(&offer.unwrap_or(Offer {
         id,
         ..Offer::default()
     }))))
+}
+
+/// All models. One that was loaded for less than it was trained for takes no more.
+fn offers(call: &Call) -> Vec<Offer> {
+    let mut offers = call.app.models.list();
+    for loaded in call.app.models.loaded() {
+        if let Some(offer) = offers.iter_mut().find(|offer| offer.id == loaded.id) {
+            offer.trained_context = offer.trained_context.min(loaded.context);
+        }
+    }
+    offers
 }
 
 fn one_json(offer: &Offer) -> Value {

@@ -7,7 +7,7 @@ use crate::body::{Body, json, with};
 use crate::call::Call;
 use crate::error::ApiError;
 use crate::fields::{Fields, parse};
-use crate::room::{InMemory, Offer};
+use crate::room::{Details, InMemory, Offer};
 use crate::time::rfc3339;
 use http::Response;
 use serde_json::{Map, Value, json};
@@ -136,6 +136,7 @@ pub(super) async fn show(call: &Arc<Call>) -> Result<Response<Body>, ApiError> {
             let context = ("num_ctx".to_owned(), loaded.context.to_string());
             shown.parameters.push(context);
         }
+        within_context(&mut shown);
         Ok((name, shown))
     });
     let (id, shown) = shown.await?;
@@ -162,6 +163,21 @@ pub(super) async fn show(call: &Arc<Call>) -> Result<Response<Body>, ApiError> {
     Ok(json(&answer))
 }
 
+/// The context that metadata tell, no longer than the one that is served: clients that read it there cut or
+/// sum up a conversation before it is refused.
+fn within_context(shown: &mut Details) {
+    let served = shown.parameters.iter().find(|(name, _)| name == "num_ctx");
+    let Some(served) = served.and_then(|(_, n)| n.parse::<u64>().ok()) else {
+        return;
+    };
+    for (key, value) in &mut shown.metadata {
+        let longer = value.as_u64().is_some_and(|trained| trained > served);
+        if longer && key.ends_with(".context_length") {
+            *value = served.into();
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -179,6 +195,30 @@ mod tests {
         ];
         for (n, want) in cases {
             assert_eq!(count(n), want);
+        }
+    }
+
+    #[test]
+    fn no_longer_context_is_shown_than_is_served() {
+        let shown = |served: Option<&str>| {
+            let served = served.map(|n| ("num_ctx".to_owned(), n.to_owned()));
+            let numbers = [("qwen3.context_length", 40_960), ("qwen3.block_count", 36)];
+            let mut shown = Details {
+                parameters: served.into_iter().collect(),
+                metadata: numbers.map(|(key, n)| (key.into(), n.into())).into(),
+                ..Details::default()
+            };
+            within_context(&mut shown);
+            let numbers = shown.metadata.iter().map(|(_, n)| n.as_u64().unwrap());
+            numbers.collect::<Vec<u64>>()
+        };
+        for (served, want) in [
+            (None, 40_960),
+            (Some("8192"), 8_192),
+            (Some("65536"), 40_960),
+            (Some("x"), 40_960),
+        ] {
+            assert_eq!(shown(served), [want, 36], "{served:?}");
         }
     }
 

@@ -182,6 +182,17 @@ mod tests {
     }
 
     #[test]
+    fn a_length_of_minus_one_is_no_limit() {
+        for name in ["max_tokens", "max_completion_tokens", "n_predict"] {
+            let limit = |n: i64| with(json!({ name: n })).map(|request| request.wanted.max_tokens);
+            assert_eq!((limit(-1), limit(7)), (Ok(None), Ok(Some(7))), "{name}");
+            assert_eq!(limit(-3), Err(name.into()));
+        }
+        let both = json!({"max_tokens": -1, "max_completion_tokens": 7});
+        assert_eq!(with(both).map(|_| ()), Err("max_completion_tokens".into()));
+    }
+
+    #[test]
     fn what_other_servers_have_is_refused_by_name_where_it_is_not_done() {
         for (more, want) in [
             (json!({"top_n_sigma": 1.0}), "top_n_sigma"),

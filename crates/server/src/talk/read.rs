@@ -124,13 +124,15 @@ pub struct Limit {
 }
 
 /// The limit under llama.cpp's name, `n_predict`, or under any of `names`, which all mean the same; none:
-/// nobody says. `n_predict` may be -1, for as many as fit, and 0, for the prompt alone.
+/// nobody says. All may be -1, for as many as fit (clients of several servers say so for "no limit"), and
+/// `n_predict` 0, for the prompt alone.
 pub fn limit(fields: &Fields<'_>, names: &[&str]) -> Result<Option<Limit>, ApiError> {
     let some = |tokens| Limit {
         tokens,
         prompt_alone: false,
     };
-    let mut limit = match fields.get("n_predict").and_then(Value::as_i64) {
+    let whole = |name: &str| fields.get(name).and_then(Value::as_i64);
+    let mut limit = match whole("n_predict") {
         Some(-1 | -2) => Some(some(None)),
         Some(0) => Some(Limit {
             tokens: Some(1),
@@ -141,10 +143,14 @@ pub fn limit(fields: &Fields<'_>, names: &[&str]) -> Result<Option<Limit>, ApiEr
             .map(|tokens| some(Some(tokens))),
     };
     for name in names {
-        let Some(tokens) = fields.u32(name, 1, u32::MAX)? else {
-            continue;
+        let tokens = match whole(name) {
+            Some(-1) => None,
+            _ => match fields.u32(name, 1, u32::MAX)? {
+                None => continue,
+                tokens => tokens,
+            },
         };
-        let given = some(Some(tokens));
+        let given = some(tokens);
         if limit.is_some_and(|other| other != given) {
             let message = format!(
                 "`{name}` and another field say how long the answer may be, and not the same; give one"
