@@ -245,6 +245,9 @@ impl Run<'_> {
             // What is too long may be right as far as it goes: with a digest the whole tells.
             let too_long = fits.len() < piece.len();
             if too_long && !self.fetch.has_digest() {
+                // What is there may have the right length, and is still not the file that was promised: the
+                // next attempt must not take it for whole.
+                self.partial.clear()?;
                 return Ok(Tried::Failed(Fault::TooLong { host, size }));
             }
             if let Err(error) = self.partial.append(fits, self.fetch.disk.as_ref()) {

@@ -352,14 +352,27 @@ fn a_file_may_come_without_a_length_where_the_caller_knows_it() {
     s.fetch.size = Some(100_000);
     s.fetch().unwrap();
     s.is_right();
-    let mut s = setting(|_, stream, file| {
-        let _ = say(stream, "HTTP/1.1 200 OK\r\n\r\n") && say(stream, file) && say(stream, "x");
+}
+
+/// Whether the byte too many comes with the others or after all of them were taken.
+#[test]
+fn a_file_that_is_longer_than_the_caller_knows_is_none() {
+    for wait in [0, 40] {
+        too_long(Duration::from_millis(wait));
+    }
+}
+
+fn too_long(wait: Duration) {
+    let mut s = setting(move |_, stream, file| {
+        let sent = say(stream, "HTTP/1.1 200 OK\r\n\r\n") && say(stream, file);
+        std::thread::sleep(wait);
+        let _ = sent && say(stream, "x");
     });
     s.fetch.size = Some(100_000);
     let error = s.fetch().unwrap_err();
     assert!(
         matches!(&error, DownloadError::GaveUp { fault, .. } if matches!(**fault, Fault::TooLong { .. })),
-        "{error:?}"
+        "{wait:?}: {error:?}"
     );
     assert!(!s.fetch.into.exists());
     // With a digest the bytes themselves say that they are the file.
